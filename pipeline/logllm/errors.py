@@ -1,0 +1,56 @@
+"""Every error logllm raises on purpose.
+
+* LogllmError
+  - ConfigError        the file or an option is wrong; exit code 2; the message names where, what, what was expected
+  - SourceError        a file or a socket cannot be read or bound; exit code 1
+  - ProtocolError      a peer sent bytes we cannot read; that connection is closed, others go on
+  - StateError         saved state cannot be used (other version, damaged); the old file is kept aside
+  - ModelError         a model cannot be found, fetched or verified
+  - ExplainError       no explanation; the alert goes out with the facts alone
+
+Bugs are not in this tree: they propagate.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ConfigError",
+    "ExplainError",
+    "LogllmError",
+    "ModelError",
+    "ProtocolError",
+    "SourceError",
+    "StateError",
+]
+
+
+class LogllmError(Exception):
+    """The root; `exit_code` is what the command line ends with."""
+
+    exit_code = 1
+
+
+class ConfigError(LogllmError):
+    """The configuration is wrong. Raised before anything has started."""
+
+    exit_code = 2
+
+
+class SourceError(LogllmError):
+    """A source cannot be opened. Other sources go on."""
+
+
+class ProtocolError(LogllmError):
+    """A peer sent what the forward protocol does not allow. Its connection is closed."""
+
+
+class StateError(LogllmError):
+    """A snapshot or database is damaged or of another version."""
+
+
+class ModelError(LogllmError):
+    """A language model is unknown, cannot be downloaded or does not match its checksum."""
+
+
+class ExplainError(LogllmError):
+    """The model gave no usable answer. The facts stand alone."""

@@ -1,0 +1,209 @@
+"""The data that crosses stages: chunks of records on the way in, incidents and explanations on the way out.
+
+A chunk stays bytes (or the text it came as) until the miner reads it; what the detectors need of it is a
+`Columns`, decoded once, by column. Time is `int` nanoseconds since the epoch, UTC.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = [
+    "Chunk",
+    "Columns",
+    "Event",
+    "Evidence",
+    "Explanation",
+    "IncidentEvent",
+    "Origin",
+    "Severity",
+    "Summary",
+    "rfc3339",
+]
+
+
+class Severity(enum.IntEnum):
+    """OpenTelemetry's severity numbers, the first of each range; 0 where a record does not say.
+
+    >>> Severity.parse("warning") is Severity.WARN, Severity.parse("nonsense").name
+    (True, 'UNSPECIFIED')
+    """
+
+    UNSPECIFIED = 0
+    TRACE = 1
+    DEBUG = 5
+    INFO = 9
+    WARN = 13
+    ERROR = 17
+    FATAL = 21
+
+    @classmethod
+    def parse(cls, word: str) -> Severity:
+        """The severity a level word names, in any case; UNSPECIFIED for words that name none."""
+        return _WORDS.get(word.strip().lower(), cls.UNSPECIFIED)
+
+
+_WORDS: dict[str, Severity] = {
+    word: severity
+    for severity, words in {
+        Severity.TRACE: "trace trc t finest finer verbose v",
+        Severity.DEBUG: "debug dbg d fine config",
+        Severity.INFO: "info inf i information informational notice n log",
+        Severity.WARN: "warn warning wrn w",
+        Severity.ERROR: "error err e eror severe failure fail",
+        Severity.FATAL: "fatal f ftl crit critical c alert emerg emergency panic dpanic",
+    }.items()
+    for word in words.split()
+}
+
+
+class Origin(msgspec.Struct, frozen=True, gc=False):
+    """Where a chunk came from: a file's path or a peer's address, and the sender's chunk id where it wants an ack."""
+
+    peer: str = ""
+    chunk_id: bytes | None = None
+
+
+@dataclass(slots=True)
+class Columns:
+    """What the detectors read of a chunk, one entry a record.
+
+    Shapes:
+        time_ns: int64[n], event time; where a record has none, the last one seen before it.
+        messages: list of n str, the free text of the record without its header; never contains "\\0".
+        severity: uint8[n], OpenTelemetry's number, 0 = unspecified.
+        service_codes: int32[n], index into `service_names`.
+        service_names: the services of this chunk, each once; "" for unknown.
+        position: int64[n] or None, line number in the file (from 1) of the record's first line.
+    """
+
+    time_ns: NDArray[np.int64]
+    messages: list[str]
+    severity: NDArray[np.uint8]
+    service_codes: NDArray[np.int32]
+    service_names: list[str]
+    position: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.messages)
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Records of one tag, as they came.
+
+    Exactly one of `block` and `columns` is given by a source: `block` by the forward protocol (concatenated
+    msgpack entries, `[time, record]` or `[[time, metadata], record]`), `columns` by a file.
+
+    Args:
+        tag: Fluent's tag, or the file's name.
+        count: Records in it.
+        size_bytes: Bytes it took on the wire or in the file.
+    """
+
+    tag: str
+    count: int
+    size_bytes: int
+    origin: Origin = Origin()  # noqa: RUF009 - frozen
+    block: bytes | None = None
+    columns: Columns | None = None
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """One record that an incident rests on. `id` is "E1", "E2"... within the incident."""
+
+    id: str
+    time: str
+    text: str
+    template: str = ""
+    source: str = ""
+    line: int | None = None
+
+
+class IncidentEvent(msgspec.Struct, frozen=True, tag_field="type", tag="incident"):
+    """An incident was opened, changed or ended. Times are event time, RFC 3339 with `Z`.
+
+    `kinds` are the detectors' names: `rate`, `silence`, `new`, `rare`, `severity`, `release`, `dominant`.
+    `score` orders incidents of one report, larger is odder; it is not a probability.
+    """
+
+    id: str
+    event: Literal["open", "update", "resolve"]
+    time: str
+    severity: Literal["info", "warning", "critical"]
+    service: str
+    kinds: list[str]
+    title: str
+    expected: str
+    seen: str
+    template: str
+    count: int
+    runbook: str | None
+    evidence: list[Evidence]
+    started: str = ""
+    ended: str | None = None
+    fingerprint: str = ""
+    score: float = 0.0
+    templates: list[str] = []
+    services: list[str] = []
+    facts: list[str] = []
+    series: list[int] = []
+
+
+class Explanation(msgspec.Struct, frozen=True, tag_field="type", tag="explanation"):
+    """What the model proposed and the checks let through.
+
+    `confidence` is computed from how much of the answer the evidence covers, 0 to 1; never the model's own word.
+    `removed` names, in plain words, what a check took out.
+    """
+
+    incident: str
+    status: Literal["ok", "insufficient", "failed"]
+    cause: str
+    runbook: str | None
+    steps: list[str]
+    evidence: list[str]
+    confidence: float
+    model: str
+    removed: list[str] = []
+    seconds: float = 0.0
+    cached: bool = False
+    error: str | None = None
+
+
+class Summary(msgspec.Struct, frozen=True, tag_field="type", tag="summary"):
+    """What a run saw. `lines` counts physical lines, `records` what they joined to."""
+
+    lines: int
+    records: int
+    templates: int
+    incidents: int
+    seconds: float
+    bytes: int = 0
+    skipped: dict[str, int] = {}
+    services: int = 0
+    learning: str | None = None
+    top: list[dict[str, str | int | float]] = []
+
+
+Event = IncidentEvent | Explanation | Summary
+
+
+def rfc3339(time_ns: int) -> str:
+    """Nanoseconds since the epoch as RFC 3339 in UTC, milliseconds kept.
+
+    >>> rfc3339(1_700_000_000_123_456_789)
+    '2023-11-14T22:13:20.123Z'
+    """
+    seconds, rest = divmod(time_ns, 1_000_000_000)
+    when = datetime.fromtimestamp(seconds, UTC)
+    return f"{when:%Y-%m-%dT%H:%M:%S}.{rest // 1_000_000:03d}Z"
