@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "WINDOW_NS",
+    "Anomaly",
     "Chunk",
     "Columns",
     "Event",
@@ -29,6 +31,10 @@ __all__ = [
     "Summary",
     "rfc3339",
 ]
+
+
+WINDOW_NS = 60_000_000_000
+"""Records are counted by windows of one minute of event time."""
 
 
 class Severity(enum.IntEnum):
@@ -116,6 +122,26 @@ class Chunk:
     origin: Origin = Origin()  # noqa: RUF009 - frozen
     block: bytes | None = None
     columns: Columns | None = None
+
+
+class Anomaly(msgspec.Struct, frozen=True):
+    """One odd thing: what, where, since when, and how far from what was expected.
+
+    `service` -1 is the whole source. `expected` and `seen` are records in `span` windows (for "severity": errors;
+    for "silence": records per window expected, windows silent seen). `surprise` is -log10 of the tail probability,
+    at most 300. `key` leads; `keys` are all it concerns.
+    """
+
+    kind: str
+    window: int
+    span: int
+    service: int
+    key: int
+    keys: list[int]
+    expected: float
+    seen: float
+    surprise: float
+    severity: int
 
 
 class Evidence(msgspec.Struct, frozen=True):

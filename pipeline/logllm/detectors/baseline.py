@@ -174,6 +174,16 @@ class Baseline:
         self.high = np.maximum(self._fast, season)
         self.low = np.minimum(self._fast, season)
 
+    def merge(self, old: int, new: int) -> None:
+        """Add the column `old` to the column `new` and forget it."""
+        self.seen[new] = max(self.seen[new], self.seen[old])
+        self._hour_seen[:, new] = np.maximum(self._hour_seen[:, new], self._hour_seen[:, old])
+        for array in (self.high, self.low, self._fast, self._slow, self._hour, self._excess, self._squares):
+            array[..., new] += array[..., old]
+            array[..., old] = 0.0
+        self.seen[old] = 0.0
+        self._hour_seen[:, old] = 0.0
+
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""
         return {name: pack_array(getattr(self, name)) for name in _ARRAYS}

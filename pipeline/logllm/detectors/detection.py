@@ -8,14 +8,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 
 from logllm.detectors.baseline import SPANS
 from logllm.detectors.novelty import Novelty
 from logllm.detectors.rate import Rate, RateScores
 from logllm.detectors.severity import SeverityShift
-from logllm.events import Severity
+from logllm.events import Anomaly, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from logllm.detectors.keys import Keys
     from logllm.detectors.windows import Slice
 
-__all__ = ["LEARNING_WINDOWS", "Anomaly", "Detection"]
+__all__ = ["LEARNING_WINDOWS", "Detection"]
 
 LEARNING_WINDOWS = 60
 """Windows of input before anything but a fatal new template can alert."""
@@ -40,26 +39,6 @@ REGULAR_PHI = 0.05
 MIN_SILENT_MEAN = 0.2
 SILENT_SERVICE_WINDOWS = 10
 SILENT_SOURCE_WINDOWS = 3
-
-
-class Anomaly(msgspec.Struct, frozen=True):
-    """One odd thing: what, where, since when, and how far from what was expected.
-
-    `service` -1 is the whole source. `expected` and `seen` are records in `span` windows (for "severity": errors;
-    for "silence": records per window expected, windows silent seen). `surprise` is -log10 of the tail probability,
-    at most 300. `key` leads; `keys` are all it concerns.
-    """
-
-    kind: str
-    window: int
-    span: int
-    service: int
-    key: int
-    keys: list[int]
-    expected: float
-    seen: float
-    surprise: float
-    severity: int
 
 
 class Detection:

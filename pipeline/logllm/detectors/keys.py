@@ -113,6 +113,32 @@ class Keys:
         np.minimum.at(self.first_ns, keys, time_ns)
         np.maximum.at(self.last_ns, keys, time_ns)
 
+    def merge_templates(self, old: int, new: int) -> list[tuple[int, int]]:
+        """Template `old` became part of `new`. Returns the pairs of keys (old, new) whose counts must be added up.
+
+        Where a service has no key of the new template yet, its key simply changes its template.
+        """
+        pairs = []
+        for service, table in enumerate(self._lookup):
+            key = int(table[old]) if old < len(table) else -1
+            if key < 0:
+                continue
+            table[old] = -1
+            there = int(table[new]) if new < len(table) else -1
+            if there < 0:
+                if new >= len(table):
+                    table = np.concatenate([table, np.full(new + 1 - len(table), -1, np.int32)])
+                    self._lookup[service] = table
+                table[new] = key
+                self.template[key] = new
+            else:
+                pairs.append((key, there))
+                self.total[there] += self.total[key]
+                self.total[key] = 0
+                self.severity[there] = max(self.severity[there], self.severity[key])
+                self.first_ns[there] = min(self.first_ns[there], self.first_ns[key])
+        return pairs
+
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""
         return {"services": self.services, **{name: pack_array(getattr(self, name)[: self.count]) for name in _ARRAYS}}

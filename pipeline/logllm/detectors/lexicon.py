@@ -31,7 +31,8 @@ _WARN = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _HARMLESS = re.compile(
-    r"\b(?:no|0|zero|without) (?:\w+ )?(?:errors?|failures?|warnings?)\b|\berrors?[=:] ?0\b|\bfail(?:ed|ures)?[=:] ?0\b",
+    r"\b(?:no|0|zero|without) (?:\w+ )?(?:errors?|failures?|warnings?)\b|\berrors?[=:] ?0\b"
+    r"|\bfail(?:ed|ures)?[=:] ?0\b",
     re.IGNORECASE,
 )
 

@@ -147,7 +147,7 @@ class Rate:
         self._odd |= odd
         self._block = np.vstack([self._block, window_slice.counts])
         if window_slice.ends_block:
-            self._finish_block(window_slice.start_ns + len(window_slice) * window_slice.window_ns)
+            self._finish_block(window_slice.end_ns)
 
     def _finish_block(self, next_block_ns: int) -> None:
         rows = len(self._block)
@@ -160,6 +160,18 @@ class Rate:
         self._past = history[-HISTORY:]
         self._block = np.zeros((0, self.size))
         self._odd = np.zeros(self.size, np.bool_)
+
+    def merge(self, old: int, new: int) -> None:
+        """The template of key `old` became part of that of key `new`: their histories add up."""
+        size = max(old, new) + 1
+        if size > self.size:
+            self._grow(size)
+        self.baseline.merge(old, new)
+        for array in (self._past, self._block):
+            array[:, new] += array[:, old]
+            array[:, old] = 0.0
+        self._zero_log[old] = 0.0
+        self._zeros[new] = min(self._zeros[old], self._zeros[new])
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""

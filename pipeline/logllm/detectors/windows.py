@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from logllm.detectors.baseline import pack_array, unpack_array
+from logllm.events import WINDOW_NS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +23,6 @@ __all__ = ["BLOCK", "Slice", "Windows"]
 BLOCK = 15
 """Windows in a block: detectors judge each window and learn once a block."""
 
-WINDOW_NS = 60_000_000_000
 LATE_WINDOWS = 15
 """A record this many windows behind is still counted, in the oldest open window; older ones are not."""
 
@@ -44,12 +44,16 @@ class Slice:
     severe: NDArray[np.float64]
     gap: int
     ends_block: bool
-    window_ns: int = WINDOW_NS
 
     @property
     def start_ns(self) -> int:
         """Start of the first window."""
-        return self.first * self.window_ns
+        return self.first * WINDOW_NS
+
+    @property
+    def end_ns(self) -> int:
+        """End of the last window."""
+        return (self.first + len(self.counts)) * WINDOW_NS
 
     def __len__(self) -> int:
         return len(self.counts)

@@ -1,0 +1,143 @@
+"""An incident in plain words, from numbers alone: title, expected, seen. No model has a part in this."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from logllm.events import Anomaly
+
+__all__ = ["count_of", "expected", "quantity", "seen", "span_of", "title", "top_values"]
+
+MAX_TEMPLATE = 110
+
+
+def quantity(value: float) -> str:
+    """A count for reading.
+
+    >>> [quantity(x) for x in (0, 0.034, 1, 2.25, 640, 12_300)]
+    ['0', '0.03', '1', '2.2', '640', '12,300']
+    """
+    if value >= 10 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 1 else f"{value:.1g}"
+
+
+def count_of(value: float, noun: str) -> str:
+    """A count with its noun.
+
+    >>> count_of(1, "record"), count_of(3, "record")
+    ('1 record', '3 records')
+    """
+    return f"{quantity(value)} {noun}" if value == 1 else f"{quantity(value)} {noun}s"
+
+
+def span_of(minutes: float) -> str:
+    """Minutes in words.
+
+    >>> span_of(1), span_of(5), span_of(200), span_of(3000)
+    ('a minute', '5 minutes', '3 h 20 min', '2 days')
+    """
+    if minutes == 1:
+        return "a minute"
+    if minutes < 120:
+        return f"{minutes:.0f} minutes"
+    if minutes < 2880:
+        hours, rest = divmod(round(minutes), 60)
+        return f"{hours} h {rest} min" if rest else f"{hours} hours"
+    return f"{minutes / 1440:.0f} days"
+
+
+def _short(template: str) -> str:
+    first = " ".join(template.split("\n", 1)[0].split())
+    return first if len(first) <= MAX_TEMPLATE else first[: MAX_TEMPLATE - 1] + "…"
+
+
+def title(anomaly: Anomaly, template: str, *, others: int = 0, records: int = 0) -> str:
+    """One line that says what changed. `records`: of the whole file, for "dominant"."""
+    text = _short(template)
+    more = f" (and {others} more)" if others else ""
+    match anomaly.kind:
+        case "rate":
+            times = anomaly.seen / max(anomaly.expected, 0.5)
+            return f"{text} — {quantity(round(times))} times as often as usual{more}"
+        case "silence" if anomaly.service < 0:
+            return "Nothing comes in any more"
+        case "silence" if anomaly.span == 0:
+            return f"Silent: {text} and all else of this service stopped"
+        case "silence":
+            return f"No longer comes: {text}{more}"
+        case "new":
+            return f"New: {text}{more}"
+        case "severity":
+            return f"Errors are up, first of all: {text}{more}"
+        case "release":
+            return f"{count_of(anomaly.seen, 'new template')} at once, as after a release: {text}"
+        case "dominant":
+            return f"{text} makes up {100 * anomaly.seen / max(records, 1):.0f} % of the log{more}"
+        case _:
+            return f"Rare: {text}{more}"
+
+
+def expected(anomaly: Anomaly, *, watched: float, records: int = 0) -> str:
+    """What would have been normal. `watched`: windows the source had been watched for."""
+    match anomaly.kind:
+        case "rate":
+            return f"about {quantity(anomaly.expected)} in {span_of(anomaly.span)}"
+        case "silence":
+            return f"about {quantity(anomaly.expected)} a minute"
+        case "new" if anomaly.expected == 0.0:
+            return "none: not seen before in this log" if not watched else f"none: not seen in {span_of(watched)}"
+        case "new":
+            return f"none of its kind; {quantity(anomaly.expected)} new problem messages a day lately"
+        case "severity":
+            return f"about {quantity(anomaly.expected)} errors in {span_of(anomaly.span)}, from the usual share"
+        case "release":
+            return f"about {quantity(anomaly.expected)} new templates a day"
+        case "dominant":
+            return f"a problem message to be under 5 % of the log ({quantity(0.05 * records)} of {records:,})"
+        case _:
+            return "no message of this severity in an ordinary stretch"
+
+
+def seen(anomaly: Anomaly, *, records: int = 0) -> str:
+    """What came instead."""
+    match anomaly.kind:
+        case "rate":
+            return f"{quantity(anomaly.seen)} in {span_of(anomaly.span)}"
+        case "silence":
+            return f"nothing for {span_of(anomaly.seen)}"
+        case "severity":
+            return f"{quantity(anomaly.seen)} errors in {span_of(anomaly.span)}"
+        case "release":
+            return f"{count_of(anomaly.seen, 'new template')} in 10 minutes"
+        case "dominant":
+            return f"{quantity(anomaly.seen)} of {records:,} records"
+        case "rare":
+            return f"{count_of(anomaly.seen, 'record')} of {records:,}"
+        case _:
+            return f"{count_of(anomaly.seen, 'record')} in {span_of(anomaly.span)}"
+
+
+def top_values(parameters: Iterable[list[str]]) -> list[str]:
+    """Facts such as "183.62.140.253 in 286 of 420 lines", for the values that stand out.
+
+    Args:
+        parameters: The values at the template's variable places, one list a line.
+    """
+    columns: dict[int, Counter[str]] = {}
+    lines = 0
+    for values in parameters:
+        lines += 1
+        for place, value in enumerate(values[:12]):
+            if 1 < len(value) <= 80:
+                columns.setdefault(place, Counter())[value] += 1
+    facts = []
+    for counter in columns.values():
+        value, times = counter.most_common(1)[0]
+        if lines >= 5 and times >= 3 and 0.15 * lines <= times < lines:
+            facts.append(f"{value} in {times} of {lines} lines")
+    return facts[:4]

@@ -1,0 +1,130 @@
+"""Incidents and their explanations in SQLite: what happened, for `logllm incidents` and after a restart."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from logllm.errors import StateError
+from logllm.events import Explanation, IncidentEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["IncidentStore"]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS incidents (
+    id TEXT PRIMARY KEY,
+    fingerprint TEXT NOT NULL,
+    state TEXT NOT NULL,
+    started TEXT NOT NULL,
+    updated TEXT NOT NULL,
+    body BLOB NOT NULL,
+    explanation BLOB
+) STRICT;
+CREATE INDEX IF NOT EXISTS incidents_by_time ON incidents (started);
+CREATE INDEX IF NOT EXISTS incidents_by_fingerprint ON incidents (fingerprint);
+"""
+_VERSION = 1
+
+
+class IncidentStore:
+    """One row an incident, its latest event in it. Safe to use from several threads.
+
+    Args:
+        path: The database file; ":memory:" for none. Created, with its folder, where it is missing.
+        keep: Incidents kept; the oldest beyond that are dropped.
+
+    Raises:
+        StateError: The file is no database of ours, or of a newer version.
+    """
+
+    def __init__(self, path: Path | str, *, keep: int = 20_000) -> None:
+        self._keep = keep
+        self._lock = threading.Lock()
+        try:
+            if str(path) != ":memory:":
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        except (sqlite3.Error, OSError) as error:
+            raise StateError(f"{path}: cannot open the incident store: {error}") from error
+        try:
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            (version,) = self._db.execute("PRAGMA user_version").fetchone()
+            if version > _VERSION:
+                raise StateError(f"{path}: incident store of version {version}, this logllm reads up to {_VERSION}")
+            self._db.executescript(_SCHEMA)
+            self._db.execute(f"PRAGMA user_version = {_VERSION}")
+        except sqlite3.Error as error:
+            self._db.close()
+            raise StateError(f"{path}: not an incident store: {error}") from error
+        except StateError:
+            self._db.close()
+            raise
+
+    def put(self, event: IncidentEvent) -> None:
+        """Keep an incident's latest event; an explanation already there stays."""
+        body = msgspec.json.encode(event)
+        state = "resolved" if event.event == "resolve" else "open"
+        with self._lock:
+            self._db.execute(
+                "INSERT INTO incidents (id, fingerprint, state, started, updated, body) VALUES (?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (id) DO UPDATE SET state = excluded.state, updated = excluded.updated, "
+                "body = excluded.body",
+                (event.id, event.fingerprint, state, event.started or event.time, event.time, body),
+            )
+            if event.event == "open":
+                self._db.execute(
+                    "DELETE FROM incidents WHERE id IN "
+                    "(SELECT id FROM incidents ORDER BY started DESC LIMIT -1 OFFSET ?)",
+                    (self._keep,),
+                )
+
+    def explain(self, explanation: Explanation) -> None:
+        """Keep the explanation of an incident that is here."""
+        with self._lock:
+            self._db.execute(
+                "UPDATE incidents SET explanation = ? WHERE id = ?",
+                (msgspec.json.encode(explanation), explanation.incident),
+            )
+
+    def get(self, incident_id: str) -> tuple[IncidentEvent, Explanation | None] | None:
+        """An incident by its id, or by the beginning of it where that is unambiguous."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT body, explanation FROM incidents WHERE id = ? OR substr(id, 1, length(?)) = ? LIMIT 2",
+                (incident_id, incident_id, incident_id),
+            ).fetchall()
+        return _row(rows[0]) if len(rows) == 1 else None
+
+    def latest(
+        self, limit: int = 50, *, state: str | None = None
+    ) -> Iterator[tuple[IncidentEvent, Explanation | None]]:
+        """Incidents, latest first; `state` "open" or "resolved" picks."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT body, explanation FROM incidents WHERE ? IS NULL OR state = ? ORDER BY started DESC, id LIMIT ?",
+                (state, state, limit),
+            ).fetchall()
+        for row in rows:
+            yield _row(row)
+
+    def close(self) -> None:
+        """Close the database."""
+        with self._lock:
+            self._db.close()
+
+
+def _row(row: tuple[bytes, bytes | None]) -> tuple[IncidentEvent, Explanation | None]:
+    try:
+        event = msgspec.json.decode(row[0], type=IncidentEvent)
+        explanation = msgspec.json.decode(row[1], type=Explanation) if row[1] else None
+    except msgspec.MsgspecError as error:
+        raise StateError(f"incident store: a row cannot be read: {error}") from error
+    return event, explanation
