@@ -119,7 +119,7 @@ class Chunk:
     tag: str
     count: int
     size_bytes: int
-    origin: Origin = Origin()  # noqa: RUF009 - frozen
+    origin: Origin = Origin()
     block: bytes | None = None
     columns: Columns | None = None
 

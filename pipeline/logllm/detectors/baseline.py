@@ -113,6 +113,14 @@ class Baseline:
             self.phi[:, self.size :] = _PRIOR_PHI
             self.size = size
 
+    def usual(self, key: int) -> float:
+        """A key's mean count over days."""
+        return float(self._slow[key])
+
+    def lately(self, key: int) -> float:
+        """A key's mean count over the last hours."""
+        return float(self._fast[key])
+
     def uncertainty(self) -> NDArray[np.float64]:
         """float64[k]: extra dispersion because the mean is itself estimated: about 1 / events seen."""
         extra: NDArray[np.float64] = 1.0 / (self.high * np.minimum(self.seen, 1.0 / self._fast_rate) + 0.5)

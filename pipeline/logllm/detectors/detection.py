@@ -39,6 +39,8 @@ REGULAR_PHI = 0.05
 MIN_SILENT_MEAN = 0.2
 SILENT_SERVICE_WINDOWS = 10
 SILENT_SOURCE_WINDOWS = 3
+MIN_PLAIN_SPIKE = 30
+"""Records that a spike of a harmless-looking template must have at least."""
 
 
 class Detection:
@@ -85,7 +87,7 @@ class Detection:
         silence_level = math.log(self._budget.level("silence", keys))
         spiking = rate.spike < spike_level
         shifting = shift < shift_level
-        silent = (rate.silence < silence_level) & (self.rate.baseline.low >= MIN_SILENT_MEAN)
+        silent = (rate.silence < silence_level) & (self.rate.baseline.low >= MIN_SILENT_MEAN) & rate.unheard
         found: list[Anomaly] = []
         for row in range(len(window_slice)):
             window = window_slice.first + row
@@ -93,7 +95,7 @@ class Detection:
             if ready:
                 found.extend(self._spikes(window, row, spiking[row], rate))
                 found.extend(self._shifts(window_slice, row, shifting[row], shift[row]))
-                found.extend(self._silences(window, row, silent[row], rate))
+                found.extend(self._silences(window, row, silent[row], rate, live=window_slice.live))
             self._silent = silent[row]
             if window in new_keys:
                 found.extend(self._news(window_slice, row, new_keys[window]))
@@ -108,6 +110,9 @@ class Detection:
         found = []
         for key in np.flatnonzero(spiking).tolist():
             span = SPANS[int(rate.span[row, key])]
+            severity = self._severity_of(key)
+            if severity < Severity.WARN and rate.total[row, key] < MIN_PLAIN_SPIKE:
+                continue
             found.append(
                 Anomaly(
                     kind="rate",
@@ -119,7 +124,7 @@ class Detection:
                     expected=float(self.rate.baseline.high[key]) * span,
                     seen=float(rate.total[row, key]),
                     surprise=_surprise(float(rate.spike[row, key])),
-                    severity=self._severity_of(key),
+                    severity=severity,
                 )
             )
         return found
@@ -153,12 +158,15 @@ class Detection:
             )
         return found
 
-    def _silences(self, window: int, row: int, silent: NDArray[np.bool_], rate: RateScores) -> list[Anomaly]:
+    def _silences(
+        self, window: int, row: int, silent: NDArray[np.bool_], rate: RateScores, *, live: bool
+    ) -> list[Anomaly]:
         fresh = np.flatnonzero(silent & ~self._silent)
         quiet_for = rate.zeros[row]
         baseline = self.rate.baseline
         if len(quiet_for) and int(quiet_for.min()) >= SILENT_SOURCE_WINDOWS:
-            if self._told_source or not len(fresh):
+            # In a past being read the source did go on: only the live present can have stopped.
+            if self._told_source or not live or not len(fresh):
                 return []
             self._told_source = True
             concerned = np.flatnonzero(baseline.low >= MIN_SILENT_MEAN)
@@ -173,6 +181,9 @@ class Detection:
             else:
                 old = (baseline.seen >= SILENT_TEMPLATE_WINDOWS) | (baseline.phi[0] <= REGULAR_PHI)
                 concerned = fresh[(self._keys.service[fresh] == service) & old[fresh]]
+                # That a problem is no longer reported is good news.
+                fine = [key for key in concerned.tolist() if self._severity_of(key) < Severity.WARN]
+                concerned = np.array(fine, np.int64)
                 silent_for = 0
             if len(concerned):
                 found.append(self._silence(window, row, service, concerned, silent_for, rate))

@@ -32,7 +32,7 @@ _WARN = re.compile(
 )
 _HARMLESS = re.compile(
     r"\b(?:no|0|zero|without) (?:\w+ )?(?:errors?|failures?|warnings?)\b|\berrors?[=:] ?0\b"
-    r"|\bfail(?:ed|ures)?[=:] ?0\b",
+    r"|\bfail(?:ed|ures)?[=:] ?0\b|\b(?:errors?|exceptions?) (?:support|handl\w+|correction|reporting|recovery)\b",
     re.IGNORECASE,
 )
 

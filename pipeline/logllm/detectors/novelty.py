@@ -19,8 +19,10 @@ RELEASE_SPAN = 10
 RELEASE_QUIET = 60
 """A release's own late arrivals join it for this many windows."""
 
-MIN_RELEASE = 4
+MIN_RELEASE = 6
 LEARNING_WINDOWS = 60
+LEARNING_RELEASE = 180
+"""Start-up, rotation and daily jobs bring new templates in groups for some hours."""
 HALF_LIFE = 1440.0
 
 
@@ -74,7 +76,11 @@ class Novelty:
         bad_per_day = state.bad * 1440.0 / max(min(state.windows, HALF_LIFE / 0.693), 1.0)
         releasing = window - state.released <= RELEASE_QUIET
         usual = per_day * RELEASE_SPAN / 1440.0
-        if ready and not releasing and len(state.recent) >= max(MIN_RELEASE, 4.0 * usual + 3.0):
+        if (
+            state.windows >= LEARNING_RELEASE
+            and not releasing
+            and len(state.recent) >= max(MIN_RELEASE, 4.0 * usual + 5.0)
+        ):
             state.released = window
             releasing = True
             keys = [key for _, key in state.recent]

@@ -22,6 +22,7 @@ YOUNG = 20
 
 YOUNG_SILENCE = 60
 MIN_SPIKE = 5
+_FORGET_PAUSE = 0.999
 REBASE_BLOCKS = 8
 """After two hours of the same oddity it is the new normal and is learned."""
 
@@ -36,6 +37,7 @@ class RateScores:
         total: float64[b, k], records in that span, where `spike` is below 1.
         silence: float64[b, k], log P(zero for as long as it has been zero), 0.0 while it is not.
         zeros: int64[b, k], windows it has been zero for.
+        unheard: bool[b, k], True where that is twice as long as it has ever been zero before.
     """
 
     spike: NDArray[np.float64]
@@ -43,6 +45,7 @@ class RateScores:
     total: NDArray[np.float64]
     silence: NDArray[np.float64]
     zeros: NDArray[np.int64]
+    unheard: NDArray[np.bool_]
 
 
 class Rate:
@@ -60,6 +63,7 @@ class Rate:
         self._block = np.zeros((0, 0))
         self._zero_log = np.zeros(0)
         self._zeros = np.zeros(0, np.int64)
+        self._longest = np.zeros(0)
         self._odd = np.zeros(0, np.bool_)
         self._odd_blocks = np.zeros(0, np.int64)
 
@@ -76,6 +80,7 @@ class Rate:
             self._block = np.pad(self._block, ((0, 0), (0, more)))
             self._zero_log = np.pad(self._zero_log, (0, more))
             self._zeros = np.pad(self._zeros, (0, more))
+            self._longest = np.pad(self._longest, (0, more))
             self._odd = np.pad(self._odd, (0, more))
             self._odd_blocks = np.pad(self._odd_blocks, (0, more))
 
@@ -120,7 +125,7 @@ class Rate:
             most[row, key] = total[row, key]
         return RateScores(spike, best, most, *self._silence(window_slice))
 
-    def _silence(self, window_slice: Slice) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def _silence(self, window_slice: Slice) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]:
         rows = len(window_slice.counts)
         mean, phi = self.baseline.low, self.baseline.phi[0]
         step = np.where(self.baseline.seen >= YOUNG_SILENCE, -np.log1p(phi * mean) / phi, 0.0)
@@ -130,7 +135,9 @@ class Rate:
         carried = 0 if window_slice.gap else 1
         zeros = np.where(last < 0, carried * self._zeros + index + 1, index - last)
         silence = np.where(last < 0, carried * self._zero_log + step * (index + 1), step * (index - last))
-        return silence, zeros
+        # A key that has paused this long before does so again; the model's tail alone would call it silent.
+        unheard = zeros > 2.0 * self._longest + 1.0
+        return silence, zeros, unheard
 
     def learn(self, window_slice: Slice, scores: RateScores, odd: NDArray[np.bool_]) -> None:
         """Take the slice in.
@@ -142,6 +149,10 @@ class Rate:
         if window_slice.gap:
             self._finish_block(window_slice.start_ns)
             self._past = np.zeros_like(self._past)
+        ended = (window_slice.counts > 0) & (np.vstack([self._zeros, scores.zeros[:-1]]) > 0)
+        if ended.any():
+            runs = np.where(ended, np.vstack([self._zeros, scores.zeros[:-1]]), 0).max(axis=0)
+            self._longest = np.maximum(self._longest * _FORGET_PAUSE, runs)
         self._zero_log = scores.silence[-1].copy()
         self._zeros = scores.zeros[-1].copy()
         self._odd |= odd
@@ -172,6 +183,7 @@ class Rate:
             array[:, old] = 0.0
         self._zero_log[old] = 0.0
         self._zeros[new] = min(self._zeros[old], self._zeros[new])
+        self._longest[new] = min(self._longest[old], self._longest[new])
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""
@@ -181,6 +193,7 @@ class Rate:
             "block": pack_array(self._block),
             "zero_log": pack_array(self._zero_log),
             "zeros": pack_array(self._zeros),
+            "longest": pack_array(self._longest),
             "odd": pack_array(self._odd),
             "odd_blocks": pack_array(self._odd_blocks),
         }
@@ -192,6 +205,7 @@ class Rate:
         self._block = unpack_array(state["block"], np.float64)
         self._zero_log = unpack_array(state["zero_log"], np.float64)
         self._zeros = unpack_array(state["zeros"], np.int64)
+        self._longest = unpack_array(state["longest"], np.float64)
         self._odd = unpack_array(state["odd"], np.bool_)
         self._odd_blocks = unpack_array(state["odd_blocks"], np.int64)
         if {a.shape[-1] for a in (self._past, self._block, self._zero_log, self._odd)} != {self.size}:

@@ -37,6 +37,7 @@ class Slice:
         severe: float64[b, k], those of severity ERROR or above.
         gap: windows skipped just before `first` in which the whole source was silent.
         ends_block: True when the last window is the last of its block.
+        live: True when the wall clock closed it: nothing that came later is known yet.
     """
 
     first: int
@@ -44,6 +45,7 @@ class Slice:
     severe: NDArray[np.float64]
     gap: int
     ends_block: bool
+    live: bool = False
 
     @property
     def start_ns(self) -> int:
@@ -156,19 +158,19 @@ class Windows:
                 continue
             end = min(until, (first // BLOCK + 1) * BLOCK)
             inside = (closing[0] >= first) & (closing[0] < end)
-            slices.append(self._slice(closing[:, inside], first, end, key_count, gap))
+            slices.append(self._slice(closing[:, inside], first, end, key_count, gap, live))
             first, gap = end, 0
         self._next = until
         return slices
 
     @staticmethod
-    def _slice(cells: NDArray[np.int64], first: int, end: int, key_count: int, gap: int) -> Slice:
+    def _slice(cells: NDArray[np.int64], first: int, end: int, key_count: int, gap: int, live: bool) -> Slice:
         rows = end - first
         flat = (cells[0] - first) * key_count + cells[1]
         size = rows * key_count
         counts = np.bincount(flat, weights=cells[2], minlength=size).reshape(rows, key_count)
         severe = np.bincount(flat, weights=cells[3], minlength=size).reshape(rows, key_count)
-        return Slice(first, counts.astype(np.float64), severe.astype(np.float64), gap, end % BLOCK == 0)
+        return Slice(first, counts.astype(np.float64), severe.astype(np.float64), gap, end % BLOCK == 0, live)
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy, open windows included."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from logllm.events import Anomaly
 
-__all__ = ["count_of", "expected", "quantity", "seen", "span_of", "title", "top_values"]
+__all__ = ["count_of", "expected", "quantity", "rate_of", "seen", "span_of", "title", "top_values"]
 
 MAX_TEMPLATE = 110
 
@@ -51,6 +51,21 @@ def span_of(minutes: float) -> str:
     return f"{minutes / 1440:.0f} days"
 
 
+def rate_of(count: float, minutes: float) -> str:
+    """A usual count in a span; small ones by the hour or the day, where they can be read.
+
+    >>> rate_of(12.4, 5), rate_of(0.02, 1), rate_of(0.0001, 1)
+    ('about 12 in 5 minutes', 'about 1.2 an hour', 'less than one a day')
+    """
+    if count >= 0.5:
+        return f"about {quantity(count)} in {span_of(minutes)}"
+    an_hour = 60.0 * count / minutes
+    if an_hour >= 0.5:
+        return f"about {quantity(an_hour)} an hour"
+    a_day = 24.0 * an_hour
+    return f"about {quantity(a_day)} a day" if a_day >= 1.0 else "less than one a day"
+
+
 def _short(template: str) -> str:
     first = " ".join(template.split("\n", 1)[0].split())
     return first if len(first) <= MAX_TEMPLATE else first[: MAX_TEMPLATE - 1] + "…"
@@ -62,8 +77,9 @@ def title(anomaly: Anomaly, template: str, *, others: int = 0, records: int = 0)
     more = f" (and {others} more)" if others else ""
     match anomaly.kind:
         case "rate":
-            times = anomaly.seen / max(anomaly.expected, 0.5)
-            return f"{text} — {quantity(round(times))} times as often as usual{more}"
+            times = anomaly.seen / max(anomaly.expected, 1e-9)
+            often = f"{quantity(round(times))} times as often as usual" if times < 1000 else "far more often than usual"
+            return f"{text} — {often}{more}"
         case "silence" if anomaly.service < 0:
             return "Nothing comes in any more"
         case "silence" if anomaly.span == 0:
@@ -86,13 +102,13 @@ def expected(anomaly: Anomaly, *, watched: float, records: int = 0) -> str:
     """What would have been normal. `watched`: windows the source had been watched for."""
     match anomaly.kind:
         case "rate":
-            return f"about {quantity(anomaly.expected)} in {span_of(anomaly.span)}"
+            return rate_of(anomaly.expected, anomaly.span)
         case "silence":
             return f"about {quantity(anomaly.expected)} a minute"
-        case "new" if anomaly.expected == 0.0:
-            return "none: not seen before in this log" if not watched else f"none: not seen in {span_of(watched)}"
+        case "new" if anomaly.expected < 0.1:
+            return f"none: not seen in {span_of(watched)}" if watched >= 1.0 else "none: not seen before in this log"
         case "new":
-            return f"none of its kind; {quantity(anomaly.expected)} new problem messages a day lately"
+            return f"none of its kind; of late {quantity(anomaly.expected)} new problem messages a day"
         case "severity":
             return f"about {quantity(anomaly.expected)} errors in {span_of(anomaly.span)}, from the usual share"
         case "release":

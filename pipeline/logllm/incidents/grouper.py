@@ -7,6 +7,7 @@ hashes of what it is about, so the same input gives the same incidents on any ma
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -56,15 +57,27 @@ class Incident:
     ended: int | None = None
     series: list[int] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)
+    led_by: int | None = None
     told_severity: str = ""
     told_kinds: int = 0
 
     @property
     def lead(self) -> Anomaly:
-        """The anomaly that names the incident: the worst-sounding, then the most surprising; the first where equal."""
+        """The anomaly that names it: `led_by` where set, else the worst-sounding, then the most surprising one."""
+        if self.led_by is not None:
+            return self.anomalies[self.led_by]
         return max(
             self.anomalies, key=lambda a: (_KIND_FIRST.get(a.kind, 0), min(a.severity, Severity.ERROR), a.surprise)
         )
+
+    @property
+    def score(self) -> float:
+        """Orders incidents of one report: how bad, how much, how improbable."""
+        badness = {Severity.FATAL: 3.0, Severity.ERROR: 2.0, Severity.WARN: 1.3}
+        worst = max(a.severity for a in self.anomalies)
+        weight = next((value for level, value in badness.items() if worst >= level), 0.2)
+        surprise = max(a.surprise for a in self.anomalies)
+        return weight + 0.7 * math.log10(1.0 + self.count) + min(surprise, 30.0) / 15.0
 
     @property
     def severity(self) -> SeverityName:

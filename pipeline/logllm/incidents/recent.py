@@ -87,11 +87,11 @@ class Recent:
             found = [line for key in wanted.tolist() if (line := self._first.get(key))][:limit]
         return sorted(found, key=lambda line: line.time_ns)
 
-    def last(self, keys: Iterable[int]) -> Line | None:
-        """The latest record of these keys that is still here."""
+    def last(self, keys: Iterable[int], before_ns: int) -> Line | None:
+        """The latest record of these keys before this time that is still here."""
         wanted = np.fromiter(keys, np.int32)
         for kept in reversed(self._ring):
-            at = np.flatnonzero(np.isin(kept.keys, wanted))
+            at = np.flatnonzero(np.isin(kept.keys, wanted) & (kept.columns.time_ns < before_ns))
             if len(at):
                 return _line(kept, int(at[-1]))
         return next((line for key in wanted.tolist() if (line := self._first.get(key))), None)

@@ -109,7 +109,8 @@ class IncidentStore:
         """Incidents, latest first; `state` "open" or "resolved" picks."""
         with self._lock:
             rows = self._db.execute(
-                "SELECT body, explanation FROM incidents WHERE ? IS NULL OR state = ? ORDER BY started DESC, id LIMIT ?",
+                "SELECT body, explanation FROM incidents WHERE ? IS NULL OR state = ? "
+                "ORDER BY started DESC, id LIMIT ?",
                 (state, state, limit),
             ).fetchall()
         for row in rows:

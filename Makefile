@@ -1,0 +1,47 @@
+# `make run` and `make test` do all the set-up there is on a fresh machine; `make help` lists the rest.
+# The environment is .venv, made with the Python of LOGLLM_PYTHON or the first of 3.11, 3.12, 3.13 found.
+
+SHELL := /bin/sh
+BIN := .venv/bin
+SAMPLE ?= samples/kubernetes.log
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check bench plugins docs clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: ## the environment: logllm, development tools, llama.cpp (compiled once)
+	@if [ -e .venv/.no-llm ]; then rm -f .venv/.ready; fi
+	@$(MAKE) --no-print-directory --silent .venv/.ready && echo 'ready: .venv'
+
+.venv/.ready: pyproject.toml tools/setup.py
+	@python=$$(sh tools/find_python.sh) && "$$python" tools/setup.py
+
+run: .venv/.ready ## find, explain and print the incidents of a sample log (SAMPLE=file)
+	@options=; sh tools/model.sh || { [ $$? -eq 1 ] || exit 1; options=--no-llm; }; \
+	set -x; $(BIN)/logllm tail --once $$options $(SAMPLE)
+
+test: .venv/.ready ## all tests, with the real model (ARGS="-k name")
+	@sh tools/model.sh || [ $$? -eq 1 ]
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/.ready ## ruff and mypy
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+	$(BIN)/python -m mypy tools
+
+bench: .venv/.ready ## every benchmark of tests/bench (ARGS="name...")
+	@$(BIN)/python tools/bench.py $(ARGS)
+
+plugins: ## build the WebAssembly filters of plugins/
+	@echo "nothing to build: this version runs no WebAssembly filters yet (see the README, 'Not yet')"
+
+docs: .venv/.ready ## list the pages and check their links
+	@$(BIN)/python tools/docs.py
+
+clean: ## remove the environment and every cache in this folder
+	rm -rf .venv build dist .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,80 @@
+"""`logllm incidents`: what was found, from the data directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+__all__ = ["incidents"]
+
+
+@click.group()
+def incidents() -> None:
+    """Incidents that were kept with --data-dir."""
+
+
+def _database(data_dir: str) -> Path:
+    from logllm.errors import SourceError
+
+    path = Path(data_dir) / "logllm.db"
+    if not path.is_file():
+        raise SourceError(f"{path}: no incidents were kept here (use --data-dir with tail or serve)")
+    return path
+
+
+_data_dir = click.option("--data-dir", required=True, type=click.Path(), help="As given to tail or serve.")
+
+
+@incidents.command("list")
+@_data_dir
+@click.option("--open", "only_open", is_flag=True, help="Only those that have not ended.")
+@click.option("-n", "limit", default=20, type=click.IntRange(min=1), help="At most this many.  [default: 20]")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def list_(data_dir: str, only_open: bool, limit: int, as_json: bool) -> None:
+    """Latest first."""
+    import msgspec
+
+    from logllm.cli.render_text import harmless
+    from logllm.incidents.store import IncidentStore
+
+    store = IncidentStore(_database(data_dir))
+    try:
+        for event, _ in store.latest(limit, state="open" if only_open else None):
+            if as_json:
+                click.echo(msgspec.json.encode(event))
+            else:
+                state = "resolved" if event.event == "resolve" else "open"
+                line = (
+                    f"{event.id}  {event.started[:16]}Z  {event.severity:8} {state:8}  {event.service}: {event.title}"
+                )
+                click.echo(harmless(line))
+    finally:
+        store.close()
+
+
+@incidents.command()
+@click.argument("incident_id")
+@_data_dir
+@click.option("--json", "as_json", is_flag=True, help="JSON lines: the incident, then its explanation.")
+def show(incident_id: str, data_dir: str, as_json: bool) -> None:
+    """One of them, with its evidence and explanation. The beginning of its id is enough."""
+    import sys
+
+    from logllm.cli.output import JsonOutlet
+    from logllm.cli.render import Terminal, console_for
+    from logllm.errors import SourceError
+    from logllm.incidents.store import IncidentStore
+
+    store = IncidentStore(_database(data_dir))
+    try:
+        found = store.get(incident_id)
+    finally:
+        store.close()
+    if found is None:
+        raise SourceError(f"{incident_id}: no such incident, or more than one begins with it")
+    event, explanation = found
+    outlet = JsonOutlet() if as_json else Terminal(console_for(sys.stdout), reveal=lambda text: text)
+    outlet.incident(event)
+    if explanation is not None:
+        outlet.explanation(explanation, event)

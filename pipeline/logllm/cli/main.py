@@ -1,0 +1,54 @@
+"""`logllm`: the command line. Each command's own file; nothing heavy is imported until a command runs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from logllm import __version__
+from logllm.cli.incidents import incidents
+from logllm.cli.model import model
+from logllm.cli.serve import serve
+from logllm.cli.tail import tail
+
+__all__ = ["main"]
+
+
+class _Program(click.Group):
+    """Turns every error we raise on purpose into one line and its exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from logllm.errors import LogllmError
+
+        try:
+            return super().invoke(ctx)
+        except LogllmError as error:
+            click.echo(f"logllm: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except BrokenPipeError:
+            # The reader of our output has gone, as `head` does.
+            sys.stderr.close()
+            ctx.exit(0)
+
+
+@click.group(
+    cls=_Program,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "LOGLLM", "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="logllm")
+def main() -> None:
+    """Learn what is normal in logs, tell what is odd, why, and what to do. Nothing leaves this machine.
+
+    \b
+    logllm tail app.log            read a log, report what stands out, then follow it
+    kubectl logs -f pod | logllm tail -
+    logllm serve                   take records from Fluent Bit's forward output
+    """
+
+
+main.add_command(tail)
+main.add_command(serve)
+main.add_command(incidents)
+main.add_command(model)

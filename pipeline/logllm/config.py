@@ -1,0 +1,58 @@
+"""The configuration: every component's own struct, united. A TOML file, or nothing at all."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+from logllm.detectors.budget import BudgetConfig
+from logllm.errors import ConfigError
+from logllm.explain.explainer import ExplainConfig
+from logllm.sources.forward import ForwardConfig
+
+__all__ = ["Config", "HttpConfig"]
+
+
+class HttpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`/healthz`, `/readyz` and `/metrics`. They have no authentication: keep them on loopback."""
+
+    listen: str = "127.0.0.1:24280"
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything that can be set. Each part is described where it is used.
+
+    Args:
+        data_dir: Where incidents and what was learned are kept; None: nowhere, a restart learns anew.
+
+    >>> Config().detect.alerts_per_day
+    5.0
+    """
+
+    data_dir: str | None = None
+    forward: ForwardConfig = ForwardConfig()
+    http: HttpConfig = HttpConfig()
+    detect: BudgetConfig = BudgetConfig()
+    explain: ExplainConfig = ExplainConfig()
+
+    @classmethod
+    def load(cls, path: str | Path) -> Config:
+        """Read a TOML file.
+
+        Raises:
+            ConfigError: One line: the file, the place in it, and what was expected there.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot read: {error.strerror or error}") from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path}: not UTF-8 text at byte {error.start}") from error
+        try:
+            return msgspec.convert(tomllib.loads(text), cls)
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{path}: not TOML: {error}") from error
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"{path}: {error}") from error

@@ -1,0 +1,165 @@
+"""From a living incident to what is told of it: texts, evidence, facts, a runbook; nothing secret leaves here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from logllm.events import WINDOW_NS, Evidence, IncidentEvent, rfc3339
+from logllm.incidents import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from logllm.incidents.grouper import EventName, Incident, KeyNames
+    from logllm.incidents.recent import Line, Recent
+
+__all__ = ["Composer", "Lookups"]
+
+MAX_EVIDENCE = 5
+MAX_TEMPLATES = 12
+SAMPLED_LINES = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Lookups:
+    """What the composer asks of other stages.
+
+    Args:
+        text: A key's template, for reading.
+        template_id: Its stable id.
+        parameters: The values at the places where a key's template varies, in one message.
+        mask: Replaces secrets, addresses and names by pseudonyms.
+        runbook: The id of the runbook that these words fit, or None.
+        shows: How much of the signals of the runbook of this id a text carries, 0 to 1.
+    """
+
+    text: Callable[[int], str]
+    template_id: Callable[[int], str]
+    parameters: Callable[[int, str], list[str]]
+    mask: Callable[[str], str]
+    runbook: Callable[[str], str | None]
+    shows: Callable[[str, str], float]
+
+
+class Composer:
+    """Makes `IncidentEvent`s."""
+
+    def __init__(self, keys: KeyNames, recent: Recent, lookups: Lookups) -> None:
+        self._keys = keys
+        self._recent = recent
+        self._ask = lookups
+
+    def event(
+        self, incident: Incident, what: EventName, now_ns: int, *, watched: float, records: int = 0
+    ) -> IncidentEvent:
+        """What is told when an incident opens, changes or ends.
+
+        Args:
+            now_ns: Event time of the telling.
+            watched: Windows the source had been watched for when it began.
+            records: Records of the whole file, for a look back.
+        """
+        lead = incident.lead
+        mask = self._ask.mask
+        lines = self._evidence(incident)
+        evidence = [
+            Evidence(
+                id=f"E{number}",
+                time=rfc3339(line.time_ns),
+                text=mask(line.text),
+                template=self._ask.template_id(line.key),
+                source=line.source,
+                line=line.line,
+            )
+            for number, line in enumerate(lines, 1)
+        ]
+        others = len(incident.keys) - 1 if lead.kind not in {"release", "silence"} else 0
+        title = describe.title(lead, self._ask.text(lead.key), others=max(0, others), records=records)
+        words = [line.text for line in lines] if lead.kind != "release" else []
+        words += [describe.title(a, self._ask.text(a.key), records=records) for a in incident.anomalies[:MAX_TEMPLATES]]
+        return IncidentEvent(
+            id=incident.id,
+            event=what,
+            time=rfc3339(now_ns),
+            severity=incident.severity,
+            service=self._service(incident.service),
+            kinds=list(incident.kinds),
+            title=mask(title),
+            expected=describe.expected(lead, watched=watched, records=records),
+            seen=describe.seen(lead, records=records),
+            template=mask(self._ask.text(lead.key)),
+            count=incident.count,
+            runbook=self._ask.runbook("\n".join(words)),
+            evidence=evidence,
+            started=rfc3339(incident.started * WINDOW_NS),
+            ended=None if incident.ended is None else rfc3339((incident.ended + 1) * WINDOW_NS),
+            fingerprint=incident.fingerprint,
+            score=round(incident.score, 3),
+            templates=[mask(self._ask.text(key)) for key in incident.keys[:MAX_TEMPLATES]],
+            services=sorted({self._service(int(self._keys.service[key])) for key in incident.keys}),
+            facts=[mask(fact) for fact in self._facts(incident, watched, records)],
+            series=incident.series,
+        )
+
+    def runbook(self, incident: Incident) -> str | None:
+        """The runbook that the texts of an incident fit best."""
+        texts = [self._ask.text(anomaly.key) for anomaly in incident.anomalies[:MAX_TEMPLATES]]
+        return self._ask.runbook("\n".join(texts))
+
+    def best_lead(self, incident: Incident, runbook: str) -> int:
+        """Which anomaly names an incident that a runbook fits: what shows it most, then what there is most of."""
+
+        def weight(at: int) -> tuple[float, float]:
+            anomaly = incident.anomalies[at]
+            return round(self._ask.shows(runbook, self._ask.text(anomaly.key)), 1), anomaly.seen
+
+        return max(range(len(incident.anomalies)), key=weight)
+
+    def _service(self, number: int) -> str:
+        return self._keys.services[number] if number >= 0 else ""
+
+    def _evidence(self, incident: Incident) -> list[Line]:
+        """The first two records of what leads, then one of each other template, then the latest."""
+        start_ns = incident.started * WINDOW_NS
+        end_ns = (incident.last + 1) * WINDOW_NS
+        lead = incident.lead
+        if lead.kind == "silence":
+            last = self._recent.last(lead.keys, start_ns)
+            return [last] if last else []
+        lines = _distinct(self._recent.lines([lead.key], start_ns, end_ns, 20))[:2]
+        for key in sorted(incident.keys, key=lambda k: self._weight(incident, k), reverse=True):
+            if len(lines) >= MAX_EVIDENCE - 1:
+                break
+            if key != lead.key:
+                lines += self._recent.lines([key], start_ns, end_ns, 1)
+        last = self._recent.last([lead.key], end_ns)
+        if last and last.time_ns >= start_ns:
+            lines.append(last)
+        return sorted(_distinct(lines), key=lambda line: line.time_ns)[:MAX_EVIDENCE]
+
+    @staticmethod
+    def _weight(incident: Incident, key: int) -> tuple[int, float]:
+        mine = [a for a in incident.anomalies if a.key == key]
+        return max(((a.severity, a.surprise) for a in mine), default=(0, 0.0))
+
+    def _facts(self, incident: Incident, watched: float, records: int) -> list[str]:
+        lead = incident.lead
+        start_ns, end_ns = incident.started * WINDOW_NS, (incident.last + 1) * WINDOW_NS
+        facts = []
+        if lead.kind not in {"silence", "release"}:
+            texts = self._recent.texts(lead.key, start_ns, end_ns, SAMPLED_LINES)
+            facts += describe.top_values(self._ask.parameters(lead.key, text) for text in texts)
+        for anomaly in incident.anomalies[:MAX_TEMPLATES]:
+            if anomaly is lead:
+                continue
+            facts.append(
+                f"{describe.title(anomaly, self._ask.text(anomaly.key), records=records)}: expected "
+                f"{describe.expected(anomaly, watched=watched, records=records)}, "
+                f"seen {describe.seen(anomaly, records=records)}"
+            )
+        return facts[:8]
+
+
+def _distinct(lines: list[Line]) -> list[Line]:
+    return list({line.text: line for line in reversed(lines)}.values())[::-1]

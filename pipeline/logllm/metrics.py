@@ -1,0 +1,183 @@
+"""Every metric logllm exposes, in one table, and its rendering as Prometheus text.
+
+Names follow Vector's component specification where it has one (`component_received_events_total`...). Nothing is
+counted here: the stages keep plain integers, and whoever answers `/metrics` hands them to `render` at that moment.
+Labels have few values by design: detectors, stages, reasons; never a template, a tag or a peer.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric as Family
+
+__all__ = ["CONTENT_TYPE", "METRICS", "Histogram", "Metric", "Value", "render"]
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """One row of the table. `name` is without the `_total` that the text format gives to counters."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+class Histogram:
+    """Observations sorted into buckets; `observe` is one bisection.
+
+    >>> seconds = Histogram((0.5, 1.0))
+    >>> for value in (0.2, 0.7, 9.0): seconds.observe(value)
+    >>> seconds.counts, seconds.total
+    ([1, 1, 1], 9.9)
+    """
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = tuple(bounds)
+        self.counts = [0] * (len(self.bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one value."""
+        self.counts[bisect.bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+
+Value = float | Histogram | Mapping[str | tuple[str, ...], float]
+"""A number; a histogram; or a number for each combination of label values (one label: its value alone)."""
+
+
+def _table(*rows: tuple[str, Literal["counter", "gauge", "histogram"], str, tuple[str, ...]]) -> dict[str, Metric]:
+    return {f"logllm_{name}": Metric(f"logllm_{name}", kind, text, labels) for name, kind, text, labels in rows}
+
+
+METRICS: dict[str, Metric] = _table(
+    ("build_info", "gauge", "1, with the version as a label.", ("version",)),
+    ("process_start_time_seconds", "gauge", "When this process started, Unix time.", ()),
+    ("component_received_events", "counter", "Records taken from a source.", ("component",)),
+    (
+        "component_received_event_bytes",
+        "counter",
+        "Bytes those records took on the wire or in the file.",
+        ("component",),
+    ),
+    ("component_sent_events", "counter", "Records handed to a sink.", ("component",)),
+    ("component_sent_event_bytes", "counter", "Bytes handed to a sink.", ("component",)),
+    (
+        "component_discarded_events",
+        "counter",
+        "Records not passed on; intentional is true for what a rule or a filter dropped.",
+        ("component", "intentional"),
+    ),
+    ("component_errors", "counter", "Failures that cost a record, a call or a connection.", ("stage", "error_type")),
+    ("buffer_size_events", "gauge", "Records waiting between the sockets and the pipeline.", ()),
+    ("buffer_size_bytes", "gauge", "Bytes waiting between the sockets and the pipeline.", ()),
+    ("event_lag_seconds", "gauge", "Wall clock minus the event time of the newest record.", ()),
+    ("forward_connections", "gauge", "Forward connections open now.", ()),
+    ("forward_connections_opened", "counter", "Forward connections accepted.", ()),
+    ("forward_connections_refused", "counter", "Forward connections closed at once, since too many were open.", ()),
+    ("forward_frames", "counter", "Forward frames read.", ()),
+    ("forward_received_bytes", "counter", "Bytes read from forward connections.", ()),
+    ("forward_acks", "counter", "Acks sent.", ()),
+    ("forward_unacknowledged_events", "counter", "Records that came without a chunk id, so without a promise.", ()),
+    ("forward_duplicate_chunks", "counter", "Chunks seen before, acknowledged and dropped.", ()),
+    ("forward_heartbeats", "counter", "nil frames.", ()),
+    ("forward_skipped_entries", "counter", "Entries in good frames that are no records.", ("reason",)),
+    (
+        "forward_other_signals",
+        "counter",
+        "Frames of metrics, traces or profiles, acknowledged and dropped.",
+        ("signal",),
+    ),
+    ("forward_truncated_frames", "counter", "Connections that ended inside a frame.", ()),
+    ("forward_protocol_errors", "counter", "Connections closed for what the peer sent.", ()),
+    ("lines", "counter", "Physical lines read from files.", ()),
+    ("templates", "gauge", "Templates known.", ()),
+    ("template_cache_hits", "counter", "Messages whose template was in the cache.", ()),
+    ("template_cache_misses", "counter", "Messages that met the masks and the merge.", ()),
+    ("windows", "counter", "Windows closed.", ()),
+    ("late_events", "counter", "Records older than the watermark, counted in the window that was open.", ()),
+    ("learning", "gauge", "1 while the baselines are still warming up.", ()),
+    ("anomalies", "counter", "Anomalies within the alert budget.", ("detector",)),
+    ("incidents_opened", "counter", "Incidents opened.", ("severity",)),
+    ("incidents_open", "gauge", "Incidents open now.", ()),
+    ("alert_budget_per_day", "gauge", "Alerts a day the user asked for.", ()),
+    ("plugin_calls", "counter", "Calls into plugins.", ("plugin",)),
+    ("plugin_traps", "counter", "Plugin calls that failed; the records were kept.", ("plugin", "reason")),
+    ("plugin_seconds", "counter", "Seconds spent in plugins.", ("plugin",)),
+    ("llm_requests", "counter", "Requests to the language model.", ("outcome",)),
+    ("llm_tokens", "counter", "Tokens read and written by the language model.", ("kind",)),
+    ("llm_starts", "counter", "Starts of the local model's process.", ()),
+    ("llm_up", "gauge", "1 while the local model's process is ready.", ()),
+    ("explain_queue_depth", "gauge", "Incidents waiting for an explanation.", ()),
+    ("explain_seconds", "histogram", "Seconds from the incident to its explanation.", ()),
+    ("explanations", "counter", "Explanations by how they ended.", ("status",)),
+    ("redactions", "counter", "Secrets and personal data replaced.", ("kind",)),
+    ("notify", "counter", "Alerts sent, by receiver and outcome.", ("receiver", "outcome")),
+    ("state_saves", "counter", "Snapshots written.", ()),
+    ("state_age_seconds", "gauge", "Seconds since the last snapshot.", ()),
+    ("process_cpu_seconds", "counter", "User and system CPU time of this process.", ()),
+    ("process_resident_memory_bytes", "gauge", "Resident memory of this process.", ()),
+)
+
+
+def render(values: Mapping[str, Value]) -> bytes:
+    """The Prometheus text of some metrics, in the table's order; those without a value are left out.
+
+    >>> print(render({"logllm_templates": 7}).decode(), end="")
+    # HELP logllm_templates Templates known.
+    # TYPE logllm_templates gauge
+    logllm_templates 7.0
+
+    Raises:
+        KeyError: a name that is not in the table.
+    """
+    from prometheus_client import CollectorRegistry, generate_latest
+
+    for name in values:
+        METRICS[name]
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collector(values))
+    return generate_latest(registry)
+
+
+class _Collector:
+    def __init__(self, values: Mapping[str, Value]) -> None:
+        self._values = values
+
+    def collect(self) -> Iterator[Family]:
+        for name, metric in METRICS.items():
+            if name in self._values:
+                yield _family(metric, self._values[name])
+
+    def describe(self) -> Iterator[Family]:
+        return iter(())
+
+
+def _family(metric: Metric, value: Value) -> Family:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+    if isinstance(value, Histogram):
+        histogram = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+        running = 0
+        buckets = []
+        for bound, count in zip((*value.bounds, float("inf")), value.counts, strict=True):
+            running += count
+            buckets.append(("+Inf" if bound == float("inf") else str(bound), running))
+        histogram.add_metric((), buckets, value.total)
+        return histogram
+    kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+    family = kind(metric.name, metric.help, labels=metric.labels)
+    for labels, number in value.items() if isinstance(value, Mapping) else [((), value)]:
+        values = (labels,) if isinstance(labels, str) else labels
+        if len(values) != len(metric.labels):
+            raise ValueError(f"{metric.name}: label values {values!r}, expected one each for {metric.labels!r}")
+        family.add_metric(values, number)
+    return family

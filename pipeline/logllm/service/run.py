@@ -1,0 +1,152 @@
+"""What every run shares: the pipeline, where its incidents are kept, who explains them, who is told."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from logllm import checkpoint
+from logllm.errors import StateError
+from logllm.explain.explainer import Explainer, ExplanationCache
+from logllm.explain.models import ModelStore
+from logllm.explain.runbooks import Catalogue
+from logllm.explain.worker import ExplainWorker
+from logllm.incidents.store import IncidentStore
+from logllm.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from logllm.config import Config
+    from logllm.events import Explanation, IncidentEvent, Summary
+
+__all__ = ["Outlet", "Run"]
+
+_log = logging.getLogger("logllm.service")
+
+
+class Outlet(Protocol):
+    """Who is told. Called from one thread at a time."""
+
+    def incident(self, event: IncidentEvent) -> None:
+        """An incident opened, changed or ended."""
+
+    def explanation(self, explanation: Explanation, incident: IncidentEvent) -> None:
+        """What the model and the checks made of it."""
+
+    def status(self, lines: int, lines_per_s: float, templates: int, learning: str | None, incidents: int) -> None:
+        """How far the run is; called a few times a second."""
+
+    def notice(self, text: str) -> None:
+        """Something about the run itself."""
+
+    def summary(self, summary: Summary) -> None:
+        """The run has ended."""
+
+
+class Run:
+    """One run: pipeline, store, explainer and outlet put together, and taken apart in order.
+
+    Args:
+        look_back: See `Pipeline`.
+        outlet: Told of everything; calls are serialised.
+
+    Raises:
+        ConfigError: A runbook cannot be read, the model is unknown.
+        StateError: The data directory cannot be used.
+    """
+
+    def __init__(self, config: Config, outlet: Outlet, *, look_back: bool = False) -> None:
+        self.config = config
+        self.pipeline = Pipeline(config, look_back=look_back)
+        self.opened = 0
+        self.explained: dict[str, int] = {}
+        self._outlet = outlet
+        self._lock = threading.Lock()
+        self._latest: dict[str, IncidentEvent] = {}
+        data_dir = None if config.data_dir is None else Path(config.data_dir)
+        self._state_path = None if data_dir is None else data_dir / "state.msgpack"
+        self._store = IncidentStore(":memory:" if data_dir is None else data_dir / "logllm.db")
+        self._catalogue = Catalogue.load(config.explain.runbooks)
+        self.pipeline.use_catalogue(self._catalogue)
+        self._restore()
+        self._worker: ExplainWorker | None = None
+        if config.explain.enabled:
+            cache = ExplanationCache(":memory:" if data_dir is None else data_dir / "logllm.db")
+            explainer = Explainer(config.explain, self._catalogue, self.pipeline.redactor, cache, ModelStore())
+            self._worker = ExplainWorker(explainer, self._explained)
+
+    def _restore(self) -> None:
+        if self._state_path is None:
+            return
+        try:
+            state = checkpoint.load(self._state_path)
+            if state is not None:
+                self.pipeline.restore(state)
+        except StateError as error:
+            self.notice(f"{error}; learning anew")
+            look_back = self.pipeline.looks_back
+            self.pipeline = Pipeline(self.config, look_back=look_back)
+            self.pipeline.use_catalogue(self._catalogue)
+
+    def tell(self, events: Iterable[IncidentEvent]) -> None:
+        """Keep the events, tell them, and ask for explanations of what opened."""
+        for event in events:
+            self._store.put(event)
+            with self._lock:
+                if event.event == "open":
+                    self.opened += 1
+                self._latest[event.id] = event
+                while len(self._latest) > 1000:
+                    del self._latest[next(iter(self._latest))]
+                self._outlet.incident(event)
+            if event.event == "open" and self._worker is not None:
+                self._worker.submit(event)
+
+    def _explained(self, explanation: Explanation) -> None:
+        self._store.explain(explanation)
+        with self._lock:
+            self.explained[explanation.status] = self.explained.get(explanation.status, 0) + 1
+            incident = self._latest.get(explanation.incident)
+            if incident is not None:
+                self._outlet.explanation(explanation, incident)
+
+    def notice(self, text: str) -> None:
+        """Say something about the run itself."""
+        with self._lock:
+            self._outlet.notice(text)
+
+    def status(self, lines: int, lines_per_s: float) -> None:
+        """Show how far the run is."""
+        miner, learning = self.pipeline.miner, self.pipeline.learning
+        with self._lock:
+            self._outlet.status(lines, lines_per_s, len(miner), learning, self.opened)
+
+    def save(self) -> None:
+        """Write what was learned, if there is a place for it. A failure is told, and tried again next time."""
+        if self._state_path is None:
+            return
+        try:
+            checkpoint.save(self._state_path, self.pipeline.state())
+        except StateError as error:
+            _log.error("%s", error)
+            self.notice(str(error))
+
+    def wait_explained(self, timeout_s: float) -> bool:
+        """Wait until nothing is left to explain; False where the time was up first."""
+        return self._worker is None or self._worker.drain(timeout_s)
+
+    def summarise(self, summary: Summary) -> None:
+        """Tell the end."""
+        with self._lock:
+            self._outlet.summary(summary)
+
+    def close(self) -> None:
+        """End the explainer and its model, save what was learned, close the store."""
+        if self._worker is not None:
+            self._worker.close()
+        self.save()
+        self._store.close()
+        self._catalogue.close()
