@@ -39,6 +39,8 @@ __all__ = ["Pipeline"]
 
 LIVE_NS = 3_600_000_000_000
 FUTURE_NS = 600_000_000_000
+RUNBOOK_OF_KIND = {"silence": "heartbeat-missing", "release": "release-new-templates"}
+"""For what shows in no record's text."""
 
 
 class Pipeline:
@@ -73,6 +75,7 @@ class Pipeline:
         self.redactor = Redactor()
         self.records = 0
         self.bytes = 0
+        self.anomalies: dict[str, int] = {}
         self._sounds: list[int] = []
         self._bad = np.zeros(0, np.bool_)
         self._known = np.zeros(0, np.bool_)
@@ -91,6 +94,7 @@ class Pipeline:
                 parameters=lambda key, text: self.miner.parameters(int(self.keys.template[key]), text),
                 mask=self._mask,
                 runbook=self._runbook,
+                runbook_of_kind=self._runbook_of_kind,
                 shows=self._shows,
             ),
         )
@@ -202,6 +206,8 @@ class Pipeline:
             if self._first_window < 0:
                 self._first_window = window_slice.first
             anomalies = self.detection.judge(window_slice, new, self.grouper.held(keys))
+            for anomaly in anomalies:
+                self.anomalies[anomaly.kind] = self.anomalies.get(anomaly.kind, 0) + 1
             if self._report is not None:
                 self._report.survey.add(window_slice)
             for what, incident in self.grouper.take(anomalies, window_slice.first, window_slice.counts):
@@ -265,6 +271,10 @@ class Pipeline:
     def _runbook(self, text: str) -> str | None:
         best = self.catalogue.best(text)
         return best.id if best else None
+
+    def _runbook_of_kind(self, kind: str) -> str | None:
+        book = RUNBOOK_OF_KIND.get(kind)
+        return book if book in self.catalogue.by_id else None
 
     def _shows(self, runbook: str, text: str) -> float:
         """How well a text shows a runbook's problem; authors list the most telling signals first."""

@@ -96,6 +96,7 @@ class Baseline:
     high: NDArray[np.float64]
     low: NDArray[np.float64]
     phi: NDArray[np.float64]
+    _latest: NDArray[np.float64]
     _fast: NDArray[np.float64]
     _slow: NDArray[np.float64]
     _hour: NDArray[np.float64]
@@ -143,7 +144,11 @@ class Baseline:
         self._learn_dispersion(clipped, rows, quiet & ~young)
         hour = int((next_block_ns - 1) // 3_600_000_000_000) % HOURS
         after = self.seen + rows
-        for array, slowest in ((self._fast, self._fast_rate), (self._slow, self._slow_rate)):
+        for array, slowest in (
+            (self._latest, _LATEST_RATE),
+            (self._fast, self._fast_rate),
+            (self._slow, self._slow_rate),
+        ):
             rate = np.maximum(1.0 - (1.0 - slowest) ** rows, rows / after)
             array += np.where(quiet, rate * (block_mean - array), 0.0)
         hour_after = self._hour_seen[hour] + rows
@@ -179,14 +184,24 @@ class Baseline:
         # The season leads once it has been seen for about two days; until then the fast mean is all there is.
         known = np.minimum(self.seen / 2880.0, 1.0)
         season = known * season + (1.0 - known) * self._fast
-        self.high = np.maximum(self._fast, season)
+        # Without a season, a morning's rise is told from a spike by what the last blocks brought.
+        self.high = np.maximum(np.maximum(self._fast, season), (1.0 - known) * self._latest)
         self.low = np.minimum(self._fast, season)
 
     def merge(self, old: int, new: int) -> None:
         """Add the column `old` to the column `new` and forget it."""
         self.seen[new] = max(self.seen[new], self.seen[old])
         self._hour_seen[:, new] = np.maximum(self._hour_seen[:, new], self._hour_seen[:, old])
-        for array in (self.high, self.low, self._fast, self._slow, self._hour, self._excess, self._squares):
+        for array in (
+            self.high,
+            self.low,
+            self._latest,
+            self._fast,
+            self._slow,
+            self._hour,
+            self._excess,
+            self._squares,
+        ):
             array[..., new] += array[..., old]
             array[..., old] = 0.0
         self.seen[old] = 0.0
@@ -207,7 +222,7 @@ class Baseline:
         self.size = size
 
 
-_ARRAYS = ("seen", "high", "low", "phi", "_fast", "_slow", "_hour", "_hour_seen", "_excess", "_squares")
+_ARRAYS = ("seen", "high", "low", "phi", "_latest", "_fast", "_slow", "_hour", "_hour_seen", "_excess", "_squares")
 _LEADING = {
     "phi": (len(SPANS),),
     "_hour": (HOURS,),
@@ -216,6 +231,7 @@ _LEADING = {
     "_squares": (len(SPANS),),
 }
 BLOCK_HOURS = 0.25
+_LATEST_RATE = 1.0 - 0.5 ** (1.0 / 20.0)
 _PRIOR_PHI = 0.3
 _PRIOR_SQUARES = 0.05
 _MIN_PHI = 0.02

@@ -39,6 +39,7 @@ REGULAR_PHI = 0.05
 MIN_SILENT_MEAN = 0.2
 SILENT_SERVICE_WINDOWS = 10
 SILENT_SOURCE_WINDOWS = 3
+SEASON_WINDOWS = 2880
 MIN_PLAIN_SPIKE = 30
 """Records that a spike of a harmless-looking template must have at least."""
 
@@ -111,7 +112,7 @@ class Detection:
         for key in np.flatnonzero(spiking).tolist():
             span = SPANS[int(rate.span[row, key])]
             severity = self._severity_of(key)
-            if severity < Severity.WARN and rate.total[row, key] < MIN_PLAIN_SPIKE:
+            if severity < Severity.WARN and not self._plain_spike(key, span, float(rate.total[row, key])):
                 continue
             found.append(
                 Anomaly(
@@ -128,6 +129,12 @@ class Detection:
                 )
             )
         return found
+
+    def _plain_spike(self, key: int, span: int, total: float) -> bool:
+        """Whether more of a harmless message is worth a word: it must be a good deal more, until seasons are known."""
+        baseline = self.rate.baseline
+        times = 5.0 if baseline.seen[key] < SEASON_WINDOWS else 2.0
+        return total >= max(MIN_PLAIN_SPIKE, times * float(baseline.high[key]) * span)
 
     def _shifts(
         self, window_slice: Slice, row: int, shifting: NDArray[np.bool_], tails: NDArray[np.float64]
@@ -178,6 +185,8 @@ class Detection:
             silent_for = int(quiet_for[mine].min())
             if silent_for >= SILENT_SERVICE_WINDOWS:
                 concerned = mine[baseline.low[mine] >= MIN_SILENT_MEAN]
+            elif self.novelty.releasing(service, window):
+                continue  # a release takes texts away as it brings new ones
             else:
                 old = (baseline.seen >= SILENT_TEMPLATE_WINDOWS) | (baseline.phi[0] <= REGULAR_PHI)
                 concerned = fresh[(self._keys.service[fresh] == service) & old[fresh]]

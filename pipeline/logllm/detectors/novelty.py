@@ -111,10 +111,10 @@ class Novelty:
             state.updated = window
         return state
 
-    def watched(self, service: int, window: int) -> float:
-        """Windows since the service was first seen."""
+    def releasing(self, service: int, window: int) -> bool:
+        """True for a while after a release of the service."""
         state = self._services.get(service)
-        return 0.0 if state is None else state.windows + max(window - state.updated, 0)
+        return state is not None and 0 <= window - state.released <= RELEASE_QUIET
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""

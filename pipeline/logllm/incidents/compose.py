@@ -31,6 +31,7 @@ class Lookups:
         parameters: The values at the places where a key's template varies, in one message.
         mask: Replaces secrets, addresses and names by pseudonyms.
         runbook: The id of the runbook that these words fit, or None.
+        runbook_of_kind: The id of the runbook for a kind whose records show nothing (a silence), or None.
         shows: How much of the signals of the runbook of this id a text carries, 0 to 1.
     """
 
@@ -39,6 +40,7 @@ class Lookups:
     parameters: Callable[[int, str], list[str]]
     mask: Callable[[str], str]
     runbook: Callable[[str], str | None]
+    runbook_of_kind: Callable[[str], str | None]
     shows: Callable[[str, str], float]
 
 
@@ -90,7 +92,7 @@ class Composer:
             seen=describe.seen(lead, records=records),
             template=mask(self._ask.text(lead.key)),
             count=incident.count,
-            runbook=self._ask.runbook("\n".join(words)),
+            runbook=self._ask.runbook_of_kind(lead.kind) or self._ask.runbook("\n".join(words)),
             evidence=evidence,
             started=rfc3339(incident.started * WINDOW_NS),
             ended=None if incident.ended is None else rfc3339((incident.ended + 1) * WINDOW_NS),

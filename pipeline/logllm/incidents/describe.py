@@ -127,9 +127,9 @@ def seen(anomaly: Anomaly, *, records: int = 0) -> str:
         case "silence":
             return f"nothing for {span_of(anomaly.seen)}"
         case "severity":
-            return f"{quantity(anomaly.seen)} errors in {span_of(anomaly.span)}"
+            return f"{count_of(anomaly.seen, 'error')} in {span_of(anomaly.span)}"
         case "release":
-            return f"{count_of(anomaly.seen, 'new template')} in 10 minutes"
+            return f"{count_of(anomaly.seen, 'new template')} close together"
         case "dominant":
             return f"{quantity(anomaly.seen)} of {records:,} records"
         case "rare":

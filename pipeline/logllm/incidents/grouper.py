@@ -191,6 +191,11 @@ class Grouper:
     @staticmethod
     def _add(incident: Incident, anomaly: Anomaly, window: int) -> None:
         incident.last = max(incident.last, window)
+        if anomaly.kind == "release":
+            first = incident.anomalies[0]
+            incident.anomalies[0] = msgspec.structs.replace(first, seen=first.seen + anomaly.seen)
+            incident.keys = [*incident.keys, *anomaly.keys][:MAX_KEYS]
+            return
         if anomaly.kind not in incident.kinds:
             incident.kinds.append(anomaly.kind)
         same = next(
@@ -198,10 +203,8 @@ class Grouper:
         )
         if same is None:
             incident.anomalies.append(anomaly)
-        elif anomaly.surprise > incident.anomalies[same].surprise or anomaly.kind == "release":
-            old = incident.anomalies[same]
-            more = old.seen + anomaly.seen if anomaly.kind == "release" else anomaly.seen
-            incident.anomalies[same] = msgspec.structs.replace(anomaly, seen=more)
+        elif anomaly.surprise > incident.anomalies[same].surprise:
+            incident.anomalies[same] = anomaly
         for key in anomaly.keys:
             if key not in incident.keys and len(incident.keys) < MAX_KEYS:
                 incident.keys.append(key)

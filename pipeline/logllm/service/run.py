@@ -39,6 +39,11 @@ class Outlet(Protocol):
     def status(self, lines: int, lines_per_s: float, templates: int, learning: str | None, incidents: int) -> None:
         """How far the run is; called a few times a second."""
 
+    @property
+    def waiting_for_explanation(self) -> int:
+        """Incidents in the explainer's queue."""
+        return 0 if self._worker is None else self._worker.waiting
+
     def notice(self, text: str) -> None:
         """Something about the run itself."""
 
@@ -62,6 +67,7 @@ class Run:
         self.config = config
         self.pipeline = Pipeline(config, look_back=look_back)
         self.opened = 0
+        self.opened_by: dict[str, int] = {}
         self.explained: dict[str, int] = {}
         self._outlet = outlet
         self._lock = threading.Lock()
@@ -98,6 +104,7 @@ class Run:
             with self._lock:
                 if event.event == "open":
                     self.opened += 1
+                    self.opened_by[event.severity] = self.opened_by.get(event.severity, 0) + 1
                 self._latest[event.id] = event
                 while len(self._latest) > 1000:
                     del self._latest[next(iter(self._latest))]

@@ -1,0 +1,96 @@
+"""`logllm serve`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from logllm.cli.options import configured, run_options
+
+if TYPE_CHECKING:
+    from logllm.config import Config
+    from logllm.service.run import Outlet
+
+__all__ = ["serve"]
+
+
+@click.command()
+@click.option("--listen", help="Where Fluent Bit's forward output connects.  [default: 127.0.0.1:24224]")
+@click.option("--http", "http_listen", help="/healthz, /readyz and /metrics.  [default: 127.0.0.1:24280]")
+@run_options
+def serve(
+    listen: str | None,
+    http_listen: str | None,
+    config_path: str | None,
+    data_dir: str | None,
+    alerts_per_day: float | None,
+    no_llm: bool,
+    model: str | None,
+    runbooks: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Take records over Fluent Bit's forward protocol and tell what is odd.
+
+    Port 0 picks a free one; the first line on standard error names what is listened to. SIGTERM and Ctrl-C drain:
+    what was received is acknowledged and judged, what was learned is saved.
+    """
+    import asyncio
+    import logging
+    import sys
+
+    from msgspec.structs import replace
+
+    config = configured(config_path, data_dir, alerts_per_day, no_llm, model, runbooks)
+    if listen is not None:
+        config = replace(config, forward=replace(config.forward, listen=listen))
+    if http_listen is not None:
+        config = replace(config, http=replace(config.http, listen=http_listen))
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    number = asyncio.run(_serve(config, _outlet(as_json)))
+    if number:
+        raise SystemExit(128 + number)
+
+
+def _outlet(as_json: bool) -> Outlet:
+    import sys
+
+    from logllm.cli.output import JsonOutlet
+
+    if as_json or not sys.stdout.isatty():
+        return JsonOutlet()
+    from logllm.cli.render import Terminal, console_for
+
+    return Terminal(console_for(sys.stdout), reveal=lambda text: text)
+
+
+async def _serve(config: Config, outlet: Outlet) -> int:
+    """Run until a signal; returns its number, 0 for SIGTERM, which is how a service is ended in order."""
+    import asyncio
+    import signal
+
+    from logllm.service.serve import Serve
+    from logllm.web.app import HttpServer
+
+    loop = asyncio.get_running_loop()
+    stopped: asyncio.Future[int] = loop.create_future()
+
+    def stop(number: int) -> None:
+        if not stopped.done():
+            stopped.set_result(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number)
+    async with (
+        Serve(config, outlet) as service,
+        HttpServer(config.http.listen, service.health, service.ready, service.metrics) as http,
+    ):
+        forward, web = service.address, http.address
+        click.echo(f"logllm: forward on {_shown(forward)}, http on {_shown(web)}", err=True)
+        number = await stopped
+    return 0 if number == signal.SIGTERM else number
+
+
+def _shown(address: tuple[str, int]) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

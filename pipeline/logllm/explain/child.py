@@ -1,0 +1,209 @@
+"""The model's own process: llama.cpp behind a small HTTP server on loopback, started by `server.ModelServer`.
+
+It speaks the part of the OpenAI API that we use (`/v1/chat/completions` with a JSON schema, streaming or not,
+`/v1/models`), llama-cpp-python's `/extras/tokenize/count`, and `/extras/score`, which no server offers: likelihoods
+of one text after several prefixes. Why not `python -m llama_cpp.server`: it cannot score, it holds the logits of the
+whole context, it answers any web page (`Access-Control-Allow-Origin: *`), and it needs seven more packages.
+
+Run as `python -m logllm.explain.child MODEL`; the key comes in the environment, the port goes out on stdout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hmac
+import json
+import os
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
+from typing import Any
+
+__all__ = ["KEY_VARIABLE", "READY", "main"]
+
+KEY_VARIABLE = "LOGLLM_CHILD_KEY"
+READY = "logllm-child ready "
+_MAX_BODY_BYTES = 1 << 20
+
+
+def load(path: str, n_ctx: int, threads: int) -> Any:
+    """A `llama_cpp.Llama` of the file."""
+    import llama_cpp
+    from llama_cpp import llama_cpp as api
+
+    # GCC before 13.3 miscompiles the tile set-up of Intel's AMX (GCC bug 114098): llama.cpp built with it for this
+    # machine dies at the first token, or worse, computes with a random tile shape. Its other kernels are sound.
+    if b"AMX_INT8 = 1" in api.llama_print_system_info():
+        original = api.llama_model_default_params
+
+        def without_amx() -> Any:
+            params = original()
+            params.use_extra_bufts = False
+            return params
+
+        api.llama_model_default_params = without_amx
+    return llama_cpp.Llama(path, n_ctx=n_ctx, n_batch=512, n_threads=threads, n_threads_batch=threads, verbose=False, seed=1)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    llama: Any
+    key: str
+    name: str
+    # llama.cpp's context is not thread-safe: one request at a time, the rest wait here.
+    turn: threading.Lock
+
+
+class _Request(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    timeout = 60
+
+    def do_GET(self) -> None:  # noqa: N802 - the library's name
+        if not self._allowed():
+            return
+        if self.path == "/health":
+            self._send(200, {"status": "ok"})
+        elif self.path == "/v1/models":
+            self._send(200, {"object": "list", "data": [{"id": self.server.name, "object": "model", "owned_by": "local"}]})
+        else:
+            self._fail(404, f"no {self.path} here")
+
+    def do_POST(self) -> None:  # noqa: N802 - the library's name
+        if not self._allowed():
+            return
+        routes = {"/v1/chat/completions": self._chat, "/extras/tokenize/count": self._count, "/extras/score": self._score}
+        route = routes.get(self.path)
+        length = self.headers.get("Content-Length", "")
+        if route is None or not length.isdigit() or int(length) > _MAX_BODY_BYTES:
+            self.close_connection = True
+            self._fail(404 if route is None else 413, f"no {self.path} here" if route is None else "body missing or too large")
+            return
+        try:
+            body = json.loads(self.rfile.read(int(length)))
+            with self.server.turn:
+                route(body)
+        except (ValueError, KeyError, TypeError) as error:
+            self._fail(400, f"{type(error).__name__}: {error}")
+        except RuntimeError as error:
+            self._fail(500, str(error))
+        except (BrokenPipeError, ConnectionResetError):
+            # The client gave up (its deadline passed): the answer so far is dropped and generation has stopped.
+            self.close_connection = True
+
+    def _chat(self, body: dict[str, Any]) -> None:
+        wanted = {
+            "messages": body["messages"],
+            "max_tokens": min(int(body.get("max_tokens") or 256), 1024),
+            "temperature": float(body.get("temperature") or 0.0),
+            "response_format": _response_format(body.get("response_format")),
+            "repeat_penalty": 1.05,
+        }
+        stream = bool(body.get("stream"))
+        if not stream:
+            self._send(200, self.server.llama.create_chat_completion(**wanted))
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        before = self.server.llama.n_tokens
+        pieces = 0
+        for piece in self.server.llama.create_chat_completion(stream=True, **wanted):
+            self._event(json.dumps(piece))
+            pieces += "content" in piece["choices"][0]["delta"]
+        total = self.server.llama.n_tokens
+        usage = {"prompt_tokens": max(0, total - pieces), "completion_tokens": pieces, "total_tokens": total}
+        del before
+        self._event(json.dumps({"object": "chat.completion.chunk", "choices": [], "usage": usage}))
+        self._event("[DONE]")
+
+    def _event(self, data: str) -> None:
+        self.wfile.write(f"data: {data}\n\n".encode())
+        self.wfile.flush()
+
+    def _count(self, body: dict[str, Any]) -> None:
+        tokens = self.server.llama.tokenize(str(body["input"]).encode(), add_bos=False, special=False)
+        self._send(200, {"count": len(tokens)})
+
+    def _score(self, body: dict[str, Any]) -> None:
+        from logllm.explain.likelihood import log_likelihood
+
+        prefixes = [str(prefix) for prefix in body["prefixes"]][:32]
+        scores = log_likelihood(self.server.llama, prefixes, str(body["text"]), max_tokens=min(int(body.get("max_tokens", 96)), 256))
+        self._send(200, {"scores": [{"logprob": logprob, "tokens": tokens} for logprob, tokens in scores]})
+
+    def _allowed(self) -> bool:
+        given = self.headers.get("Authorization", "").encode("latin-1", "replace")
+        # No page in a browser is our client: one that sends an Origin is refused before its key is looked at.
+        if "Origin" not in self.headers and hmac.compare_digest(given, f"Bearer {self.server.key}".encode()):
+            return True
+        self.close_connection = True
+        self._fail(401, "wrong or missing key")
+        return False
+
+    def _fail(self, status: int, reason: str) -> None:
+        self._send(status, {"error": {"message": reason, "type": "error", "code": status}})
+
+    def _send(self, status: int, body: Any) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
+        """Say nothing: request lines hold no news, and nothing of a prompt may reach a log."""
+
+
+def _response_format(given: Any) -> dict[str, Any] | None:
+    """llama-cpp-python's form of OpenAI's `json_schema` response format."""
+    if not isinstance(given, dict):
+        return None
+    if given.get("type") == "json_schema":
+        return {"type": "json_object", "schema": given["json_schema"]["schema"]}
+    return given
+
+
+def _end_with_parent() -> None:
+    """Leave when stdin closes: it is a pipe whose other end dies with the parent, even by SIGKILL.
+
+    Linux's PR_SET_PDEATHSIG would fire when the thread that started us ends, which is not the parent's end.
+    """
+    while sys.stdin.buffer.read(1024):
+        pass
+    os._exit(0)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Load the model, print the port, serve until stdin closes."""
+    parser = argparse.ArgumentParser(prog="logllm.explain.child")
+    parser.add_argument("model")
+    parser.add_argument("--n-ctx", type=int, default=2048)
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--memory-bytes", type=int, default=0)
+    parser.add_argument("--name", default="local")
+    options = parser.parse_args(arguments)
+    key = os.environ.pop(KEY_VARIABLE, "")
+    if not key:
+        parser.error(f"Expected a key in {KEY_VARIABLE}")
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if options.memory_bytes:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (options.memory_bytes, options.memory_bytes))
+    # Records come first: the model takes what the pipeline leaves.
+    os.nice(5)
+    server = _Server(("127.0.0.1", 0), _Request, bind_and_activate=True)
+    server.key = key
+    server.name = options.name
+    server.turn = threading.Lock()
+    server.llama = load(options.model, options.n_ctx, options.threads or max(1, min(4, len(os.sched_getaffinity(0)))))
+    print(f"{READY}{server.server_address[1]}", flush=True)
+    HTTPServer.serve_forever(server, poll_interval=0.5)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,223 @@
+"""Blocks of MessagePack entries to columns, typed and in bulk.
+
+The block is decoded once, with an array header put in front of it, by a decoder made for exactly the keys its tag's
+records have: the fields that are read as what they are, all others passed over without being built. A key not met
+before makes that decoder refuse the block; then the keys are learned anew. So no field is missed and none is
+searched for: 0.3 us for a record of one field.
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from logllm.events import Chunk, Columns
+from logllm.sources.decode_fields import (
+    MESSAGE_KEYS,
+    SERVICE_KEYS,
+    SEVERITY_KEYS,
+    Lookup,
+    service_of,
+    service_of_tag,
+    severity_of,
+)
+from logllm.sources.decode_lines import Lines
+from logllm.sources.decode_slowly import head_of, read_slowly, split_block
+from logllm.sources.decode_times import settled, times_of
+from logllm.sources.forward_wire import UNREADABLE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from logllm.sources.decode_lines import LineFormatFor
+
+__all__ = ["Decoder"]
+
+_MOST_KEYS = 64
+_MOST_SHAPES = 256
+_MOST_TAGS = 4096
+_KNOWN = frozenset((*MESSAGE_KEYS, *SEVERITY_KEYS, *SERVICE_KEYS))
+
+_KEYS = msgspec.msgpack.Decoder(list[tuple[msgspec.Raw, dict[str, msgspec.Raw]]])
+
+
+class _Shape:
+    """A decoder for records that have no other keys than these."""
+
+    def __init__(self, keys: frozenset[str], *, closed: bool) -> None:
+        self.keys = keys
+        names = {key: f"field_{number}" for number, key in enumerate(sorted(keys))}
+        fields: list[tuple[str, Any, Any]] = [
+            (name, str | None if key in MESSAGE_KEYS else msgspec.Raw, None if key in MESSAGE_KEYS else msgspec.Raw())
+            for key, name in names.items()
+        ]
+        record = msgspec.defstruct(
+            "Record",
+            fields,
+            rename={name: key for key, name in names.items()},
+            forbid_unknown_fields=closed,
+            gc=False,
+        )
+        entry = msgspec.defstruct("Entry", [("time", msgspec.Raw), ("record", record)], array_like=True, gc=False)
+        self.record = record
+        self.entry = entry
+        self.block: msgspec.msgpack.Decoder[list[Any]] = msgspec.msgpack.Decoder(list[entry])  # type: ignore[valid-type]
+        self.one: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(entry)
+        self.messages = [attrgetter(names[key]) for key in MESSAGE_KEYS if key in keys]
+        self.severities = [
+            (attrgetter(names[key]), Lookup(key, severity_of, 0)) for key in SEVERITY_KEYS if key in keys
+        ]
+        self.services = [(attrgetter(names[key]), Lookup(key, service_of, "")) for key in SERVICE_KEYS if key in keys]
+
+
+class _Stream:
+    """What is remembered of a tag."""
+
+    __slots__ = ("last_ns", "lines", "service", "shape", "sure")
+
+    def __init__(self, tag: str, shape: _Shape, lines: Lines) -> None:
+        self.shape = shape
+        self.service, self.sure = service_of_tag(tag)
+        self.last_ns: int | None = None
+        self.lines = lines
+
+
+class Decoder:
+    """Turns chunks with a block into columns; keeps what it learned of each tag, bounded.
+
+    Not for several threads at once.
+
+    Args:
+        line_format: Asked once for a tag, with its first messages that came without a level, for the format those
+            lines are written in; it fills the severity, service and bare message the record itself did not say.
+            The record's own time wins. None leaves all messages as they are.
+    """
+
+    def __init__(self, line_format: LineFormatFor | None = None) -> None:
+        self._line_format = line_format
+        self._empty = _Shape(frozenset(), closed=True)
+        self._open = _Shape(_KNOWN, closed=False)
+        self._shapes: dict[frozenset[str], _Shape] = {}
+        self._streams: dict[str, _Stream] = {}
+
+    def decode(self, chunk: Chunk, observed_ns: int) -> Columns:
+        """The columns of a chunk's block; every entry is there, in order, whatever it holds.
+
+        Args:
+            chunk: With `block`, whose entries are arrays of two with a map (the receiver sees to that).
+            observed_ns: Now, for records whose own time is missing or impossible.
+        """
+        block = chunk.block or b""
+        if chunk.tag not in self._streams and len(self._streams) >= _MOST_TAGS:
+            del self._streams[next(iter(self._streams))]
+        stream = self._streams.setdefault(chunk.tag, _Stream(chunk.tag, self._empty, Lines(self._line_format)))
+        entries = self._entries(stream, block, chunk.count)
+        records = [entry.record for entry in entries]
+        times = settled(times_of([entry.time for entry in entries]), stream.last_ns, observed_ns)
+        if len(times):
+            stream.last_ns = int(times[-1])
+        shape = stream.shape
+        messages = _first([list(map(get, records)) for get in shape.messages], len(records))
+        severity = _severity(shape, records)
+        services = _services(shape, records)
+        if None in messages:
+            slow = split_block(block, chunk.count)
+            for index, message in enumerate(messages):
+                if message is None:
+                    plain = read_slowly(slow[index])
+                    messages[index] = plain.message
+                    severity[index] = plain.severity
+                    if plain.service:
+                        services = services or [""] * len(records)
+                        services[index] = plain.service
+        texts = _tidy(messages)  # type: ignore[arg-type]
+        if self._line_format is not None:
+            texts, services = stream.lines.read(chunk.tag, texts, severity, services, fixed=stream.sure)
+        codes, names = _codes(services, stream.service, len(texts))
+        return Columns(times, texts, severity, codes, names)
+
+    def _entries(self, stream: _Stream, block: bytes, count: int) -> list[Any]:
+        array = b"\xdd" + count.to_bytes(4, "big") + block
+        try:
+            return stream.shape.block.decode(array)
+        except UNREADABLE:
+            pass
+        if stream.shape is not self._open:
+            try:
+                keys = stream.shape.keys.union(*(keys for _, keys in _KEYS.decode(array)))
+                if keys != stream.shape.keys:
+                    stream.shape = self._shape(keys)
+                    return stream.shape.block.decode(array)
+            except UNREADABLE:
+                pass
+        return [_one(stream.shape, entry) for entry in split_block(block, count)]
+
+    def _shape(self, keys: frozenset[str]) -> _Shape:
+        if len(keys) > _MOST_KEYS:
+            return self._open
+        if keys not in self._shapes:
+            if len(self._shapes) >= _MOST_SHAPES:
+                self._shapes.clear()
+            self._shapes[keys] = _Shape(keys, closed=True)
+        return self._shapes[keys]
+
+
+def _one(shape: _Shape, entry: bytes) -> Any:
+    try:
+        return shape.one.decode(entry)
+    except UNREADABLE:
+        # A record without any field has no message, and so is read slowly.
+        return shape.entry(msgspec.Raw(head_of(entry)), shape.record())
+
+
+def _first(columns: list[list[str | None]], count: int) -> list[str | None]:
+    if not columns:
+        return [None] * count
+    messages = columns[0]
+    for column in columns[1:]:
+        if None not in messages:
+            break
+        messages = [other if message is None else message for message, other in zip(messages, column, strict=True)]
+    return messages
+
+
+def _severity(shape: _Shape, records: list[Any]) -> NDArray[np.uint8]:
+    severity = np.zeros(len(records), np.uint8)
+    for get, lookup in shape.severities:
+        found = np.fromiter(map(lookup.__getitem__, map(bytes, map(get, records))), np.uint8, len(records))
+        severity = np.where(severity, severity, found)
+    return severity
+
+
+def _services(shape: _Shape, records: list[Any]) -> list[str]:
+    """A name for each record, "" where it says none; empty where none does."""
+    services: list[str] = []
+    for get, lookup in shape.services:
+        found: list[str] = list(map(lookup.__getitem__, map(bytes, map(get, records))))
+        services = [name or other for name, other in zip(services, found, strict=True)] if services else found
+        if "" not in services:
+            break
+    return services
+
+
+def _tidy(messages: list[str]) -> list[str]:
+    """Without NULs, which separate messages later on, and without the line end that container logs keep."""
+    joined = "".join(messages)
+    if "\0" in joined:
+        messages = [message.replace("\0", "") for message in messages]
+    if "\n" in joined:
+        messages = [message.rstrip("\r\n") for message in messages]
+    return messages
+
+
+def _codes(services: list[str], default: str, count: int) -> tuple[NDArray[np.int32], list[str]]:
+    if not services:
+        return np.zeros(count, np.int32), [default] if count else []
+    if "" in services:
+        services = [name or default for name in services]
+    names = list(dict.fromkeys(services))
+    index = {name: number for number, name in enumerate(names)}
+    return np.fromiter(map(index.__getitem__, services), np.int32, count), names

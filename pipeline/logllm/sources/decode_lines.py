@@ -1,0 +1,100 @@
+"""Records whose message is itself a formatted line: the seam to the line formats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from logllm.sources.formats.line_format import LineFormat
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from logllm.events import Columns
+
+__all__ = ["LineFormatFor", "Lines"]
+
+LineFormatFor = Callable[[str, list[str]], LineFormat | None]
+"""The format of lines of a tag, from some of them; None where they are free text."""
+
+# A format is judged again with every chunk until so many lines have been seen at once, or so many chunks.
+_ENOUGH_LINES = 20
+_ENOUGH_CHUNKS = 16
+_SAMPLE = 200
+# More misses than this, and the lines are no longer of that format.
+_MOST_MISSES = 0.5
+
+
+class Lines:
+    """The line format of one tag; decided once, and again when it no longer fits."""
+
+    def __init__(self, line_format: LineFormatFor | None) -> None:
+        self._line_format = line_format
+        self._format: LineFormat | None = None
+        self._seen: list[str] = []
+        self._chunks = 0
+
+    def read(
+        self, tag: str, messages: list[str], severity: NDArray[np.uint8], services: list[str], *, fixed: bool
+    ) -> tuple[list[str], list[str]]:
+        """Messages and services with what the lines say; `severity` is filled in place.
+
+        Only records without a severity of their own are looked at: one that names its level is structured already.
+
+        Args:
+            tag: For the question.
+            messages: n texts.
+            severity: uint8[n], changed where it is 0.
+            services: n names, or none at all; only empty names are filled.
+            fixed: The tag itself names the service, so lines do not.
+        """
+        bare = np.flatnonzero(severity == 0)
+        if not len(bare):
+            return messages, services
+        whole = len(bare) == len(messages)
+        texts = messages if whole else [messages[index] for index in bare]
+        heads = [text.partition("\n")[0] for text in texts]
+        found = self._parse(tag, heads)
+        if found is None:
+            return messages, services
+        severity[bare] = found.severity
+        bodies = [
+            body if text is head or len(text) == len(head) else body + text[len(head) :]
+            for body, text, head in zip(found.messages, texts, heads, strict=True)
+        ]
+        if whole:
+            messages = bodies
+        else:
+            messages = messages.copy()
+            for index, body in zip(bare, bodies, strict=True):
+                messages[index] = body
+        if not fixed and any(found.service_names):
+            services = services.copy() or [""] * len(messages)
+            for index, code in zip(bare, found.service_codes, strict=True):
+                services[index] = services[index] or found.service_names[code]
+        return messages, services
+
+    def _parse(self, tag: str, lines: list[str]) -> Columns | None:
+        for _ in range(2):
+            judged = self._settled
+            line_format = self._judge(tag, lines)
+            if line_format is None:
+                return None
+            found = line_format.parse(lines, join=False)
+            if not judged or line_format.misses <= _MOST_MISSES * len(lines):
+                break
+            self._seen, self._chunks = [], 0
+        return found
+
+    @property
+    def _settled(self) -> bool:
+        return self._chunks >= _ENOUGH_CHUNKS or len(self._seen) >= _ENOUGH_LINES
+
+    def _judge(self, tag: str, lines: list[str]) -> LineFormat | None:
+        if self._line_format is not None and not self._settled:
+            self._chunks += 1
+            self._seen = (self._seen + lines[:_SAMPLE])[-_SAMPLE:]
+            self._format = self._line_format(tag, self._seen)
+        return self._format

@@ -1,0 +1,169 @@
+"""logfmt: `time=2024-01-02T03:04:05Z level=info msg="hello there" user=7`.
+
+Writers keep the order of their first keys, so one expression made from the first lines takes nearly all lines of a
+block at once; a line in another order is read pair by pair.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from logllm.sources.formats.header import NO_TIME
+from logllm.sources.formats.json_fields import Place, places, scalars
+from logllm.sources.formats.json_times import JsonTimes
+from logllm.sources.formats.levels import severities
+from logllm.sources.formats.line_format import columns_of
+from logllm.sources.multiline import continues, join_records, record_starts, unfinished_lines
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from logllm.events import Columns
+    from logllm.sources.formats.line_format import Reading
+
+__all__ = ["LogfmtFormat", "is_logfmt", "pairs"]
+
+_VALUE = r"(?:\"(?:[^\"\\\n]|\\.)*\"|[^\s\"]*)"
+_KEY = r"[A-Za-z_@][\w.@/-]*"
+_pair = re.compile(rf"({_KEY})=({_VALUE})(?=\s|\Z)")
+_escape = re.compile(r"\\(.)")
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
+_SAMPLE = 100
+_FIELDS = ("time", "level", "service", "message")
+
+
+def pairs(line: str) -> dict[str, str]:
+    """The pairs of a line, quotes taken off; the first of equal keys counts.
+
+    >>> pairs('level=info msg="said \\\\"hi\\\\"" n=1')
+    {'level': 'info', 'msg': 'said "hi"', 'n': '1'}
+    """
+    found: dict[str, str] = {}
+    for key, value in _pair.findall(line):
+        found.setdefault(key, _plain(value))
+    return found
+
+
+def is_logfmt(line: str) -> bool:
+    """Whether a line is pairs from its start: two at least, with little text between them."""
+    match = _pair.match(line)
+    if match is None:
+        return False
+    found = _pair.findall(line)
+    return len(found) >= 2 and sum(len(key) + len(value) + 2 for key, value in found) >= 0.9 * len(line.strip())
+
+
+class LogfmtFormat:
+    """A `LineFormat` for logfmt; other lines become records of their own text."""
+
+    name = "logfmt"
+
+    def __init__(self, reading: Reading) -> None:
+        self.misses = 0
+        self._reading = reading
+        self._times = JsonTimes(reading)
+        self._find: re.Pattern[str] | None = None
+        self._place = Place(None, None, None, None)
+
+    def parse(self, lines: list[str], *, join: bool = True) -> Columns:
+        """See `LineFormat.parse`."""
+        if self._find is None:
+            self._learn(lines)
+        count = len(lines)
+        columns: dict[str, list[str]] = {name: [""] * count for name in _FIELDS}
+        todo: list[int] | range = range(count)
+        if self._find is not None and count:
+            rows = self._find.findall("\n".join(lines))
+            named = list(self._find.groupindex)
+            for name, column in zip(named, zip(*rows, strict=True), strict=True):
+                columns[name] = list(map(_plain, column))
+            todo = [row for row, text in enumerate(columns[named[0]]) if not text]
+        plain = self._one_by_one(lines, todo, columns)
+        starts = record_starts(lines) if join and (plain or "" in lines) else None
+        position = np.arange(count, dtype=np.int64)
+        messages = columns["message"]
+        if starts is not None:
+            reading = self._reading
+            messages = join_records(
+                lines,
+                messages,
+                starts,
+                reading.counts,
+                max_lines=reading.max_record_lines,
+                max_chars=reading.max_record_chars,
+            )
+            columns = {name: [column[row] for row in starts.tolist()] for name, column in columns.items()}
+            position = starts.astype(np.int64)
+        services = [name or self._reading.default_service for name in columns["service"]]
+        return columns_of(self._settle(columns["time"]), messages, severities(columns["level"]), services, position)
+
+    def unfinished(self, lines: list[str]) -> int:
+        """See `LineFormat.unfinished`."""
+        return 0 if lines and is_logfmt(lines[-1]) else unfinished_lines(lines)
+
+    def _learn(self, lines: list[str]) -> None:
+        sample = [line for line in lines[:_SAMPLE] if is_logfmt(line)]
+        if not sample:
+            return
+        records = [pairs(line) for line in sample]
+        paths: Counter[Place] = Counter(places(dict(record)) for record in records)
+        self._place = paths.most_common(1)[0][0]
+        wanted = {path[0]: name for name in _FIELDS if (path := getattr(self._place, name))}
+        if "message" not in wanted.values():
+            return
+        # The keys up to the last one wanted, as most lines have them.
+        orders: Counter[tuple[str, ...]] = Counter()
+        for record in records:
+            keys = list(record)
+            places_ = [keys.index(key) for key in wanted if key in record]
+            if len(places_) == len(wanted):
+                orders[tuple(keys[: max(places_) + 1])] += 1
+        if not orders:
+            return
+        parts = [
+            rf"{re.escape(key)}=(?P<{wanted[key]}>{_VALUE})" if key in wanted else rf"{re.escape(key)}={_VALUE}"
+            for key in orders.most_common(1)[0][0]
+        ]
+        self._find = re.compile(rf"^(?:{' '.join(parts)}(?:[ \t].*)?$|.*$)", re.MULTILINE)
+
+    def _one_by_one(self, lines: list[str], rows: list[int] | range, columns: dict[str, list[str]]) -> list[int]:
+        """Fill in the rows that the expression did not take; returns those that are no logfmt."""
+        self.misses = 0
+        plain: list[int] = []
+        for row in rows:
+            line = lines[row]
+            if not is_logfmt(line):
+                columns["message"][row] = line
+                plain.append(row)
+                self.misses += line.strip() != "" and not continues(line)
+                continue
+            record = pairs(line)
+            place = places(dict(record))
+            for name in _FIELDS:
+                path = getattr(place, name)
+                columns[name][row] = record.get(path[0], "") if path else ""
+            if place.message is None:
+                columns["message"][row] = scalars(dict(record), place)
+        return plain
+
+    def _settle(self, texts: list[str]) -> NDArray[np.int64]:
+        times, ok = self._times.read(texts)
+        if not ok.all():
+            unreadable = sum(1 for row in np.flatnonzero(~ok).tolist() if texts[row])
+            if unreadable:
+                self._reading.counts[NO_TIME] += unreadable
+        return self._reading.settle(times, ok)
+
+
+def _plain(value: str) -> str:
+    """A value without its quotes and escapes."""
+    if not value.startswith('"'):
+        return value
+    value = value[1:-1]
+    if "\\" not in value:
+        return value
+    return _escape.sub(lambda match: _ESCAPES.get(match.group(1), match.group(1)), value).replace("\0", "")

@@ -1,0 +1,193 @@
+"""One frame of the forward protocol, already cut into its elements, read into records, notices and faults."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgpack  # type: ignore[import-untyped]
+import msgspec
+
+from logllm.errors import ProtocolError
+from logllm.events import Chunk, Origin
+from logllm.sources.forward_entries import NOT_A_MAP, Entries, Fault, entries_of_array, entries_of_stream
+from logllm.sources.forward_inflate import compression_of, inflate
+from logllm.sources.forward_wire import KINDS, NAMES, UNREADABLE, is_marker, payload
+
+__all__ = ["Item", "Notice", "NoticeKind", "Received", "Single", "Skipped", "read_frame"]
+
+NoticeKind = Literal["heartbeat", "empty", "group_marker", "metrics", "traces", "blobs", "profiles"]
+
+_SIGNALS: dict[int, NoticeKind] = {1: "metrics", 2: "traces", 3: "blobs", 4: "profiles"}
+_MAX_NAME_BYTES = 65_535
+
+
+class Received(msgspec.Struct, frozen=True):
+    """Records, and the chunk ids to acknowledge once they are safe.
+
+    `acks` is empty where the sender wants none, else it holds one id, which is also `chunk.origin.chunk_id`; only
+    Message-mode frames that were joined have several, one for each record in order.
+    """
+
+    chunk: Chunk
+    acks: tuple[bytes, ...] = ()
+
+
+class Skipped(msgspec.Struct, frozen=True):
+    """Entries of a good frame that are no records: their bytes as they came, and why."""
+
+    tag: str
+    fault: Fault
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """A frame or entry that carries no log records but may want an ack all the same."""
+
+    kind: NoticeKind
+    count: int = 1
+    acks: tuple[bytes, ...] = ()
+
+
+class Single(msgspec.Struct, frozen=True, gc=False):
+    """A Message-mode frame: one entry, to be joined with its neighbours."""
+
+    tag: str
+    entry: bytes
+    acks: tuple[bytes, ...]
+    size_bytes: int
+
+
+Item = Received | Skipped | Notice
+
+
+class _Option(msgspec.Struct, gc=False):
+    chunk: msgspec.Raw = msgspec.Raw(b"\xc0")
+    compressed: msgspec.Raw = msgspec.Raw(b"\xc0")
+    fluent_signal: msgspec.Raw = msgspec.Raw(b"\xc0")
+    metadata: msgspec.Raw = msgspec.Raw(b"\xc0")
+    size: msgspec.Raw = msgspec.Raw(b"\xc0")
+
+
+_NO_OPTION = _Option()
+_OPTION = msgspec.msgpack.Decoder(_Option)
+
+
+def read_frame(elements: list[bytes], size_bytes: int, peer: str, inflated_bytes: int) -> list[Item | Single]:
+    """What the elements of a frame's array say.
+
+    Args:
+        elements: Two to five whole MessagePack values.
+        size_bytes: Length of the frame on the wire.
+        peer: For the chunk's origin.
+        inflated_bytes: A compressed payload may inflate to this.
+
+    Raises:
+        ProtocolError: the frame is not of the forward protocol, or its compressed payload is damaged or too large.
+    """
+    tag = _name(elements[0], "tag").decode("utf-8", "replace")
+    message = KINDS[elements[1][0]] in "ife"
+    if message and len(elements) < 3:
+        raise ProtocolError("got a tag and a time without a record, expected [tag, time, record]")
+    place = 3 if message else 2
+    option = _option(elements[place]) if len(elements) > place else _NO_OPTION
+    chunk_id, signal_number = bytes(option.chunk), bytes(option.fluent_signal)
+    acks = () if chunk_id == b"\xc0" else (_name(chunk_id, "chunk id"),)
+    if signal_number not in (b"\xc0", b"\0"):
+        signal = _integer(signal_number, "fluent_signal")
+        if signal != 0:
+            if signal not in _SIGNALS:
+                raise ProtocolError(f"got fluent_signal {signal}, expected 0 (logs) to {max(_SIGNALS)}")
+            return [Notice(_SIGNALS[signal], acks=acks)]
+    if message:
+        return _single(tag, elements[1], elements[2], option, acks, size_bytes)
+    if KINDS[elements[1][0]] == "a":
+        entries = entries_of_array(elements[1])
+    else:
+        entries = entries_of_stream(_stream(elements[1], option, inflated_bytes), _size(option))
+    return _items(tag, entries, acks, size_bytes, peer)
+
+
+def _items(tag: str, entries: Entries, acks: tuple[bytes, ...], size_bytes: int, peer: str) -> list[Item | Single]:
+    items: list[Item | Single] = [Skipped(tag, fault) for fault in entries.faults]
+    if entries.markers:
+        items.append(Notice("group_marker", entries.markers))
+    if entries.count:
+        origin = Origin(peer, acks[0] if acks else None)
+        items.append(Received(Chunk(tag, entries.count, size_bytes, origin, block=entries.block), acks))
+    else:
+        items.append(Notice("empty", acks=acks))
+    return items
+
+
+def _single(
+    tag: str, time: bytes, record: bytes, option: _Option, acks: tuple[bytes, ...], size_bytes: int
+) -> list[Item | Single]:
+    if is_marker(time):
+        return [Notice("group_marker", acks=acks)]
+    if KINDS[record[0]] != "m":
+        return [Skipped(tag, Fault(b"\x92" + time + record, NOT_A_MAP)), Notice("empty", acks=acks)]
+    metadata = bytes(option.metadata)
+    if KINDS[metadata[0]] == "m":
+        time = b"\x92" + time + metadata
+    return [Single(tag, b"\x92" + time + record, acks, size_bytes)]
+
+
+def _stream(element: bytes, option: _Option, inflated_bytes: int) -> bytes:
+    stream = payload(element) or b""
+    compression = compression_of(stream)
+    if compression is not None:
+        return inflate(stream, compression, inflated_bytes)
+    named = payload(bytes(option.compressed)) or b"text"
+    if named not in (b"text", b"gzip", b"zstd"):
+        raise ProtocolError(f"got compressed: {named[:24]!r}, expected gzip, zstd or text")
+    if named != b"text" and stream:
+        raise ProtocolError(f"got compressed: {named.decode()} and a payload that begins with {stream[:4].hex(' ')}")
+    return stream
+
+
+def _size(option: _Option) -> int:
+    size = bytes(option.size)
+    return _integer(size, "size") if KINDS[size[0]] == "i" else 0
+
+
+def _option(element: bytes) -> _Option:
+    if element in (b"\x80", b"\xc0"):
+        return _NO_OPTION
+    if KINDS[element[0]] != "m":
+        raise ProtocolError(f"got {NAMES[KINDS[element[0]]]} as option, expected a map or nil")
+    try:
+        return _OPTION.decode(element)
+    except UNREADABLE:
+        return _odd_option(element)
+
+
+def _odd_option(element: bytes) -> _Option:
+    """An option map with keys that are not strings: those are passed over."""
+    unpacker = msgpack.Unpacker(max_buffer_size=len(element) + 1)
+    unpacker.feed(element)
+    found: dict[str, msgspec.Raw] = {}
+    for _ in range(unpacker.read_map_header()):
+        spans = []
+        for _ in range(2):
+            start = unpacker.tell()
+            unpacker.skip()
+            spans.append(element[start : unpacker.tell()])
+        key = payload(spans[0]) or b""
+        if key.decode("utf-8", "replace") in _Option.__struct_fields__:
+            found[key.decode()] = msgspec.Raw(spans[1])
+    return _Option(**found)
+
+
+def _name(value: bytes, what: str) -> bytes:
+    text = payload(value)
+    if text is None:
+        raise ProtocolError(f"got {NAMES[KINDS[value[0]]]} as {what}, expected a string")
+    if len(text) > _MAX_NAME_BYTES:
+        raise ProtocolError(f"got a {what} of {len(text)} bytes, expected at most {_MAX_NAME_BYTES}")
+    return text
+
+
+def _integer(value: bytes, what: str) -> int:
+    try:
+        return msgspec.msgpack.decode(value, type=int)
+    except msgspec.DecodeError:
+        raise ProtocolError(f"got {NAMES[KINDS[value[0]]]} as {what}, expected an integer") from None

@@ -1,0 +1,94 @@
+"""From a message to the key its template is remembered under, and the bounded table of such keys.
+
+A key is the message's bytes without digits: one C call for a whole chunk. Two messages with the same key share a
+template, with one exception that the table marks: where a short code (`E1`, `http2`) may have stood, the codes are
+made part of the key.
+"""
+
+from __future__ import annotations
+
+import re
+
+from logllm.templates.codes import CODE, CODE_STEM
+from logllm.templates.mined import MAX_CHARS, mined_part
+
+__all__ = ["AMBIGUOUS", "MISSING", "OVERFLOWED", "Keys", "coded", "keys_of", "may_hold_code", "without_hex"]
+
+MISSING = -1
+AMBIGUOUS = -2
+OVERFLOWED = -3
+
+_DIGITS = b"0123456789"
+# Runs of hex digits that are an identifier by their length: UUIDs, and twelve digits or more.
+_HEX_RUN = re.compile(rb"[0-9a-fA-F]{8}(?:[0-9a-fA-F]{4,}|(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})")
+
+
+def keys_of(messages: list[str]) -> tuple[list[str], list[bytes]]:
+    """The parts of the messages that are mined, and their keys, both of the same length."""
+    text = "\0".join(messages)
+    if "\n" in text or max(map(len, messages)) > MAX_CHARS:
+        messages = [m if len(m) <= MAX_CHARS and "\n" not in m else mined_part(m) for m in messages]
+        text = "\0".join(messages)
+    keys = text.encode("utf-8", "surrogatepass").translate(None, _DIGITS).split(b"\0")
+    if len(keys) != len(messages):
+        messages = [m.replace("\0", " ") for m in messages]
+        keys = [m.encode("utf-8", "surrogatepass").translate(None, _DIGITS) for m in messages]
+    return messages, keys
+
+
+def may_hold_code(key: bytes) -> bool:
+    return CODE_STEM.search(key) is not None
+
+
+def coded(key: bytes, message: str) -> bytes:
+    """The key of a message whose plain key is ambiguous: with the codes that stand in it."""
+    return b"\1".join((key, b"", *(code.encode() for code in CODE.findall(message))))
+
+
+def without_hex(messages: list[str]) -> list[bytes]:
+    """Keys of mined messages without their hexadecimal identifiers: `b"\\2"`, then the key where there are none."""
+    text = "\2" + "\0\2".join(messages)
+    return _HEX_RUN.sub(b"", text.encode("utf-8", "surrogatepass")).translate(None, _DIGITS).split(b"\0")
+
+
+class _Table(dict[bytes, int]):
+    def __missing__(self, key: bytes) -> int:
+        return MISSING
+
+
+class Keys:
+    """Key to template index, in two generations: when the young one is full it becomes the old one, whose keys are
+    carried over as they are used and otherwise forgotten. At most twice `capacity` keys are held.
+
+    `epoch` changes whenever a look-up made earlier in `young` may no longer be what `young` would say.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.young = _Table()
+        self.old = _Table()
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.young) + len(self.old)
+
+    def get(self, key: bytes) -> int:
+        value = self.young[key]
+        if value == MISSING and self.old:
+            value = self.old[key]
+            if value != MISSING:
+                self.put(key, value)
+        return value
+
+    def put(self, key: bytes, value: int) -> None:
+        if len(self.young) >= self.capacity:
+            self.old = self.young
+            self.young = _Table()
+            self.epoch += 1
+        self.young[key] = value
+
+    def forget(self, indices: set[int]) -> None:
+        """Drop every key of these templates. Costs a pass over the table."""
+        self.young = _Table((k, v) for k, v in self.young.items() if v not in indices)
+        self.old = _Table((k, v) for k, v in self.old.items() if v not in indices)
+        self.epoch += 1

@@ -1,0 +1,275 @@
+"""Which parts of a log line vary, judged on the line alone.
+
+A line is cut at white space and every token is masked by itself, so a token seen before costs one
+dictionary lookup. A variable part becomes `<*>` in the token's *shape*; beside the shape stands what
+would be shown for each `<*>`: a type (`<num>`, `<ip>`), or, for a part that only probably varies
+(`user=root`, `'eth'`), the word itself, which stays on show until a second one is seen.
+
+All patterns run in linear time: they are anchored at a token's ends, without nested repeats, and a
+line is at most `MAX_CHARS` long.
+"""
+
+from __future__ import annotations
+
+import re
+
+from logllm.templates.codes import is_code
+from logllm.templates.words import CONSTANTS, COUNTRIES, FIXED, NOT_USERS, TELLING, TOP_LEVEL, UNITS, USERS
+
+__all__ = ["WILD", "Masked", "mask", "mask_token"]
+
+WILD = "<*>"
+Masked = tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]
+
+_TRIM_LEFT = "[({<\"'`*"
+_TRIM_RIGHT = "])}>\"'`,;:.!?*"
+_PIECES = re.compile(r"(\.{2,}|[,;:=|\"'`\[\](){}<>#])")
+
+_NUMBER = re.compile(r"[+\-~$€£]?\d(?:[\d,._]*\d)?(?:[eE][+\-]?\d+)?(?:%|[a-zA-Zµ]{1,7}(?:/[a-z]{1,3})?)?")
+_HEX = re.compile(r"0[xX][0-9a-fA-F]+[uUlLhH]*|(?=[a-fA-F]*\d)[0-9a-fA-F]{6,}h?")
+_HEX_WORD = re.compile(r"[a-f]{8,}|[A-F]{8,}")
+_UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
+_IP = re.compile(r"(?:[\w.\-]*/)?\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?:/\d{1,2})?(?:[:#]\d{1,5})?(?:->.*)?")
+_IP6 = re.compile(
+    r"\[?(?=[a-fA-F:]*\d)(?=[0-9a-fA-F]*:[0-9a-fA-F:]*:)[0-9a-fA-F:]{3,39}(?:%\w+)?\]?(?:\.\d{1,3}){0,4}(?::\d{1,5})?"
+)
+_MAC = re.compile(r"[0-9a-fA-F]{2}(?:[:\-][0-9a-fA-F]{2}){5,15}")
+_TIME = re.compile(
+    r"(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/]\d{1,2}[-/]\d{2,4}|\d{1,2}/[A-Z][a-z]{2}/\d{4})"
+    r"(?:[T_:\-]?\d{1,2}[:.]\d{2}(?:[:.]\d{2})?(?:[.,]\d+)?)?(?:Z|[+\-]\d{2}:?\d{2})?"
+    r"|\d{1,3}:\d{2}(?::\d{2}(?:[.,:]\d+)?)?(?:Z|[+\-]\d{2}:?\d{2})?"
+)
+_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.\-]{1,15}://.*")
+_EMAIL = re.compile(r"[\w.+\-]+@[\w\-]+(?:\.[\w\-]+)+")
+_WINDOWS_PATH = re.compile(r"(?:[A-Za-z]:[\\/]|\\\\).*")
+_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_\-]*\.)+([a-z]{2,8})\.?(?::\d{1,5})?")
+_HOST_PORT = re.compile(r"[A-Za-z]\w*[.\-][\w.\-]*:\d{2,5}")
+# What holds delimiters and belongs together, inside a token that holds more.
+_INNER = re.compile(
+    r"(?<![\w.:\-])(?:(?P<ip>(?:[\w.\-]*/)?\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}:\d{1,5})"
+    r"|(?P<mac>[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5,15})"
+    r"|(?P<time>\d{1,2}:\d{2}:\d{2}(?:[.,]\d{1,9})?))(?!\w)"
+)
+_INNER_TYPES = {"\x02ip": "<ip>", "\x02mac": "<mac>", "\x02time": "<time>"}
+_CLASS = re.compile(r"[A-Za-z_][\w$]*(?:\.[A-Za-z_$][\w$]*)*\.[A-Z][\w$]*")
+_LISTS = frozenset(("<id>", "<path>", "<uuid>", "<time>", "<ip>", "<host>"))
+_STEM_DOT_NUMBER = re.compile(r"([A-Za-z][A-Za-z_]*\.)\d+")
+_OBJECT = re.compile(r"([A-Za-z_][\w.$]*@)[0-9a-f]+")
+_NAME = re.compile(r"[A-Za-z_][\w.$\-]*")
+_MONTHS = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]{0,6}"
+_MONTH = re.compile(rf"{_MONTHS} {{1,2}}[0-9]|[0-9] {_MONTHS}")
+_DATE_IN_LINE = re.compile(
+    rf"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]{{0,6}},? {{1,2}})?"
+    rf"(?:{_MONTHS} {{1,2}}\d{{1,2}}|\d{{1,2}} {_MONTHS}),?(?: \d{{4}},?)?"
+    r"(?: \d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d+)?)?(?: (?:[AP]M|[A-Z]{3,4}|[+\-]\d{4})(?!\w))?(?: \d{4}(?!\d))?"
+)
+_WHEN = "\x02time"
+_QUOTED_VALUE = re.compile(r"(?<![\w.\-])([A-Za-z_][\w.\-]*)=(?:\"[^\"]{0,200}\"|'[^']{0,200}')")
+_SPACE = "\x04"  # stands for a space inside a quoted value while a line is cut at white space
+_LESS_THAN = re.compile(r"(?<=\s)<(\d+) (?:sec|ms|s|min)\b")
+
+_PACKAGES = ("org.", "com.", "net.", "java.", "javax.", "io.", "sun.", "edu.")
+
+
+def _piece(piece: str) -> str | None:
+    """The type of one piece between delimiters, or None where it is text."""
+    if "\x02" in piece:
+        return _INNER_TYPES.get(piece, "<id>")
+    if piece.isalpha():
+        if piece in CONSTANTS:
+            return CONSTANTS[piece]
+        return "<hex>" if _HEX_WORD.fullmatch(piece) else None
+    has_digit = any(map(str.isdigit, piece))
+    if "/" in piece or "\\" in piece:
+        if _IP.fullmatch(piece):
+            return "<ip>"
+        if _NUMBER.fullmatch(piece):
+            return "<num>"
+        if _WINDOWS_PATH.fullmatch(piece) or (piece[0] in "/~" and len(piece) > 1 and piece.strip("/.")):
+            return "<path>"
+        if piece.count("/") > 1 or has_digit or "." in piece or "_" in piece:
+            return "<path>"
+        return None
+    if "@" in piece and _EMAIL.fullmatch(piece):
+        return "<email>"
+    if "." in piece and (found := _HOST.fullmatch(piece)) and not piece.startswith(_PACKAGES):
+        last = found[1]
+        if last in TOP_LEVEL or (last in COUNTRIES and piece.count(".") > 1):
+            return "<host>"
+    if not has_digit:
+        return None
+    if _IP.fullmatch(piece):
+        return "<ip>"
+    if _NUMBER.fullmatch(piece):
+        return "<num>"
+    if is_code(piece) or piece in FIXED:
+        return None
+    if _HEX.fullmatch(piece):
+        return "<hex>"
+    if _UUID.fullmatch(piece):
+        return "<uuid>"
+    if _TIME.fullmatch(piece):
+        return "<time>"
+    if "." in piece and _CLASS.fullmatch(piece):
+        return None
+    return "<id>"
+
+
+def _whole(core: str) -> str | None:
+    """The type of a token whose parts belong together although it holds delimiters."""
+    if _URL.fullmatch(core):
+        return "<url>"
+    if ":" in core:
+        if _TIME.fullmatch(core):
+            return "<time>"
+        if _MAC.fullmatch(core):
+            return "<mac>"
+        if _IP.fullmatch(core) or _IP6.fullmatch(core):
+            return "<ip>"
+        if _HOST_PORT.fullmatch(core):
+            return "<host>"
+        if _WINDOWS_PATH.fullmatch(core):
+            return "<path>"
+        if _HOST.fullmatch(core):
+            return _piece(core.partition(":")[0])
+    elif core[0] == "/" and _PIECES.search(core.partition("?")[0]) is None:
+        return "<ip>" if _IP.fullmatch(core) else "<path>" if core.strip("/.") else None
+    return None
+
+
+def _inner(found: re.Match[str]) -> str:
+    return f"\x02{found.lastgroup}"
+
+
+def _pieces(core: str) -> tuple[str, tuple[str, ...]]:
+    if ":" in core:
+        core = _INNER.sub(_inner, core)
+    parts = _PIECES.split(core)
+    shape: list[str] = []
+    shown: list[str] = []
+    last = len(parts) - 1
+    for at in range(0, last + 1, 2):
+        piece = parts[at]
+        before = parts[at - 1] if at else ""
+        after = parts[at + 1] if at < last else ""
+        kind: str | None = None
+        if before == "=" and _NAME.fullmatch(parts[at - 2]):
+            # key=value: the value varies, whatever it looks like, unless the key says it is the message
+            if after in ("", ",", ";", "|", ")", "]", "}", ">"):
+                kind = _piece(piece) if piece else ""
+                if kind is None and parts[at - 2].lower() not in TELLING:
+                    kind = piece
+        elif before in ('"', "'") and after == before and piece:
+            key = ""
+            if at >= 4 and parts[at - 3] == "=" and not parts[at - 2]:
+                key = parts[at - 4]
+            elif at >= 6 and parts[at - 3] == ":" and parts[at - 5] == before:
+                key = parts[at - 6]
+            is_key = at + 3 <= last and parts[at + 3] == ":" and not parts[at + 2]
+            kind = _piece(piece)
+            if kind is None and not is_key and key.lower() not in TELLING:
+                kind = piece
+        elif piece:
+            body = piece.rstrip(".!?*")
+            if after and after in "(=" and _NAME.fullmatch(piece):
+                kind = None  # a function's or a field's name
+            elif body:
+                kind = _piece(body)
+                if kind is not None and body is not piece:
+                    after = piece[len(body) :] + after
+            if kind == "<id>" and (found := _STEM_DOT_NUMBER.fullmatch(piece) or _OBJECT.fullmatch(piece)):
+                shape.append(found[1])
+                kind = "<num>"
+        if kind is None:
+            shape.append(piece)
+        elif kind in _LISTS and len(shape) > 1 and shape[-2] == WILD and shape[-1] in ",:" and shown[-1] == kind:
+            shape.pop()  # a list of unknown length
+        else:
+            shape.append(WILD)
+            shown.append(kind)
+        if after:
+            shape.append(after)
+    return "".join(shape), tuple(shown)
+
+
+def mask_token(token: str) -> tuple[str, tuple[str, ...]]:
+    """A token's shape and what is shown at each `<*>` of it.
+
+    >>> mask_token("/10.251.30.6:33145"), mask_token("user=root"), mask_token("E1")
+    (('<*>', ('<ip>',)), ('user=<*>', ('root',)), ('E1', ()))
+    """
+    if token.isalpha():
+        if token in USERS:
+            return WILD, ("<user>",)
+        kind = _piece(token)
+        return (token, ()) if kind is None else (WILD, (kind,))
+    if token == _WHEN:
+        return WILD, ("<time>",)
+    if WILD in token:
+        return WILD, (WILD,)
+    left = token.lstrip(_TRIM_LEFT)
+    core = left.rstrip(_TRIM_RIGHT)
+    if "]:" in core and token[len(token) - len(left) - 1 : len(token) - len(left)] == "[":
+        left, core = f"[{left}", f"[{core}"  # an IPv6 address with its port
+    if not core:
+        return (f"({WILD})", ("",)) if token == "()" else (token, ())  # noqa: S105
+    lead, trail = token[: len(token) - len(left)], left[len(core) :]
+    kind = _whole(core)
+    if kind is not None:
+        return f"{lead}{WILD}{trail}", (kind,)
+    if lead or trail:
+        return _pieces(token)
+    return _pieces(core)
+
+
+def _keep_together(found: re.Match[str]) -> str:
+    text = found[0]
+    return text if found[1].lower() in TELLING else text.replace(" ", _SPACE)
+
+
+_tokens: dict[str, tuple[str, tuple[str, ...]]] = {}
+_MAX_TOKENS = 50_000
+
+
+def mask(line: str) -> Masked:
+    """The shapes of a line's tokens and what is shown in each; a pure function of the line.
+
+    >>> mask("took 5 ms for user=bob")
+    (('took', '<*>', '<*>', 'for', 'user=<*>'), ((), ('<num>',), ('ms',), (), ('bob',)))
+    """
+    if _MONTH.search(line):
+        line = _DATE_IN_LINE.sub(_WHEN, line)
+    quoted = '="' in line or "='" in line
+    if quoted:
+        line = _QUOTED_VALUE.sub(_keep_together, line)
+    if " <" in line:
+        line = _LESS_THAN.sub(r"\1", line)
+    tokens = line.split()
+    known = _tokens
+    shapes: list[str] = []
+    shown: list[tuple[str, ...]] = []
+    previous = ""
+    for token in tokens:
+        masked = known.get(token)
+        if masked is None:
+            masked = mask_token(token)
+            if len(known) >= _MAX_TOKENS:
+                known.clear()
+            known[token] = masked
+        shape, shows = masked
+        if previous == WILD:
+            if shape == WILD and shows == shown[-1] and shows[0] in _LISTS:
+                continue  # a list of unknown length
+            if token.startswith("HTTP/") and shape.startswith(WILD):
+                shapes[-1] = shape  # the rest of a request line
+                continue
+            if not shows and shown[-1] == ("<num>",) and (unit := token.rstrip("),.;]")) in UNITS:
+                shape, shows = WILD + token[len(unit) :], (unit,)
+        elif not shows and previous in ("user", "User", "username", "account") and token.isidentifier():
+            shape, shows = WILD, ("<user>" if token.lower() not in NOT_USERS else token,)
+        if quoted and shows:
+            shows = tuple([show.replace(_SPACE, " ") for show in shows])
+        shapes.append(shape)
+        shown.append(shows)
+        previous = shape
+    return tuple(shapes), tuple(shown)

@@ -1,0 +1,319 @@
+"""Which template each message is of: a dictionary look-up for what is known, masks and merge for what is new."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from logllm.templates.keys import (
+    AMBIGUOUS,
+    MISSING,
+    OVERFLOWED,
+    Keys,
+    coded,
+    keys_of,
+    may_hold_code,
+    without_hex,
+)
+from logllm.templates.ledger import Ledger
+from logllm.templates.masks import WILD, Masked, mask
+from logllm.templates.merge import Texts
+from logllm.templates.mined import mined_part, printable
+from logllm.templates.room import Room
+from logllm.templates.saved import STATE_VERSION, Saved, SavedKeys, SavedLedger, SavedTexts, read_saved
+
+__all__ = ["OVERFLOW_TEXT", "Changes", "Miner", "Template"]
+
+OVERFLOW_TEXT = "<*> (too many different texts)"
+_TYPE = re.compile(r"<(?:num|ip|host|path|url|id|hex|uuid|time|email|mac|bool|user)>")
+_MAX_PARAMETERS = 32
+_MAX_PARAMETER_CHARS = 200
+
+
+class Template(msgspec.Struct, frozen=True):
+    """A template as it stands now.
+
+    `id` is 12 hexadecimal digits of a hash of the text at first sight with all its parameters as `<*>`: equal on every
+    machine that meets the texts in the same order, and it stays when the template generalises (`version` rises).
+    `text` names the types of its parameters (`<ip>`, `<num>`) and shows words that have not varied yet;
+    `untyped` has `<*>` for every parameter. `count` is the number of messages so far.
+    """
+
+    index: int
+    id: str
+    text: str
+    untyped: str
+    count: int
+    version: int
+
+
+class Changes(NamedTuple):
+    """What happened to indices that were given out: `merged` (old, new) in order, `evicted` never come again."""
+
+    merged: list[tuple[int, int]]
+    evicted: list[int]
+
+
+class Miner:
+    """Gives each message the index of its template.
+
+    Indices are dense, start at 0 and are never used for another template. When a template becomes part of another
+    one, its index is given out no more and `drain_changes` says which index it became; `canonical` keeps the answer.
+    What is given out depends on the messages and their order only, not on how they are cut into calls, and a
+    restored miner goes on exactly as the saved one would have.
+
+    Cost: about 0.3 microseconds for a message whose text is known, 10 to 20 for a new one. Memory is bounded:
+    `max_keys` (twice, some 100 bytes each) and `max_templates`, of which the longest unused are evicted; when more
+    than `max_new` new texts come within 100,000 messages, further ones count as one template (`OVERFLOW_TEXT`).
+
+    >>> miner = Miner()
+    >>> miner.ids(["took 5 ms", "took 17 ms", "disk full"]).tolist()
+    [0, 0, 1]
+    >>> miner.template(0).text, miner.template(0).untyped, miner.parameters(0, "took 17 ms")
+    ('took <num> ms', 'took <*> ms', ['17'])
+    """
+
+    def __init__(self, *, max_templates: int = 20_000, max_keys: int = 200_000, max_new: int = 5_000) -> None:
+        self._max_templates = max_templates
+        self._keys = Keys(max_keys)
+        self._texts = Texts()
+        self._ledger = Ledger()
+        self._seen = 0
+        self._overflow = -1
+        self._room = Room(max_new, max_new)
+
+    @property
+    def size(self) -> int:
+        """One more than the largest index given out so far; arrays by template index need this length."""
+        return self._ledger.size
+
+    def __len__(self) -> int:
+        """Templates alive."""
+        return len(self._ledger.ids)
+
+    @property
+    def overflow(self) -> int:
+        """The index of the overflow template, -1 while nothing has overflowed."""
+        return self._overflow
+
+    def ids(self, messages: list[str]) -> NDArray[np.int32]:
+        """The template index of each message.
+
+        Shapes:
+            messages: n str, of any length and content; "\\0" in them is read as a space.
+            returns: int32[n].
+        """
+        n = len(messages)
+        if n == 0:
+            return np.empty(0, np.int32)
+        messages, keys = keys_of(messages)
+        raw = np.fromiter(map(self._keys.young.__getitem__, keys), np.int32, n)
+        batch = _Batch(raw, self._seen)
+        start = 0
+        while start < n:
+            start = self._fill(batch, messages, keys, start)
+            if start < n:
+                raw[start:] = np.fromiter(map(self._keys.young.__getitem__, keys[start:]), np.int32, n - start)
+        self._commit(batch, n)
+        self._seen += n
+        return batch.out
+
+    def _fill(self, batch: _Batch, messages: list[str], keys: list[bytes], start: int) -> int:
+        """Resolve what the table did not know, in order. Stops behind a message that changed the table's epoch."""
+        table = self._keys
+        epoch = table.epoch
+        young = table.young
+        raw = batch.raw
+        missing = np.flatnonzero(raw[start:] < 0)
+        if not len(missing):
+            return len(raw)
+        missing += start
+        places = missing.tolist()
+        for at, short in zip(places, without_hex([messages[at] for at in places]), strict=True):
+            key = keys[at]
+            value = young[key]
+            if value == MISSING and len(short) <= len(key):
+                value = young[short]
+            raw[at] = value if value >= 0 else self._slow(batch, at, messages[at], key, short)
+            if table.epoch != epoch:
+                return int(at) + 1
+        return len(raw)
+
+    def _slow(self, batch: _Batch, at: int, message: str, key: bytes, short: bytes) -> int:
+        table = self._keys
+        value = table.get(key)
+        if value >= 0:
+            return value
+        if value == AMBIGUOUS:
+            key = coded(key, message)
+            value = table.get(key)
+            if value >= 0:
+                return value
+        elif value == MISSING:
+            has_hex = len(short) <= len(key)
+            if has_hex:
+                key = short
+                value = table.get(key)
+                if value >= 0:
+                    return value
+            if may_hold_code(key):
+                if not has_hex:
+                    table.put(key, AMBIGUOUS)
+                key = coded(key, message)
+                value = table.get(key)
+                if value >= 0:
+                    return value
+        if value == OVERFLOWED and not self._has_room(batch, at):
+            return self._overflow
+        masked = mask(printable(message))
+        node = self._texts.find(masked)
+        if node is not None:
+            index = node.index
+        else:
+            self._commit(batch, at)
+            if not self._has_room(batch, at):
+                table.put(key, OVERFLOWED)
+                return self._overflow_index()
+            index = self._enter(masked)
+        table.put(key, index)
+        return index
+
+    def _has_room(self, batch: _Batch, at: int) -> bool:
+        """Whether a new template may be made at this message; evicts unused ones where that makes room."""
+        if not self._room.open(batch.first + at):
+            return False
+        if len(self._ledger.ids) >= self._max_templates:
+            self._commit(batch, at)
+            self._evict()
+        return True
+
+    def _enter(self, masked: Masked) -> int:
+        index = self._ledger.add(" ".join(masked[0]))
+        entered = self._texts.enter(masked, index)
+        self._room.used += 1 - len(entered.absorbed)
+        for old in entered.absorbed:
+            self._ledger.merge(old, entered.into)
+        return entered.into
+
+    def _evict(self) -> None:
+        gone = self._ledger.oldest(max(1, len(self._texts) // 8), keep=self._overflow)
+        self._texts.remove(gone)
+        self._keys.forget(self._ledger.evict(gone))
+
+    def _overflow_index(self) -> int:
+        if self._overflow < 0:
+            self._overflow = self._ledger.add(OVERFLOW_TEXT)
+        return self._overflow
+
+    def _commit(self, batch: _Batch, upto: int) -> None:
+        """Give out and count what lies before `upto`, before something changes what an index means."""
+        done = batch.done
+        if upto > done:
+            batch.out[done:upto] = self._ledger.count(batch.raw[done:upto], batch.first + done)
+            batch.done = upto
+
+    def canonical(self, index: int) -> int:
+        """What an index given out earlier is now."""
+        return int(self._ledger.canonical[index])
+
+    def template(self, index: int) -> Template:
+        """The template of an index, or of what it became where it was merged.
+
+        Raises IndexError for an index never given out and for one evicted.
+        """
+        ledger = self._ledger
+        if not 0 <= index < ledger.size:
+            raise IndexError(f"template {index}: only {ledger.size} are known")
+        index = self.canonical(index)
+        if index not in ledger.ids:
+            raise IndexError(f"template {index}: forgotten, nothing was seen of it for long")
+        node = self._texts.nodes.get(index)
+        text = OVERFLOW_TEXT if node is None else node.text()
+        return Template(
+            index=index,
+            id=ledger.ids[index],
+            text=text,
+            untyped=_TYPE.sub(WILD, text),
+            count=int(ledger.counts[index]),
+            version=1 if node is None else node.version,
+        )
+
+    def resolve(self, template_id: str) -> int | None:
+        """The index of a template by its id or by the id of one that became part of it; None where unknown."""
+        index = self._ledger.names.get(template_id)
+        return None if index is None else self.canonical(index)
+
+    def drain_changes(self) -> Changes:
+        """What has been merged and evicted since this was last asked."""
+        ledger = self._ledger
+        changes = Changes(ledger.merged, ledger.evicted)
+        ledger.merged, ledger.evicted = [], []
+        return changes
+
+    def parameters(self, index: int, message: str) -> list[str]:
+        """What stands in a message at the `<*>` of its template, in order; fewer where the message does not fit.
+
+        Takes the shortest value at each place. At most 32 values of 200 characters. Never raises: an index that is
+        unknown gives an empty list.
+        """
+        node = self._texts.nodes.get(self.canonical(index)) if 0 <= index < self._ledger.size else None
+        if node is None:
+            return []
+        first, *pieces = _TYPE.sub(WILD, node.text()).split(WILD)
+        line = " ".join(printable(mined_part(message)).split())
+        if not line.startswith(first):
+            return []
+        values: list[str] = []
+        at = len(first)
+        for piece in pieces[:_MAX_PARAMETERS]:
+            last = len(values) == len(pieces) - 1
+            end = (len(line) - len(piece) if line.endswith(piece) else -1) if last else line.find(piece, at)
+            if end < at:
+                break
+            values.append(line[at:end][:_MAX_PARAMETER_CHARS])
+            at = end + len(piece)
+        return values
+
+    def state(self) -> dict[str, Any]:
+        """All of it as maps, lists, strings, integers and bytes, ready for msgpack; `restore` takes it back."""
+        saved = Saved(
+            version=STATE_VERSION,
+            max_templates=self._max_templates,
+            seen=self._seen,
+            overflow=self._overflow,
+            room=self._room,
+            ledger=SavedLedger.of(self._ledger),
+            texts=SavedTexts.of(self._texts),
+            keys=SavedKeys.of(self._keys),
+        )
+        state: dict[str, Any] = msgspec.to_builtins(saved, builtin_types=(bytes,))
+        return state
+
+    @classmethod
+    def restore(cls, state: object) -> Miner:
+        """The miner that gave this state. Raises StateError where it is damaged or of another version."""
+        saved = read_saved(state)
+        miner = cls(max_templates=saved.max_templates)
+        miner._seen = saved.seen
+        miner._overflow = saved.overflow
+        miner._room = saved.room
+        miner._ledger = saved.ledger.back()
+        miner._texts = saved.texts.back()
+        miner._keys = saved.keys.back()
+        return miner
+
+
+class _Batch:
+    """One call's messages on their way: `raw` as looked up, `out` as given out, the first `done` of them final."""
+
+    __slots__ = ("done", "first", "out", "raw")
+
+    def __init__(self, raw: NDArray[np.int32], first: int) -> None:
+        self.raw = raw
+        self.out = np.empty_like(raw)
+        self.first = first
+        self.done = 0

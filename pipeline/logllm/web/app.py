@@ -1,0 +1,189 @@
+"""Health, readiness and metrics over HTTP: a plain ASGI application and the server that carries it.
+
+There is no authentication: whoever reaches the port sees the figures. So it listens on loopback unless told
+otherwise; what is told otherwise is logged. Nothing here changes state and no record is ever shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import ipaddress
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from logllm.errors import ConfigError, SourceError
+from logllm.metrics import CONTENT_TYPE
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    import uvicorn
+
+__all__ = ["HttpServer", "application"]
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_log = logging.getLogger("logllm.http")
+
+_JSON = "application/json"
+
+
+def application(
+    health: Callable[[], Mapping[str, object]], ready: Callable[[], list[str]], metrics: Callable[[], bytes]
+) -> App:
+    """An ASGI application: `/healthz`, `/readyz`, `/metrics`, and 404 or 405 for all else.
+
+    Args:
+        health: What to say beside `"status": "ok"`; being able to answer is the check.
+        ready: What is still missing, in plain words; empty is ready (200), else 503 with the reasons.
+        metrics: Prometheus text.
+    """
+
+    def healthz() -> tuple[int, str, bytes]:
+        return 200, _JSON, msgspec.json.encode({"status": "ok", **health()})
+
+    def readyz() -> tuple[int, str, bytes]:
+        reasons = ready()
+        body = {"status": "not ready", "reasons": reasons} if reasons else {"status": "ready"}
+        return 503 if reasons else 200, _JSON, msgspec.json.encode(body)
+
+    def exposition() -> tuple[int, str, bytes]:
+        return 200, CONTENT_TYPE, metrics()
+
+    routes = {"/healthz": healthz, "/readyz": readyz, "/metrics": exposition}
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1003})
+            return
+        route = routes.get(scope["path"])
+        headers = []
+        if route is None:
+            status, kind, body = 404, _JSON, msgspec.json.encode({"error": "not found", "paths": sorted(routes)})
+        elif scope["method"] not in ("GET", "HEAD"):
+            status, kind, body = 405, _JSON, b'{"error":"only GET and HEAD"}'
+            headers.append((b"allow", b"GET, HEAD"))
+        else:
+            status, kind, body = route()
+        headers += [
+            (b"content-type", kind.encode()),
+            (b"content-length", str(len(body)).encode()),
+            (b"cache-control", b"no-store"),
+            (b"x-content-type-options", b"nosniff"),
+        ]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+    return app
+
+
+class HttpServer:
+    """Serves `application` in the running event loop; signals stay with whoever runs that loop.
+
+    Args:
+        listen: `host:port`; port 0 picks a free one.
+        health, ready, metrics: See `application`.
+    """
+
+    def __init__(
+        self,
+        listen: str,
+        health: Callable[[], Mapping[str, object]],
+        ready: Callable[[], list[str]],
+        metrics: Callable[[], bytes],
+    ) -> None:
+        self._listen = listen
+        self._app = application(health, ready, metrics)
+        self._server: uvicorn.Server | None = None
+        self._socket: socket.socket | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> Self:
+        """Begin to listen.
+
+        Raises:
+            ConfigError: `listen` is not `host:port`.
+            SourceError: the address cannot be bound.
+        """
+        import uvicorn
+
+        class Server(uvicorn.Server):
+            @contextlib.contextmanager
+            def capture_signals(self) -> Iterator[None]:
+                yield
+
+        self._socket = _bound(self._listen)
+        if not ipaddress.ip_address(self._socket.getsockname()[0]).is_loopback:
+            _log.warning("%s: health and metrics can be read from other machines, without a password", self._listen)
+        config = uvicorn.Config(
+            self._app,
+            lifespan="off",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=64,
+            timeout_keep_alive=5,
+            timeout_graceful_shutdown=1,
+        )
+        self._server = Server(config)
+        self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]))
+        while not self._server.started and not self._task.done():
+            await asyncio.sleep(0)
+        if self._task.done():
+            await self._task
+        return self
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port that are really bound."""
+        if self._socket is None:
+            raise SourceError(f"{self._listen}: not listening")
+        host, port = self._socket.getsockname()[:2]
+        return host, port
+
+    async def close(self) -> None:
+        """Finish the answers under way and stop."""
+        if self._server is not None and self._task is not None:
+            self._server.should_exit = True
+            await self._task
+        if self._socket is not None:
+            self._socket.close()
+        self._server = self._task = self._socket = None
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+def _bound(listen: str) -> socket.socket:
+    host, colon, port = listen.rpartition(":")
+    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f"{listen!r}: expected `host:port` with a port from 0 to 65535")
+    try:
+        family, kind, number, _, address = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
+        sock = socket.socket(family, kind, number)
+    except OSError as error:
+        raise SourceError(f"{listen}: cannot listen: {error.strerror or error}") from error
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+    except OSError as error:
+        sock.close()
+        reason = "address already in use" if error.errno == errno.EADDRINUSE else str(error.strerror or error)
+        raise SourceError(f"{listen}: cannot listen: {reason}") from error
+    sock.setblocking(False)
+    return sock
