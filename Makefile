@@ -31,7 +31,6 @@ check: .venv/.ready ## ruff and mypy
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
-	$(BIN)/python -m mypy tools
 
 bench: .venv/.ready ## every benchmark of tests/bench (ARGS="name...")
 	@$(BIN)/python tools/bench.py $(ARGS)

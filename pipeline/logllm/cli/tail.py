@@ -71,6 +71,7 @@ def tail(
         since_ns=None if since is None else parse_since(since, time.time_ns()),
         services=frozenset(services),
         max_incidents=max_incidents,
+        reveal=reveal or not as_json,
     )
     stop = threading.Event()
     interrupted: list[int] = []
@@ -83,7 +84,7 @@ def tail(
 
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        summary, failed = run_tail(options, config, _outlet(as_json, reveal, config.explain.runbooks), stop)
+        summary, failed = run_tail(options, config, _outlet(as_json, config.explain.runbooks), stop)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -93,7 +94,7 @@ def tail(
         raise SystemExit(1)
 
 
-def _outlet(as_json: bool, reveal: bool, runbooks: list[str]) -> Outlet:
+def _outlet(as_json: bool, runbooks: list[str]) -> Outlet:
     if as_json:
         from logllm.cli.output import JsonOutlet
 
@@ -101,5 +102,8 @@ def _outlet(as_json: bool, reveal: bool, runbooks: list[str]) -> Outlet:
     import sys
 
     from logllm.cli.render import Terminal, console_for
+    from logllm.explain.runbooks import Catalogue
 
-    return Terminal(console_for(sys.stdout), reveal=lambda text: text)
+    with Catalogue.load(runbooks) as catalogue:
+        titles = {name: runbook.title for name, runbook in catalogue.by_id.items()}
+    return Terminal(console_for(sys.stdout), reveal=lambda text: text, runbook_title=titles.get)

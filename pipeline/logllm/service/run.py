@@ -7,6 +7,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from msgspec.structs import replace
+
 from logllm import checkpoint
 from logllm.errors import StateError
 from logllm.explain.explainer import Explainer, ExplanationCache
@@ -39,6 +41,30 @@ class Outlet(Protocol):
     def status(self, lines: int, lines_per_s: float, templates: int, learning: str | None, incidents: int) -> None:
         """How far the run is; called a few times a second."""
 
+    def _shown(self, event: IncidentEvent) -> IncidentEvent:
+        if not self._reveal:
+            return event
+        put_back = self.pipeline.redactor.reveal
+        return replace(
+            event,
+            title=put_back(event.title),
+            template=put_back(event.template),
+            templates=[put_back(text) for text in event.templates],
+            facts=[put_back(text) for text in event.facts],
+            evidence=[replace(item, text=put_back(item.text)) for item in event.evidence],
+        )
+
+    def _shown_explanation(self, explanation: Explanation) -> Explanation:
+        if not self._reveal:
+            return explanation
+        put_back = self.pipeline.redactor.reveal
+        return replace(
+            explanation,
+            cause=put_back(explanation.cause),
+            steps=[put_back(step) for step in explanation.steps],
+            removed=[put_back(text) for text in explanation.removed],
+        )
+
     @property
     def waiting_for_explanation(self) -> int:
         """Incidents in the explainer's queue."""
@@ -57,19 +83,22 @@ class Run:
     Args:
         look_back: See `Pipeline`.
         outlet: Told of everything; calls are serialised.
+        reveal: Put addresses and names back into what the outlet is told: it is read on this machine by someone
+            who may read the log. What is kept and what the model sees stays masked; secrets never come back.
 
     Raises:
         ConfigError: A runbook cannot be read, the model is unknown.
         StateError: The data directory cannot be used.
     """
 
-    def __init__(self, config: Config, outlet: Outlet, *, look_back: bool = False) -> None:
+    def __init__(self, config: Config, outlet: Outlet, *, look_back: bool = False, reveal: bool = False) -> None:
         self.config = config
         self.pipeline = Pipeline(config, look_back=look_back)
         self.opened = 0
         self.opened_by: dict[str, int] = {}
         self.explained: dict[str, int] = {}
         self._outlet = outlet
+        self._reveal = reveal
         self._lock = threading.Lock()
         self._latest: dict[str, IncidentEvent] = {}
         data_dir = None if config.data_dir is None else Path(config.data_dir)
@@ -108,7 +137,7 @@ class Run:
                 self._latest[event.id] = event
                 while len(self._latest) > 1000:
                     del self._latest[next(iter(self._latest))]
-                self._outlet.incident(event)
+                self._outlet.incident(self._shown(event))
             if event.event == "open" and self._worker is not None:
                 self._worker.submit(event)
 
@@ -118,7 +147,7 @@ class Run:
             self.explained[explanation.status] = self.explained.get(explanation.status, 0) + 1
             incident = self._latest.get(explanation.incident)
             if incident is not None:
-                self._outlet.explanation(explanation, incident)
+                self._outlet.explanation(self._shown_explanation(explanation), self._shown(incident))
 
     def notice(self, text: str) -> None:
         """Say something about the run itself."""

@@ -41,6 +41,7 @@ class TailOptions:
         since_ns: Leave out records before this time.
         services: Only these services; all where empty.
         max_incidents: Of the look back, at most this many, oddest first.
+        reveal: See `Run`.
     """
 
     paths: tuple[str, ...]
@@ -50,11 +51,12 @@ class TailOptions:
     since_ns: int | None = None
     services: frozenset[str] = field(default_factory=frozenset)
     max_incidents: int = 10
+    reveal: bool = False
 
 
 def tail(options: TailOptions, config: Config, outlet: Outlet, stop: threading.Event) -> tuple[Summary, int]:
     """Run until the end of the input or until `stop` is set. Returns the summary and how many sources failed."""
-    run = Run(config, outlet, look_back=True)
+    run = Run(config, outlet, look_back=True, reveal=options.reveal)
     try:
         return _Tail(options, run, stop).run()
     finally:
