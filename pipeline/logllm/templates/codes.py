@@ -26,7 +26,7 @@ _AROUND_BYTES = _AROUND + r"\x1c-\x1f\x80-\xff"
 
 
 def _bounded(body: str, around: str) -> str:
-    return rf"(?:(?<![^{around}])|(?<=\.\.)){body}(?![^{around}.!?*])"
+    return rf"(?:(?<![^{around}])|(?<=\.\.)){body}(?![^{around}.!?*])(?!://)"
 
 
 CODE = re.compile(_bounded(_BODY, _AROUND))

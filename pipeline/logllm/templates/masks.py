@@ -43,7 +43,7 @@ _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.\-]{1,15}://.*")
 _EMAIL = re.compile(r"[\w.+\-]+@[\w\-]+(?:\.[\w\-]+)+")
 _WINDOWS_PATH = re.compile(r"(?:[A-Za-z]:[\\/]|\\\\).*")
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_\-]*\.)+([a-z]{2,8})\.?(?::\d{1,5})?")
-_HOST_PORT = re.compile(r"[A-Za-z]\w*[.\-][\w.\-]*:\d{2,5}")
+_HOST_PORT = re.compile(r"[A-Za-z](?=[A-Za-z_.\-]*\d[\w.\-]*:)\w*[.\-][\w.\-]*:\d{2,5}")
 # What holds delimiters and belongs together, inside a token that holds more.
 _INNER = re.compile(
     r"(?<![\w.:\-])(?:(?P<ip>(?:[\w.\-]*/)?\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}:\d{1,5})"
@@ -52,9 +52,10 @@ _INNER = re.compile(
 )
 _INNER_TYPES = {"\x02ip": "<ip>", "\x02mac": "<mac>", "\x02time": "<time>"}
 _CLASS = re.compile(r"[A-Za-z_][\w$]*(?:\.[A-Za-z_$][\w$]*)*\.[A-Z][\w$]*")
+_VALUE_ENDS = frozenset(("", ",", ";", "|", ")", "]", "}", ">"))
 _LISTS = frozenset(("<id>", "<path>", "<uuid>", "<time>", "<ip>", "<host>"))
 _STEM_DOT_NUMBER = re.compile(r"([A-Za-z][A-Za-z_]*\.)\d+")
-_OBJECT = re.compile(r"([A-Za-z_][\w.$]*@)[0-9a-f]+")
+_OBJECT = re.compile(r"((?:[a-z_][\w$]*\.)*[A-Z][\w.$]*@)[0-9a-f]+")
 _NAME = re.compile(r"[A-Za-z_][\w.$\-]*")
 _MONTHS = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]{0,6}"
 _MONTH = re.compile(rf"{_MONTHS} {{1,2}}[0-9]|[0-9] {_MONTHS}")
@@ -153,12 +154,11 @@ def _pieces(core: str) -> tuple[str, tuple[str, ...]]:
         before = parts[at - 1] if at else ""
         after = parts[at + 1] if at < last else ""
         kind: str | None = None
-        if before == "=" and _NAME.fullmatch(parts[at - 2]):
+        if before == "=" and after in _VALUE_ENDS and _NAME.fullmatch(parts[at - 2]):
             # key=value: the value varies, whatever it looks like, unless the key says it is the message
-            if after in ("", ",", ";", "|", ")", "]", "}", ">"):
-                kind = _piece(piece) if piece else ""
-                if kind is None and parts[at - 2].lower() not in TELLING:
-                    kind = piece
+            kind = _piece(piece) if piece else ""
+            if kind is None and parts[at - 2].lower() not in TELLING:
+                kind = piece
         elif before in ('"', "'") and after == before and piece:
             key = ""
             if at >= 4 and parts[at - 3] == "=" and not parts[at - 2]:

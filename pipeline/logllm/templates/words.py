@@ -14,7 +14,7 @@ TOP_LEVEL = _words(
 )
 # Without those that are file endings more often: py, sh, so, rs, cc, md, js (none), pl, ...
 COUNTRIES = _words(
-    "ar at au be bg br ca ch cl cn co cz de dk es eu fi fr gr hk hu id ie il in ir it jp kr mx my nl no nz om pe ph pk "
+    "ar at au be bg br ca ch cl cn co cz de dk es eu fi fr gr hk hu ie il ir it jp kr mx nl nz om pe ph pk "
     "pt ro ru se sg sk th tr tw ua uk us vn za"
 )
 CONSTANTS = dict.fromkeys(
