@@ -77,6 +77,7 @@ class Pipeline:
         self.bytes = 0
         self.anomalies: dict[str, int] = {}
         self._sounds: list[int] = []
+        self._first_names: list[tuple[str, str]] = []
         self._bad = np.zeros(0, np.bool_)
         self._known = np.zeros(0, np.bool_)
         self._pending: dict[int, list[int]] = {}
@@ -108,11 +109,18 @@ class Pipeline:
 
     def template_id(self, key: int) -> str:
         """The stable id of a key's template."""
-        return self.miner.template(int(self.keys.template[key])).id
+        return self._template(key)[0]
 
     def template_text(self, key: int) -> str:
         """A key's template, its parameters typed."""
-        return self.miner.template(int(self.keys.template[key])).text
+        return self._template(key)[1]
+
+    def _template(self, key: int) -> tuple[str, str]:
+        try:
+            template = self.miner.template(int(self.keys.template[key]))
+        except IndexError:  # evicted: what it was called when it was first seen
+            return self._first_names[key] if key < len(self._first_names) else ("", "(a template long gone)")
+        return template.id, template.text
 
     def severity_of(self, key: int) -> int:
         """What a key's records say of themselves, or how its template sounds."""
@@ -153,6 +161,9 @@ class Pipeline:
 
     def _follow_merges(self) -> None:
         changes = self.miner.drain_changes()
+        for template in changes.evicted:
+            for key in self.keys.of_template(template):
+                self.detection.rate.forget(key)
         for old, new in changes.merged:
             self._mark_known(max(old, new))
             self._known[new] |= self._known[old]
@@ -171,7 +182,9 @@ class Pipeline:
 
     def _listen(self, new: list[int]) -> None:
         for key in new:
-            sound = int(sounds_like(self.template_text(key)))
+            name = self._template(key)
+            self._first_names.append(name)
+            sound = int(sounds_like(name[1]))
             self._sounds.append(sound)
         if new:
             sounds = np.array(self._sounds[new[0] :], np.int64)
@@ -324,6 +337,6 @@ class Pipeline:
         if known:
             self._mark_known(max(known))
             self._known[known] = True
-        self._sounds = []
+        self._sounds, self._first_names = [], []
         self._bad = np.zeros(0, np.bool_)
         self._listen(list(range(self.keys.count)))

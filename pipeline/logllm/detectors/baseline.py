@@ -188,6 +188,12 @@ class Baseline:
         self.high = np.maximum(np.maximum(self._fast, season), (1.0 - known) * self._latest)
         self.low = np.minimum(self._fast, season)
 
+    def forget(self, key: int) -> None:
+        """Expect nothing of a key any more."""
+        for name in _ARRAYS:
+            if name != "phi":
+                getattr(self, name)[..., key] = 0.0
+
     def merge(self, old: int, new: int) -> None:
         """Add the column `old` to the column `new` and forget it."""
         self.seen[new] = max(self.seen[new], self.seen[old])

@@ -113,6 +113,11 @@ class Keys:
         np.minimum.at(self.first_ns, keys, time_ns)
         np.maximum.at(self.last_ns, keys, time_ns)
 
+    def of_template(self, template: int) -> list[int]:
+        """The keys of a template, one a service."""
+        keys = (int(table[template]) for table in self._lookup if template < len(table))
+        return [key for key in keys if key >= 0]
+
     def merge_templates(self, old: int, new: int) -> list[tuple[int, int]]:
         """Template `old` became part of `new`. Returns the pairs of keys (old, new) whose counts must be added up.
 

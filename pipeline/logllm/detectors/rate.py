@@ -185,6 +185,12 @@ class Rate:
         self._zeros[new] = min(self._zeros[old], self._zeros[new])
         self._longest[new] = min(self._longest[old], self._longest[new])
 
+    def forget(self, key: int) -> None:
+        """The template of a key is gone for good: its silence means nothing."""
+        if key < self.size:
+            self.baseline.forget(key)
+            self._zero_log[key] = 0.0
+
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""
         return {

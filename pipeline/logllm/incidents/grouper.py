@@ -77,7 +77,8 @@ class Incident:
         worst = max(a.severity for a in self.anomalies)
         weight = next((value for level, value in badness.items() if worst >= level), 0.2)
         surprise = max(a.surprise for a in self.anomalies)
-        return weight + 0.7 * math.log10(1.0 + self.count) + min(surprise, 30.0) / 15.0
+        missing = max((a.expected * a.seen for a in self.anomalies if a.kind == "silence"), default=0.0)
+        return weight + 0.7 * math.log10(1.0 + max(self.count, missing)) + min(surprise, 30.0) / 15.0
 
     @property
     def severity(self) -> SeverityName:
