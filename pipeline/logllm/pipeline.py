@@ -27,6 +27,7 @@ from logllm.incidents.grouper import Grouper, Incident
 from logllm.incidents.recent import Recent
 from logllm.report import Report
 from logllm.sources.decode import Decoder
+from logllm.sources.decode_lines import detected
 from logllm.templates.miner import Miner
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Pipeline:
         self._known = np.zeros(0, np.bool_)
         self._pending: dict[int, list[int]] = {}
         self._report: Report | None = None
-        self._decoder = Decoder()
+        self._decoder = Decoder(detected)
         self.ahead = 0
         self._first_window = -1
         self._catalogue: Catalogue | None = None

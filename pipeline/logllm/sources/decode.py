@@ -93,7 +93,7 @@ class Decoder:
     Args:
         line_format: Asked once for a tag, with its first messages that came without a level, for the format those
             lines are written in; it fills the severity, service and bare message the record itself did not say.
-            The record's own time wins. None leaves all messages as they are.
+            The record's own time wins. `decode_lines.detected` is the usual one; None leaves all messages as they are.
     """
 
     def __init__(self, line_format: LineFormatFor | None = None) -> None:
@@ -108,7 +108,7 @@ class Decoder:
 
         Args:
             chunk: With `block`, whose entries are arrays of two with a map (the receiver sees to that).
-            observed_ns: Now, for records whose own time is missing or impossible.
+            observed_ns: Now, for records whose own time is missing or impossible; 0 if that is not known.
         """
         block = chunk.block or b""
         if chunk.tag not in self._streams and len(self._streams) >= _MOST_TAGS:
@@ -123,6 +123,7 @@ class Decoder:
         messages = _first([list(map(get, records)) for get in shape.messages], len(records))
         severity = _severity(shape, records)
         services = _services(shape, records)
+        written = np.ones(len(records), np.bool_)
         if None in messages:
             slow = split_block(block, chunk.count)
             for index, message in enumerate(messages):
@@ -130,12 +131,15 @@ class Decoder:
                     plain = read_slowly(slow[index])
                     messages[index] = plain.message
                     severity[index] = plain.severity
+                    written[index] = plain.written
                     if plain.service:
                         services = services or [""] * len(records)
                         services[index] = plain.service
         texts = _tidy(messages)  # type: ignore[arg-type]
         if self._line_format is not None:
-            texts, services = stream.lines.read(chunk.tag, texts, severity, services, fixed=stream.sure)
+            texts, services = stream.lines.read(
+                chunk.tag, texts, severity, services, observed_ns, written, fixed=stream.sure
+            )
         codes, names = _codes(services, stream.service, len(texts))
         return Columns(times, texts, severity, codes, names)
 
@@ -208,7 +212,7 @@ def _tidy(messages: list[str]) -> list[str]:
     joined = "".join(messages)
     if "\0" in joined:
         messages = [message.replace("\0", "") for message in messages]
-    if "\n" in joined:
+    if "\n" in joined or "\r" in joined:
         messages = [message.rstrip("\r\n") for message in messages]
     return messages
 

@@ -14,17 +14,26 @@ if TYPE_CHECKING:
 
     from logllm.events import Columns
 
-__all__ = ["LineFormatFor", "Lines"]
+__all__ = ["LineFormatFor", "Lines", "detected"]
 
-LineFormatFor = Callable[[str, list[str]], LineFormat | None]
-"""The format of lines of a tag, from some of them; None where they are free text."""
+LineFormatFor = Callable[[str, list[str], int], LineFormat | None]
+"""The format of the lines of a tag, from some of them and the time now in ns; None where they are free text."""
 
-# A format is judged again with every chunk until so many lines have been seen at once, or so many chunks.
+# Fewer lines prove nothing; a format is judged again with every chunk until enough have been seen.
+_FEWEST_LINES = 5
 _ENOUGH_LINES = 20
 _ENOUGH_CHUNKS = 16
 _SAMPLE = 200
 # More misses than this, and the lines are no longer of that format.
 _MOST_MISSES = 0.5
+
+
+def detected(tag: str, lines: list[str], observed_ns: int) -> LineFormat | None:
+    """The `LineFormatFor` that looks at nothing but the lines, with the formats that files have."""
+    from logllm.sources.formats.detect import detect
+
+    found = detect(lines, reference_ns=observed_ns)
+    return None if found.name == "text" else found
 
 
 class Lines:
@@ -37,26 +46,35 @@ class Lines:
         self._chunks = 0
 
     def read(
-        self, tag: str, messages: list[str], severity: NDArray[np.uint8], services: list[str], *, fixed: bool
+        self,
+        tag: str,
+        messages: list[str],
+        severity: NDArray[np.uint8],
+        services: list[str],
+        observed_ns: int,
+        written: NDArray[np.bool_],
+        *,
+        fixed: bool,
     ) -> tuple[list[str], list[str]]:
         """Messages and services with what the lines say; `severity` is filled in place.
 
         Only records without a severity of their own are looked at: one that names its level is structured already.
 
         Args:
-            tag: For the question.
+            tag, observed_ns: For the question.
             messages: n texts.
             severity: uint8[n], changed where it is 0.
             services: n names, or none at all; only empty names are filled.
+            written: bool[n], false for texts that were put together from fields.
             fixed: The tag itself names the service, so lines do not.
         """
-        bare = np.flatnonzero(severity == 0)
+        bare = np.flatnonzero((severity == 0) & written)
         if not len(bare):
             return messages, services
         whole = len(bare) == len(messages)
         texts = messages if whole else [messages[index] for index in bare]
         heads = [text.partition("\n")[0] for text in texts]
-        found = self._parse(tag, heads)
+        found = self._parse(tag, heads, observed_ns)
         if found is None:
             return messages, services
         severity[bare] = found.severity
@@ -76,10 +94,10 @@ class Lines:
                 services[index] = services[index] or found.service_names[code]
         return messages, services
 
-    def _parse(self, tag: str, lines: list[str]) -> Columns | None:
+    def _parse(self, tag: str, lines: list[str], observed_ns: int) -> Columns | None:
         for _ in range(2):
             judged = self._settled
-            line_format = self._judge(tag, lines)
+            line_format = self._judge(tag, lines, observed_ns)
             if line_format is None:
                 return None
             found = line_format.parse(lines, join=False)
@@ -92,9 +110,10 @@ class Lines:
     def _settled(self) -> bool:
         return self._chunks >= _ENOUGH_CHUNKS or len(self._seen) >= _ENOUGH_LINES
 
-    def _judge(self, tag: str, lines: list[str]) -> LineFormat | None:
+    def _judge(self, tag: str, lines: list[str], observed_ns: int) -> LineFormat | None:
         if self._line_format is not None and not self._settled:
             self._chunks += 1
             self._seen = (self._seen + lines[:_SAMPLE])[-_SAMPLE:]
-            self._format = self._line_format(tag, self._seen)
+            if len(self._seen) >= _FEWEST_LINES or self._settled:
+                self._format = self._line_format(tag, self._seen, observed_ns)
         return self._format

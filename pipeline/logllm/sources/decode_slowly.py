@@ -28,11 +28,12 @@ _RAWS = msgspec.msgpack.Decoder(list[msgspec.Raw])
 
 
 class Plain(NamedTuple):
-    """What one record says; severity 0 and service "" where it does not."""
+    """What one record says; severity 0 and service "" where it does not; `written` if its message is a field's text."""
 
     message: str
     severity: int
     service: str
+    written: bool
 
 
 def split_block(block: bytes, count: int) -> list[bytes]:
@@ -71,7 +72,7 @@ def read_slowly(entry: bytes) -> Plain:
         record = msgpack.unpackb(entry, unicode_errors="replace", strict_map_key=False)[1]
     except (ValueError, TypeError):
         # Nested too deeply, or a map as a key: nothing to look up, yet the text in it may matter.
-        return Plain(entry.decode("utf-8", "replace")[:_MOST_CHARS], 0, "")
+        return Plain(entry.decode("utf-8", "replace")[:_MOST_CHARS], 0, "", written=False)
     severity = next((code for key in SEVERITY_KEYS if key in record and (code := severity_of(key, record[key]))), 0)
     service = next((name for key in SERVICE_KEYS if key in record and (name := service_of(key, record[key]))), "")
     inner = record.get("log")
@@ -79,10 +80,10 @@ def read_slowly(entry: bytes) -> Plain:
         severity = severity_of("level", inner.get("level"))
     for key in MESSAGE_KEYS:
         if key in record and (text := text_of(record[key])) is not None:
-            return Plain(text, severity, service)
+            return Plain(text, severity, service, written=True)
     pairs: list[str] = []
     _flatten(record, "", pairs, _DEEPEST)
-    return Plain(" ".join(pairs or _leaves(record))[:_MOST_CHARS], severity, service)
+    return Plain(" ".join(pairs or _leaves(record))[:_MOST_CHARS], severity, service, written=False)
 
 
 def _flatten(record: dict[object, object], prefix: str, pairs: list[str], depth: int) -> None:

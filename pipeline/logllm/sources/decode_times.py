@@ -111,9 +111,11 @@ def settled(times: NDArray[np.int64], last_ns: int | None, observed_ns: int) -> 
     Args:
         times: int64[n]; 0 for none.
         last_ns: The last good time of the same stream, or None.
-        observed_ns: Now; taken where there is no better.
+        observed_ns: Now; taken where there is no better. 0 where the clock is not known: then no time is too late.
     """
-    good = (times >= EARLIEST_NS) & (times <= observed_ns + _AHEAD_NS)
+    good = times >= EARLIEST_NS
+    if observed_ns:
+        good &= times <= observed_ns + _AHEAD_NS
     if good.all():
         return times
     index = np.where(good, np.arange(len(times)), -1)

@@ -32,7 +32,7 @@ Deliver = Callable[[Received], Awaitable[None]]
 _log = logging.getLogger("logllm.forward")
 
 
-class ForwardConfig(msgspec.Struct, frozen=True):
+class ForwardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where to listen and what a peer may ask for.
 
     Args:

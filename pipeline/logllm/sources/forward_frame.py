@@ -121,7 +121,7 @@ def _items(tag: str, entries: Entries, acks: tuple[bytes, ...], size_bytes: int,
 def _single(
     tag: str, time: bytes, record: bytes, option: _Option, acks: tuple[bytes, ...], size_bytes: int
 ) -> list[Item | Single]:
-    if is_marker(time):
+    if b"\xff\xff\xff" in time and is_marker(time):
         return [Notice("group_marker", acks=acks)]
     if KINDS[record[0]] != "m":
         return [Skipped(tag, Fault(b"\x92" + time + record, NOT_A_MAP)), Notice("empty", acks=acks)]

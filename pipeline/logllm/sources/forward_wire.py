@@ -52,6 +52,8 @@ _MARKER_TIMES = tuple(prefix + marker for prefix in (b"\xd7\0", b"\xc7\x08\0") f
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises on bytes that are not what it was told to expect."""
 
+_MOST_HOPS = 1024
+
 ARRAY_OF_TWO = (b"\x92", b"\xdc\0\2", b"\xdd\0\0\0\2")
 """The headers an array of two may have; Fluent Bit's legacy entries have the last."""
 
@@ -95,7 +97,15 @@ def ack_bytes(chunk_id: bytes) -> bytes:
 
 def may_hold_marker(block: bytes) -> bool:
     """Whether group markers may be in a block; also true where some record's own bytes look like one."""
-    return b"\xff\xff\xff" in block and any(marker in block for marker in _MARKERS)
+    # A single byte is found by memchr, at twenty times the speed of any longer pattern, and text has none of it.
+    at = block.find(b"\xff")
+    for _ in range(_MOST_HOPS):
+        if at < 0:
+            return False
+        if block[at : at + 3] == b"\xff\xff\xff":
+            break
+        at = block.find(b"\xff", at + 1)
+    return any(block.find(marker, at) >= 0 for marker in _MARKERS)
 
 
 def is_marker(value: bytes) -> bool:

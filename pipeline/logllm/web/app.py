@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import uvicorn
 
-__all__ = ["HttpServer", "application"]
+__all__ = ["HttpServer", "application", "reaches_beyond"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -122,7 +122,7 @@ class HttpServer:
                 yield
 
         self._socket = _bound(self._listen)
-        if not ipaddress.ip_address(self._socket.getsockname()[0]).is_loopback:
+        if reaches_beyond(self._socket.getsockname()[0]):
             _log.warning("%s: health and metrics can be read from other machines, without a password", self._listen)
         config = uvicorn.Config(
             self._app,
@@ -166,6 +166,15 @@ class HttpServer:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+def reaches_beyond(address: str) -> bool:
+    """Whether other machines can reach a socket bound to this address.
+
+    >>> reaches_beyond("127.0.0.1"), reaches_beyond("::1"), reaches_beyond("0.0.0.0"), reaches_beyond("10.0.0.7")
+    (False, False, True, True)
+    """
+    return not ipaddress.ip_address(address).is_loopback
 
 
 def _bound(listen: str) -> socket.socket:
