@@ -5,6 +5,7 @@ The same `Pipeline` runs under `tail`, `serve` and in your own program.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -293,8 +294,10 @@ class Pipeline:
     def _shows(self, runbook: str, text: str) -> float:
         """How well a text shows a runbook's problem; authors list the most telling signals first."""
         book = self.catalogue.by_id[runbook]
-        place = next((n for n, signal in enumerate(book.signals) if signal.lower() in text.lower()), 99)
-        return self.catalogue.shows(book, text) + 0.5 / (1 + place)
+        words = set(re.findall(r"[a-z]{2,}", text.lower()))
+        signals = [set(re.findall(r"[a-z]{2,}", signal.lower())) for signal in book.signals]
+        place = next((n for n, signal in enumerate(signals) if len(signal & words) >= 0.75 * len(signal)), 99)
+        return min(self.catalogue.shows(book, text), 0.8) + 1.0 / (1 + place)
 
     def _mask(self, text: str) -> str:
         return self.redactor.mask(text)

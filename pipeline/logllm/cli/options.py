@@ -61,7 +61,7 @@ def configured(
         config = replace(config, detect=replace(config.detect, alerts_per_day=alerts_per_day))
     explain = config.explain
     if no_llm:
-        explain = replace(explain, model="none")
+        explain = replace(explain, model="")
     elif model:
         explain = replace(explain, model=model)
     if runbooks:

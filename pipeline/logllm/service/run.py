@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import threading
 from pathlib import Path
@@ -10,9 +11,9 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec.structs import replace
 
 from logllm import checkpoint
-from logllm.errors import StateError
-from logllm.explain.explainer import Explainer, ExplanationCache
-from logllm.explain.models import ModelStore
+from logllm.errors import ModelError, StateError
+from logllm.explain.cache import ExplanationCache
+from logllm.explain.explainer import ExplainConfig, Explainer
 from logllm.explain.runbooks import Catalogue
 from logllm.explain.worker import ExplainWorker
 from logllm.incidents.store import IncidentStore
@@ -41,35 +42,6 @@ class Outlet(Protocol):
     def status(self, lines: int, lines_per_s: float, templates: int, learning: str | None, incidents: int) -> None:
         """How far the run is; called a few times a second."""
 
-    def _shown(self, event: IncidentEvent) -> IncidentEvent:
-        if not self._reveal:
-            return event
-        put_back = self.pipeline.redactor.reveal
-        return replace(
-            event,
-            title=put_back(event.title),
-            template=put_back(event.template),
-            templates=[put_back(text) for text in event.templates],
-            facts=[put_back(text) for text in event.facts],
-            evidence=[replace(item, text=put_back(item.text)) for item in event.evidence],
-        )
-
-    def _shown_explanation(self, explanation: Explanation) -> Explanation:
-        if not self._reveal:
-            return explanation
-        put_back = self.pipeline.redactor.reveal
-        return replace(
-            explanation,
-            cause=put_back(explanation.cause),
-            steps=[put_back(step) for step in explanation.steps],
-            removed=[put_back(text) for text in explanation.removed],
-        )
-
-    @property
-    def waiting_for_explanation(self) -> int:
-        """Incidents in the explainer's queue."""
-        return 0 if self._worker is None else self._worker.waiting
-
     def notice(self, text: str) -> None:
         """Something about the run itself."""
 
@@ -87,7 +59,8 @@ class Run:
             who may read the log. What is kept and what the model sees stays masked; secrets never come back.
 
     Raises:
-        ConfigError: A runbook cannot be read, the model is unknown.
+        ConfigError: A runbook cannot be read.
+        ModelError: The model that was asked for by name cannot be had.
         StateError: The data directory cannot be used.
     """
 
@@ -108,10 +81,31 @@ class Run:
         self.pipeline.use_catalogue(self._catalogue)
         self._restore()
         self._worker: ExplainWorker | None = None
+        self._explainer: Explainer | None = None
         if config.explain.enabled:
-            cache = ExplanationCache(":memory:" if data_dir is None else data_dir / "logllm.db")
-            explainer = Explainer(config.explain, self._catalogue, self.pipeline.redactor, cache, ModelStore())
-            self._worker = ExplainWorker(explainer, self._explained)
+            self._explainer = self._explainer_for(None if data_dir is None else data_dir / "explanations.db")
+            self._worker = ExplainWorker(self._explainer, self._explained)
+
+    def _explainer_for(self, cache: Path | None) -> Explainer:
+        """The explainer, with the model if it can be had: without one, facts and runbooks still are."""
+        config = self.config.explain
+
+        def made(model: str | None) -> Explainer:
+            return Explainer(model, self._catalogue, self.pipeline.redactor, ExplanationCache(cache), config=config)
+
+        explainer = made(config.model or None)
+        try:
+            explainer.prepare()
+        except ModelError as error:
+            if config.model != ExplainConfig().model:
+                self._store.close()
+                raise
+            self.notice(f"{error}; going on with facts and runbooks alone")
+            return made(None)
+        if explainer.server is not None and importlib.util.find_spec("llama_cpp") is None:
+            self.notice("no language model: pip install 'logllm[llm]'; going on with facts and runbooks alone")
+            return made(None)
+        return explainer
 
     def _restore(self) -> None:
         if self._state_path is None:
@@ -149,6 +143,35 @@ class Run:
             if incident is not None:
                 self._outlet.explanation(self._shown_explanation(explanation), self._shown(incident))
 
+    def _shown(self, event: IncidentEvent) -> IncidentEvent:
+        if not self._reveal:
+            return event
+        put_back = self.pipeline.redactor.reveal
+        return replace(
+            event,
+            title=put_back(event.title),
+            template=put_back(event.template),
+            templates=[put_back(text) for text in event.templates],
+            facts=[put_back(text) for text in event.facts],
+            evidence=[replace(item, text=put_back(item.text)) for item in event.evidence],
+        )
+
+    def _shown_explanation(self, explanation: Explanation) -> Explanation:
+        if not self._reveal:
+            return explanation
+        put_back = self.pipeline.redactor.reveal
+        return replace(
+            explanation,
+            cause=put_back(explanation.cause),
+            steps=[put_back(step) for step in explanation.steps],
+            removed=[put_back(text) for text in explanation.removed],
+        )
+
+    @property
+    def waiting_for_explanation(self) -> int:
+        """Incidents in the explainer's queue."""
+        return 0 if self._worker is None else self._worker.waiting
+
     def notice(self, text: str) -> None:
         """Say something about the run itself."""
         with self._lock:
@@ -183,6 +206,8 @@ class Run:
         """End the explainer and its model, save what was learned, close the store."""
         if self._worker is not None:
             self._worker.close()
+        if self._explainer is not None:
+            self._explainer.close()
         self.save()
         self._store.close()
         self._catalogue.close()

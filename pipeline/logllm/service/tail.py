@@ -118,9 +118,7 @@ class _Tail:
                 chunks = follower.poll()
                 for chunk in chunks:
                     self._feed(chunk)
-                for error in follower.drain_errors():
-                    self._failed += 1
-                    self._run.notice(error)
+                self._pass_on(follower)
                 if follower.exhausted:
                     break
                 if follower.caught_up and not live:
@@ -133,10 +131,18 @@ class _Tail:
                 if not chunks:
                     self._show(force=True)
                     self._stop.wait(POLL_INTERVAL_S)
+            for chunk in follower.finish():
+                self._feed(chunk)
+            self._pass_on(follower)
         finally:
             follower.close()
         self._run.tell(self._run.pipeline.report(self._options.max_incidents))
         return reading_s or time.monotonic() - self._started
+
+    def _pass_on(self, follower: Follower) -> None:
+        for error in follower.drain_errors():
+            self._failed += 1
+            self._run.notice(error)
 
     def _feed(self, chunk: Chunk) -> None:
         columns = chunk.columns
@@ -156,6 +162,8 @@ class _Tail:
         self._show()
 
     def _show(self, *, force: bool = False) -> None:
+        while self._stats.notices:
+            self._run.notice(self._stats.notices.pop(0))
         now = time.monotonic()
         if force or now - self._shown >= STATUS_INTERVAL_S:
             self._shown = now
