@@ -376,6 +376,25 @@ def test_a_binary_file_in_a_glob_is_told_once_and_skipped(tmp_path: Path, follow
     assert follower.drain_errors() == ["b.log: binary file (NUL byte at offset 4), expected text"]
 
 
+def test_a_file_that_is_replaced_by_a_binary_is_told_once_and_a_text_after_it_is_read(
+    tmp_path: Path, follow: Follow, clock: Clock
+) -> None:
+    log = tmp_path / "app.log"
+    log.write_text("text\n")
+    follower = follow(log)
+    settled(follower, clock)
+
+    log.rename(tmp_path / "old")
+    log.write_bytes(b"\x7fELF\0\0")
+    nothing = settled(follower, clock) + settled(follower, clock)
+    errors = follower.drain_errors()
+    log.rename(tmp_path / "binary")
+    log.write_text("text again\n")
+
+    assert (nothing, len(errors), follower.drain_errors()) == ([], 1, [])
+    assert settled(follower, clock) == ["text again"]
+
+
 def test_from_the_end_only_new_lines_come(tmp_path: Path, follow: Follow, clock: Clock) -> None:
     log = tmp_path / "app.log"
     log.write_text("old\n")

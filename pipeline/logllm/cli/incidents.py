@@ -35,7 +35,7 @@ def list_(data_dir: str, only_open: bool, limit: int, as_json: bool) -> None:
     """Latest first."""
     import msgspec
 
-    from logllm.cli.render_text import harmless
+    from logllm.cli.render_text import neutral
     from logllm.incidents.store import IncidentStore
 
     store = IncidentStore(_database(data_dir))
@@ -48,7 +48,7 @@ def list_(data_dir: str, only_open: bool, limit: int, as_json: bool) -> None:
                 line = (
                     f"{event.id}  {event.started[:16]}Z  {event.severity:8} {state:8}  {event.service}: {event.title}"
                 )
-                click.echo(harmless(line))
+                click.echo(neutral(line))
     finally:
         store.close()
 

@@ -52,9 +52,8 @@ def list_models(available: bool) -> None:
     store = ModelStore()
     here = {installed.name: installed for installed in store.list()}
     for installed in here.values():
-        click.echo(
-            f"{installed.name:<16} {_size(installed.size_bytes):>8}  {installed.license:<20} {store.folder / installed.file}"
-        )
+        size = _size(installed.size_bytes)
+        click.echo(f"{installed.name:<16} {size:>8}  {installed.license:<20} {store.folder / installed.file}")
     if available:
         for spec in store.catalogue.values():
             if spec.name not in here:

@@ -9,6 +9,8 @@ import click
 from logllm.cli.options import configured, run_options
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from logllm.config import Config
     from logllm.service.run import Outlet
 
@@ -36,7 +38,7 @@ def serve(
     what was received is acknowledged and judged, what was learned is saved.
     """
     import asyncio
-    import logging
+    import logging.handlers
     import sys
 
     from msgspec.structs import replace
@@ -46,8 +48,22 @@ def serve(
         config = replace(config, forward=replace(config.forward, listen=listen))
     if http_listen is not None:
         config = replace(config, http=replace(config.http, listen=http_listen))
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    number = asyncio.run(_serve(config, _outlet(as_json)))
+    shown = logging.StreamHandler(sys.stderr)
+    shown.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    # Held until the addresses are known: a program that starts us reads them from the first line.
+    held = logging.handlers.MemoryHandler(1000, flushLevel=logging.CRITICAL + 1, target=shown)
+    logging.basicConfig(level=logging.INFO, handlers=[held])
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+
+    def listening(line: str) -> None:
+        click.echo(f"logllm: {line}", err=True)
+        held.flush()
+        held.flushLevel = logging.NOTSET
+
+    try:
+        number = asyncio.run(_serve(config, _outlet(as_json), listening))
+    finally:
+        held.flush()
     if number:
         raise SystemExit(128 + number)
 
@@ -64,7 +80,7 @@ def _outlet(as_json: bool) -> Outlet:
     return Terminal(console_for(sys.stdout), reveal=lambda text: text)
 
 
-async def _serve(config: Config, outlet: Outlet) -> int:
+async def _serve(config: Config, outlet: Outlet, listening: Callable[[str], None]) -> int:
     """Run until a signal; returns its number, 0 for SIGTERM, which is how a service is ended in order."""
     import asyncio
     import signal
@@ -79,14 +95,15 @@ async def _serve(config: Config, outlet: Outlet) -> int:
         if not stopped.done():
             stopped.set_result(number)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop, number)
+    for known in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(known, stop, int(known))
     async with (
         Serve(config, outlet) as service,
         HttpServer(config.http.listen, service.health, service.ready, service.metrics) as http,
     ):
         forward, web = service.address, http.address
-        click.echo(f"logllm: forward on {_shown(forward)}, http on {_shown(web)}", err=True)
+        listening(f"forward on {_shown(forward)}, http on {_shown(web)}")
+        service.announce()
         number = await stopped
     return 0 if number == signal.SIGTERM else number
 

@@ -73,6 +73,7 @@ class Run:
         self._outlet = outlet
         self._reveal = reveal
         self._lock = threading.Lock()
+        self._early: list[str] | None = []
         self._latest: dict[str, IncidentEvent] = {}
         data_dir = None if config.data_dir is None else Path(config.data_dir)
         self._state_path = None if data_dir is None else data_dir / "state.msgpack"
@@ -173,9 +174,19 @@ class Run:
         return 0 if self._worker is None else self._worker.waiting
 
     def notice(self, text: str) -> None:
-        """Say something about the run itself."""
+        """Say something about the run itself; before `announce` it is held."""
         with self._lock:
-            self._outlet.notice(text)
+            if self._early is not None:
+                self._early.append(text)
+            else:
+                self._outlet.notice(text)
+
+    def announce(self) -> None:
+        """Whoever started us has heard what must come first: notices may be told now."""
+        with self._lock:
+            early, self._early = self._early or [], None
+        for text in early:
+            self.notice(text)
 
     def status(self, lines: int, lines_per_s: float) -> None:
         """Show how far the run is."""

@@ -86,6 +86,10 @@ class Serve:
         """Where the forward protocol is really listened to."""
         return self._forward.address
 
+    def announce(self) -> None:
+        """See `Run.announce`."""
+        self._run.announce()
+
     async def _take(self, received: Received) -> None:
         """Hand a chunk to the pipeline; returning is what acknowledges it."""
         chunk = received.chunk

@@ -57,6 +57,7 @@ class TailOptions:
 def tail(options: TailOptions, config: Config, outlet: Outlet, stop: threading.Event) -> tuple[Summary, int]:
     """Run until the end of the input or until `stop` is set. Returns the summary and how many sources failed."""
     run = Run(config, outlet, look_back=True, reveal=options.reveal)
+    run.announce()
     try:
         return _Tail(options, run, stop).run()
     finally:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 import time
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
@@ -11,6 +13,7 @@ from logllm.sources.file_lines import MAX_LINE_BYTES, LineSplitter
 from logllm.sources.file_open import STDIN, blocks_of, open_binary
 from logllm.sources.file_records import RecordReader
 from logllm.sources.file_stats import ReadStats
+from logllm.sources.file_years import first_year
 from logllm.sources.formats.line_format import Reading, zone_named
 
 if TYPE_CHECKING:
@@ -47,7 +50,7 @@ def read_file(
         format: a name of `formats.detect.NAMES`, or `auto`: told by the first lines.
         service: the service of records that name none; by default the file's name without rotation suffixes.
         tz: the zone of times that name none.
-        reference_ns: no time without a year lies after it; by default the file's mtime, the clock for stdin.
+        reference_ns: no time without a year lies after it; by default the file's mtime, the clock for pipes.
         stats: counts grow here.
 
     Raises:
@@ -56,13 +59,16 @@ def read_file(
     """
     path = str(path)
     stats = ReadStats() if stats is None else stats
-    if reference_ns is None:
-        reference_ns = time.time_ns()
-        if path != STDIN:
-            open_binary(path).close()
-            reference_ns = Path(path).stat().st_mtime_ns
+    year: int | None = None
+    if path != STDIN:
+        with open_binary(path, wait=False) as file:
+            status = os.fstat(file.fileno())
+            if stat.S_ISREG(status.st_mode):
+                reference_ns = status.st_mtime_ns if reference_ns is None else reference_ns
+                year = first_year(file, status.st_size, reference_ns)
+    reference_ns = time.time_ns() if reference_ns is None else reference_ns
     name = "stdin" if path == STDIN else PurePath(path).name
-    reading = Reading(reference_ns, service_of(path) if service is None else service, zone_named(tz))
+    reading = Reading(reference_ns, service_of(path) if service is None else service, zone_named(tz), first_year=year)
     reader = RecordReader(name, path, reading, stats, format_name=format)
     splitter = LineSplitter(stats.skipped, max_line_bytes=max_line_bytes)
     return _chunks(path, reader, splitter, chunk_bytes, stats)

@@ -16,8 +16,8 @@ __all__ = ["DAMAGED", "compression_of", "inflate"]
 
 DAMAGED = "compressed data damaged"
 _MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
-# zstandard gives all of an input at once: small inputs bound what comes out.
-_ZSTD_INPUT = 16_384
+# Small inputs bound what one call makes (zstandard knows no other bound), and what is lost with the call that fails.
+_INPUT_BYTES = 16_384
 
 
 def compression_of(head: bytes) -> str | None:
@@ -31,8 +31,7 @@ def inflate(kind: str, blocks: Iterator[bytes], chunk_bytes: int, name: str, sta
     Data that is damaged or ends early ends the blocks, with a notice in `stats`.
     """
     member: _Member | None = None
-    for block in blocks:
-        data = block
+    for data in _slices(blocks):
         while True:
             if member is None or member.eof:
                 if member is not None:
@@ -52,6 +51,12 @@ def inflate(kind: str, blocks: Iterator[bytes], chunk_bytes: int, name: str, sta
                 break
     if member is not None and not member.eof:
         _notice(stats, f"{name}: {kind} data ends early; what is there was read")
+
+
+def _slices(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    for block in blocks:
+        for start in range(0, len(block), _INPUT_BYTES):
+            yield block[start : start + _INPUT_BYTES]
 
 
 class _Member(Protocol):
@@ -83,19 +88,22 @@ class _Gzip:
 
     def __init__(self) -> None:
         self._one = zlib.decompressobj(wbits=31)
+        self._full = False
 
     @property
     def eof(self) -> bool:
         return self._one.eof
 
     def take(self, data: bytes, most: int) -> bytes:
-        return self._one.decompress(data, most)
+        out = self._one.decompress(data, most)
+        self._full = len(out) == most
+        return out
 
     def left(self) -> bytes:
         return self._one.unused_data if self._one.eof else self._one.unconsumed_tail
 
     def more(self) -> bool:
-        return False
+        return self._full and not self._one.eof
 
 
 class _Bzip2:
@@ -128,18 +136,16 @@ class _Zstd:
         import zstandard
 
         self._one = zstandard.ZstdDecompressor().decompressobj()
-        self._waiting = b""
 
     @property
     def eof(self) -> bool:
         return self._one.eof
 
     def take(self, data: bytes, most: int) -> bytes:
-        self._waiting = data[_ZSTD_INPUT:]
-        return self._one.decompress(data[:_ZSTD_INPUT])
+        return self._one.decompress(data)
 
     def left(self) -> bytes:
-        return (self._one.unused_data if self._one.eof else b"") + self._waiting
+        return self._one.unused_data if self._one.eof else b""
 
     def more(self) -> bool:
         return False

@@ -7,32 +7,35 @@ import os
 import stat
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from logllm.errors import SourceError
 from logllm.sources.file_inflate import compression_of, inflate
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import Iterator
 
     from logllm.sources.file_stats import ReadStats
 
-__all__ = ["STDIN", "blocks_of", "check_text", "open_binary", "recoded"]
+__all__ = ["STDIN", "Recoder", "blocks_of", "check_text", "open_binary"]
 
 STDIN = "-"
 # A text file with a NUL this early is none; later ones are dropped and counted.
 _LOOK_FOR_NUL = 8_192
 
 
-def open_binary(path: str) -> BinaryIO:
-    """A file opened for reading, unbuffered.
+def open_binary(path: str, *, wait: bool = True) -> BinaryIO:
+    """A file opened for reading, unbuffered; without `wait` reads of a pipe return None when there is nothing.
 
     Raises:
         SourceError: it is missing, a directory or not readable; one line that names it.
     """
     name = Path(path).name or path
     try:
-        file = open(path, "rb", buffering=0)  # noqa: SIM115, PTH123 - the caller closes it
+        file = open(  # noqa: SIM115 - the caller closes it
+            path, "rb", buffering=0, opener=None if wait else _open_at_once
+        )
     except FileNotFoundError:
         raise SourceError(f"{name}: no such file") from None
     except IsADirectoryError:
@@ -46,6 +49,10 @@ def open_binary(path: str) -> BinaryIO:
         file.close()
         raise SourceError(f"{name}: is a directory, expected a file")
     return file
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def check_text(name: str, head: bytes) -> None:
@@ -95,9 +102,31 @@ def _file(file: BinaryIO, head: bytes, chunk_bytes: int, name: str) -> Iterator[
 
 
 def _stdin(chunk_bytes: int) -> Iterator[bytes]:
-    # Not through a buffer: what is there comes at once, a line that is typed or a full pipe.
-    while block := os.read(sys.stdin.fileno(), chunk_bytes):
+    # `read1` gives what is there at once: a line that is typed as well as a full pipe.
+    stream = cast("io.BufferedReader", sys.stdin.buffer)
+    while block := stream.read1(chunk_bytes):
         yield block
+
+
+class Recoder:
+    """Turns a text's bytes into UTF-8: UTF-16 by its byte order mark; a UTF-8 mark is taken off."""
+
+    def __init__(self) -> None:
+        self._decoder: codecs.IncrementalDecoder | None = None
+        self._started = False
+
+    def feed(self, block: bytes) -> bytes:
+        """The block in UTF-8; the first must hold two bytes at least for a mark to be seen."""
+        if not self._started and block:
+            self._started = True
+            if block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                self._decoder = codecs.getincrementaldecoder("utf-16")("replace")
+            block = block.removeprefix(codecs.BOM_UTF8)
+        return block if self._decoder is None else self._decoder.decode(block).encode("utf-8", "replace")
+
+    def finish(self) -> bytes:
+        """What an unfinished character comes to."""
+        return b"" if self._decoder is None else self._decoder.decode(b"", final=True).encode("utf-8", "replace")
 
 
 def _text(name: str, blocks: Iterator[bytes]) -> Iterator[bytes]:
@@ -106,23 +135,12 @@ def _text(name: str, blocks: Iterator[bytes]) -> Iterator[bytes]:
     Raises:
         SourceError: the first block is binary.
     """
-    first = next(blocks, b"")
-    decoded = recoded(first, blocks)
-    head = next(decoded, b"")
-    check_text(name, head)
-    if head:
-        yield head
-    yield from decoded
-
-
-def recoded(first: bytes, blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """`first` and the rest as UTF-8: UTF-16 by its byte order mark, a UTF-8 mark taken off."""
-    if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        decoder = codecs.getincrementaldecoder("utf-16")("replace")
-        yield decoder.decode(first).encode("utf-8", "replace")
-        for block in blocks:
-            yield decoder.decode(block).encode("utf-8", "replace")
-        yield decoder.decode(b"", final=True).encode("utf-8", "replace")
-        return
-    yield first.removeprefix(codecs.BOM_UTF8)
-    yield from blocks
+    recoder = Recoder()
+    checked = False
+    for block in blocks:
+        text = recoder.feed(block)
+        if not checked and text:
+            checked = True
+            check_text(name, text)
+        yield text
+    yield recoder.finish()

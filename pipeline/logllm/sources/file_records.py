@@ -83,6 +83,10 @@ class RecordReader:
         held, self._held = self._held, []
         return self._parse(held)
 
+    def restart(self) -> None:
+        """Number lines from 1 again: the file begins anew. What was held must have been flushed."""
+        self._number = 1
+
     def _choose(self, part: list[str]) -> LineFormat:
         if self._auto and self._told_by < _SURE:
             self._sample = (self._sample + part[len(self._held) :])[: 2 * _SURE]

@@ -29,11 +29,12 @@ _CONTINUES = (
 )
 _continues = re.compile(_CONTINUES)
 # What tells, in one scan of a whole block, that there may be anything to join at all.
-_hint = re.compile(rf"^(?:{_CONTINUES}|Traceback \(most|panic: |fatal error: |goroutine \d+ \[)", re.MULTILINE)
+# Begins with the newline, which the engine looks for quickly; the block is given one in front.
+_hint = re.compile(rf"\n(?:{_CONTINUES}|\s*(?:\n|\Z)|Traceback \(most|panic: |fatal error: |goroutine \d+ \[)")
 _traceback = re.compile(r"(?:.*\s)?Traceback \(most recent call last\):\s*$")
 _chained = re.compile(r"(?:The above exception was|During handling of the above)")
 _go_start = re.compile(r"(?:panic: |fatal error: |goroutine \d+ \[)")
-_go_frame = re.compile(r"goroutine \d+ \[|\S+\(.*\)$|created by |\[signal |\t|exit status |panic: |\s+panic: ")
+_go_frame = re.compile(r"goroutine \d+ \[|\S+\(.*\)$|created by |\[signal |\t|exit status ")
 # Looking back further than this for the start of a record costs more than a cut trace is worth.
 _LOOK_BACK = 256
 
@@ -50,7 +51,7 @@ def record_starts(lines: list[str], text: str | None = None) -> NDArray[np.intp]
         text: the lines joined by newlines, if the caller has them so already.
     """
     text = "\n".join(lines) if text is None else text
-    if _hint.search(text) is None and "\n\n" not in text and "" not in (lines[0], lines[-1]):
+    if _hint.search("\n" + text) is None:
         return None
     starts: list[int] = []
     trace = ""  # "python" inside a traceback, "chain" before the next of a chain, "go" inside a panic
@@ -58,6 +59,7 @@ def record_starts(lines: list[str], text: str | None = None) -> NDArray[np.intp]
         begins = True
         if not line.strip() or (trace == "go" and _go_frame.match(line)):
             begins = False
+            trace = "" if line.startswith("exit status ") else trace
         elif _continues.match(line):
             begins = False
             trace = "chain" if _chained.match(line) else trace

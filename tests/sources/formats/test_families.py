@@ -336,10 +336,10 @@ E, [2017-01-02T03:04:05.123456 #1234] ERROR -- prog: Failed""",
         ],
     ),
     "kafka": (
-        "[2017-01-02 03:04:05,123] INFO starting (k.Server)\n[2017-01-02 03:04:05,323] ERROR [Server id=0] Bad (k.Server)",
+        "[2017-01-02 03:04:05,123] INFO starting (k.Server)\n[2017-01-02 03:04:05,323] ERROR [id=0] Bad (k.Server)",
         [
             Expected("2017-01-02T03:04:05.123Z", INFO, "app", "starting (k.Server)"),
-            Expected("2017-01-02T03:04:05.323Z", ERROR, "app", "[Server id=0] Bad (k.Server)"),
+            Expected("2017-01-02T03:04:05.323Z", ERROR, "app", "[id=0] Bad (k.Server)"),
         ],
     ),
     "celery": (

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from logllm.sources.formats.line_format import Reading
     from logllm.sources.formats.notations import Fields
 
-__all__ = ["Calendar", "CivilTimes", "days_from_civil"]
+__all__ = ["Calendar", "CivilTimes", "days_from_civil", "latest_year"]
 
 _SECOND = 1_000_000_000
 _DAY = 86_400 * _SECOND
@@ -92,11 +92,27 @@ def days_from_civil(
     return era * 146_097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719_468, exists
 
 
+def latest_year(fields: Fields, reference_ns: int) -> int:
+    """The latest year that does not put a date (with month and day) after the reference time."""
+    within = (fields.hour * 3600 + fields.minute * 60 + fields.second) * _SECOND
+    return _latest(fields.month or 1, fields.day or 1, within, reference_ns + _YEAR_SLACK)
+
+
+def _latest(month: int, day: int, within: int, limit: int) -> int:
+    start = datetime.fromtimestamp(limit // _SECOND, UTC).year
+    # Eight: a 29th of February around 1900 or 2100.
+    for year in range(start, start - 9, -1):
+        days, exists = days_from_civil(*(np.array([part], np.int64) for part in (year, month, day)))
+        if exists[0] and int(days[0]) * _DAY + within <= limit:
+            return year
+    return start
+
+
 class Calendar:
     """Gives civil times their year, their day and their zone.
 
-    A year that is not named is the latest that leaves the first time of a file before the reference time (and as many
-    years earlier as New Years are known to follow); after that it goes on from record to record, December to January
+    A year that is not named is the latest that leaves the first time of a file before the reference time, or the one
+    that is known (`Reading.first_year`); after that it goes on from record to record, December to January
     into the next year, a late December record after New Year back into the old one, and never into the reference's
     future. A day that is not named goes the same way by midnights.
     """
@@ -135,7 +151,9 @@ class Calendar:
         before[1:] = moment[:-1]
         if self._reading.last_ns is None:
             before[0] = moment[0]
-            first = self._first_year(int(times.month[0]), int(times.day[0]), int(times.within[0]), limit)
+            first = self._reading.first_year or _latest(
+                int(times.month[0]), int(times.day[0]), int(times.within[0]), limit
+            )
         else:
             last = datetime.fromtimestamp(self._reading.last_ns // _SECOND, UTC)
             first = last.year
@@ -152,24 +170,13 @@ class Calendar:
             days, exists = days_from_civil(year, times.month, times.day)
         return days, exists
 
-    def _first_year(self, month: int, day: int, within: int, limit: int) -> int:
-        start = datetime.fromtimestamp(limit // _SECOND, UTC).year
-        found = start
-        # Eight: a 29th of February around 1900 or 2100.
-        for year in range(start, start - 9, -1):
-            days, exists = days_from_civil(*(np.array([part], np.int64) for part in (year, month, day)))
-            if exists[0] and int(days[0]) * _DAY + within <= limit:
-                found = year
-                break
-        return found - self._reading.wraps
-
     def _by_day(self, within: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         limit = self._reading.reference_ns + _DAY_SLACK
         before = np.empty_like(within)
         before[1:] = within[:-1]
         if self._reading.last_ns is None:
             before[0] = within[0]
-            first = (limit - int(within[0])) // _DAY - self._reading.wraps
+            first = (limit - int(within[0])) // _DAY
         else:
             first, before[0] = divmod(self._reading.last_ns, _DAY)
         step = (before - within > _DAY // 2).astype(np.int64) - (within - before > _DAY - _DAY // 24)

@@ -28,15 +28,19 @@ class Column:
 # In capitals any level word is one; in small letters only those that seldom begin a sentence.
 _SMALL = "trace|debug|info|information|notice|warning|warn|error|err|fatal|critical|crit|severe|emerg|alert|panic"
 _WORD = rf"(?:{LEVEL_WORDS.upper()}|{_SMALL}|{_SMALL.title()})"
+_IN_BRACKETS = rf"(?i:{LEVEL_WORDS}|system)"
 _LEVEL_ENDS = r"(?=[\s:,|\])>\[]|-\s|/|$)"
 _LEVEL_COLUMN = (
-    rf"(?:[\[(<]\s*(?:[\w-]*:)?(?P<level>{_WORD}|System)\s*[\])>]|(?P<bare>{_WORD}){_LEVEL_ENDS}(?:/[\w-]+)?)"
+    rf"(?:[\[(<]\s*(?:[\w-]*:)?(?P<level>{_IN_BRACKETS})\s*[\])>]|(?P<bare>{_WORD}){_LEVEL_ENDS}(?:/[\w-]+)?)"
 )  # fmt: skip
-_CAPITAL_LEVEL = rf"(?:\[\s*{_WORD}\s*\]|(?:{LEVEL_WORDS.upper()})(?=[\s:,|\]]|$))"
-_BRACKET = r"\[(?:[^\[\]\n]|\[[^\[\]\n]*\])*\]"
+_CAPITAL_LEVEL = rf"(?:[\[(<]\s*{_IN_BRACKETS}\s*[\])>]|(?:{LEVEL_WORDS.upper()})(?=[\s:,|\]]|$))"
+_BRACKET = r"\[[^\[\]\n]*(?:\[[^\[\]\n]*\][^\[\]\n]*)*\]"
 # Words without a colon but inside (`Foo::bar`), so that they end in one way only and cost one pass.
 _NAME = r"[^\s:\[\]|\"'={}]+(?::+[^\s:\[\]|\"'={}]+)*"
 _NAMES = rf"{_NAME}(?: {_NAME}){{0,2}}"
+
+# What cannot be taken for a message needs fewer lines than `agree`: the others have another header.
+_MOST = 0.6
 
 _SEPARATORS = (
     Column("close", r"[\])}>\"']+"),
@@ -62,7 +66,7 @@ def next_column(rests: list[str], found: list[str], *, agree: float) -> Column |
     for separator in _SEPARATORS:
         if separator.kind == "space" and not any(rests):
             return None
-        if lines.share(separator.expression) >= agree and any(rest[:1].strip("\n") for rest in rests):
+        if lines.share(separator.expression) >= _MOST and any(rest[:1].strip("\n") for rest in rests):
             return separator
     leveled = "level" in found
     named = "name" in found
@@ -118,7 +122,7 @@ def _further_time(lines: _Lines) -> Column | None:
 
 
 def _level(lines: _Lines, found: list[str]) -> Column | None:
-    if lines.agreed(_LEVEL_COLUMN):
+    if lines.share(_LEVEL_COLUMN) >= _MOST:
         cased = _cased(lines)
         bracketed = rf"[\[(<]\s*(?:[\w-]*:)?(?P<level>{cased})\s*[\])>]"
         bare = rf"(?P<level>{cased}){_LEVEL_ENDS}(?:/[\w-]+)?"
@@ -146,7 +150,7 @@ def _cased(lines: _Lines) -> str:
 def _words_before_level(lines: _Lines) -> Column | None:
     for words in range(1, 7):
         expression = rf"(?:\S+\s+){{{words}}}"
-        if lines.agreed(expression + _CAPITAL_LEVEL):
+        if lines.share(expression + _CAPITAL_LEVEL) >= _MOST:
             return Column("words", expression)
         letter = rf"(?:\d+\s+){{{words}}}"
         if lines.agreed(rf"{letter}[VTDIWEF]\s", share=0.98):

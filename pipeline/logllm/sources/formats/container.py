@@ -16,6 +16,7 @@ import numpy as np
 from logllm.events import Columns
 from logllm.sources.formats.clock import Clock
 from logllm.sources.formats.header import NO_TIME
+from logllm.sources.formats.json_lines import decode_record
 from logllm.sources.formats.json_rows import JsonRows
 from logllm.sources.formats.line_format import LineFormat, Reading
 from logllm.sources.formats.notations import NOTATIONS
@@ -31,7 +32,7 @@ __all__ = ["ContainerFormat", "is_cri", "is_docker"]
 _TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)"
 _cri = re.compile(rf"^(?:({_TIME}) (stdout|stderr) ([PF][^ \n]*)(?: (.*))?$|.*$)", re.MULTILINE)
 _cri_line = re.compile(rf"{_TIME} (?:stdout|stderr) [PF](?:\S*)(?: |\Z)")
-_docker_line = re.compile(r"\s*\{(?=.*\"log\"\s*:\s*\")(?=.*\"(?:stream|time)\"\s*:\s*\").*\}\s*\Z")
+_DOCKER_KEYS = {"log", "stream", "time", "attrs"}
 _LOOK_BACK = 256
 
 
@@ -42,7 +43,8 @@ def is_cri(line: str) -> bool:
 
 def is_docker(line: str) -> bool:
     """Whether a line is one of Docker's json-file driver."""
-    return _docker_line.match(line) is not None
+    record = decode_record(line)
+    return record is not None and "log" in record and len(record) > 1 and record.keys() <= _DOCKER_KEYS
 
 
 @dataclass(slots=True)
@@ -119,7 +121,7 @@ class ContainerFormat:
 
     def _split(self, lines: list[str]) -> _Outer:
         if self.name == "cri":
-            rows = _cri.findall("\n".join(lines))
+            rows = _cri.findall("\n".join(lines)) if lines else []
             times, streams, flags, payloads = (
                 (list(column) for column in zip(*rows, strict=True)) if rows else ([],) * 4
             )

@@ -72,7 +72,7 @@ def detect_in(lines: list[str], reading: Reading, *, inside: bool = False) -> Li
     if not inside and most(is_cri):
         return _container("cri", reading)
     if most(lambda line: line.lstrip().startswith("{") and decode_record(line) is not None):
-        return _container("docker", reading) if not inside and most(is_docker) else JsonFormat(reading)
+        return _container("docker", reading) if not inside and most(is_docker) else _json(reading, inside)
     if most(is_logfmt):
         return LogfmtFormat(reading)
     header = _known(sample) or learn_header(sample, reference_ns=reading.reference_ns)
@@ -88,7 +88,7 @@ def named_in(name: str, reading: Reading) -> LineFormat:
     if plain in KNOWN or plain in _LEARNED:
         return _Late(plain, reading)
     if plain == "json":
-        return JsonFormat(reading)
+        return _json(reading, False)
     if plain == "logfmt":
         return LogfmtFormat(reading)
     if plain == "text":
@@ -98,6 +98,10 @@ def named_in(name: str, reading: Reading) -> LineFormat:
 
 def _container(name: str, reading: Reading) -> ContainerFormat:
     return ContainerFormat(name, reading, lambda lines, inner: detect_in(lines, inner, inside=True))
+
+
+def _json(reading: Reading, inside: bool) -> JsonFormat:
+    return JsonFormat(reading, None if inside else lambda lines, inner: detect_in(lines, inner, inside=True))
 
 
 @cache

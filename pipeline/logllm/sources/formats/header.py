@@ -61,7 +61,8 @@ class HeaderFormat:
         self._reading = reading
         self._strict = header.strict
         body, *others = (
-            one if "(?P<message>" in one else one + "(?P<message>.*)" for one in (header.expression, *header.others)
+            _within_a_line(one if "(?P<message>" in one else one + "(?P<message>.*)")
+            for one in (header.expression, *header.others)
         )
         self._find = re.compile(rf"^(?:{body}$|.*$)", re.MULTILINE)
         self._others = [re.compile(other + r"\Z") for other in others]
@@ -193,6 +194,18 @@ class HeaderFormat:
         for name in set(column) - self._services.keys():
             self._services[name] = _plain_name(name) or self._reading.default_service
         return list(map(self._services.__getitem__, column))
+
+
+_piece = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|[^\\\[]+", re.DOTALL)
+
+
+def _within_a_line(expression: str) -> str:
+    r"""The expression with every `\s` that stands alone as a blank or a tab: over a block it must not eat a newline.
+
+    >>> print(_within_a_line(r"a\s+[^\s]"))
+    a[ \t]+[^\s]
+    """
+    return _piece.sub(lambda piece: r"[ \t]" if piece.group() == r"\s" else piece.group(), expression)
 
 
 def _plain_name(program: str) -> str:

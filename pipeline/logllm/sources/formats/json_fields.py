@@ -40,7 +40,7 @@ LEVELS = _paths(
 )
 SERVICES = _paths(
     "service.name service service_name resource.service.name resource.attributes.service.name app.name app application "
-    "app_name appname application_name kubernetes.labels.app.kubernetes.io/name kubernetes.labels.app "
+    "app_name appname application_name kubernetes.labels.app "
     "kubernetes.container_name kubernetes.container.name container_name container.name container program "
     "syslog_identifier ident _systemd_unit component"
 )

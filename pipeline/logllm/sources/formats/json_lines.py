@@ -7,6 +7,8 @@ The keys are learned from the first records; a block is then decoded at once int
 from __future__ import annotations
 
 import json
+from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from logllm.events import Columns
-    from logllm.sources.formats.line_format import Reading
+    from logllm.sources.formats.line_format import LineFormat, Reading
 
 __all__ = ["JsonFormat", "decode_record"]
 
@@ -46,9 +48,11 @@ class JsonFormat:
 
     name = "json"
 
-    def __init__(self, reading: Reading) -> None:
+    def __init__(self, reading: Reading, detect: Callable[[list[str], Reading], LineFormat] | None = None) -> None:
         self.misses = 0
         self._reading = reading
+        self._detect = detect
+        self._inner: LineFormat | None = None
         self._times = JsonTimes(reading)
         self._paths: dict[str, list[Path]] = {}
         self._rows = JsonRows([])
@@ -79,9 +83,11 @@ class JsonFormat:
             chosen = starts.tolist()
             times, levels, services = ([column[row] for row in chosen] for column in (times, levels, services))
             position = starts.astype(np.int64)
-        return columns_of(
-            self._settle(times), _clean(messages), self._severity(levels), self._named(services), position
-        )
+        messages = _clean(messages)
+        severity = self._severity(levels)
+        if self._inner is not None:
+            severity, messages = self._look_inside(self._inner, severity, services, messages)
+        return columns_of(self._settle(times), messages, severity, self._named(services), position)
 
     def unfinished(self, lines: list[str]) -> int:
         """See `LineFormat.unfinished`: a JSON object is whole; only text between them may go on."""
@@ -92,6 +98,27 @@ class JsonFormat:
         if records:
             self._paths = common_places(records)
             self._rows = JsonRows(path for paths in self._paths.values() for path in paths)
+
+        if self._detect is not None and not self._paths.get("level"):
+            texts = [_first_line(text) for record in records if isinstance(text := _message(record), str)]
+            inner = self._detect(texts, replace(self._reading, counts=Counter())) if texts else None
+            self._inner = None if inner is None or inner.name == "text" else inner
+
+    def _look_inside(
+        self, inner: LineFormat, severity: NDArray[np.uint8], services: list[Any], messages: list[str]
+    ) -> tuple[NDArray[np.uint8], list[str]]:
+        """Records without a level whose text is a log line itself: its level, its service, its message."""
+        heads = [_first_line(message) for message in messages]
+        columns = inner.parse(heads, join=False)
+        names = columns.service_names
+        for row, code in enumerate(columns.service_codes.tolist()):
+            if services[row] is None and names[code] != self._reading.default_service:
+                services[row] = names[code]
+        whole = [
+            text if len(head) == len(message) else text + message[len(head) :]
+            for text, head, message in zip(columns.messages, heads, messages, strict=True)
+        ]
+        return np.where(severity > 0, severity, columns.severity), whole
 
     def _look_closer(self, lines: list[str], *columns: list[Any]) -> None:
         """Fill in the records whose message is not where most have it."""
@@ -145,9 +172,20 @@ def _table(values: list[Any], convert: Callable[[Any], _T]) -> list[_T]:
     return list(map(table.__getitem__, values))
 
 
+def _message(record: dict[str, Any]) -> Any:
+    path = places(record).message
+    return None if path is None else lookup(record, path)
+
+
+def _first_line(text: str) -> str:
+    return text.split("\n", 1)[0]
+
+
 def _clean(messages: list[str]) -> list[str]:
     """Without NUL and lone surrogates, which JSON can escape and nothing after us can carry."""
     joined = "".join(messages)
+    if "\n" in joined:
+        messages = [message.rstrip("\n") for message in messages]
     if "\0" not in joined and joined.isascii():
         return messages
     return [message.replace("\0", "").encode("utf-8", "replace").decode("utf-8") for message in messages]

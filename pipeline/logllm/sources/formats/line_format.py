@@ -57,7 +57,7 @@ class Reading:
         zone: The zone of times that name none; None is UTC.
         max_record_lines: Lines a joined record may have; more are cut and counted.
         max_record_chars: Characters a joined record may have; more are cut and counted.
-        wraps: New Years known to lie between the first line of the file and its reference time.
+        first_year: the year of the first date that names none, where that is known.
     """
 
     reference_ns: int
@@ -65,7 +65,7 @@ class Reading:
     zone: ZoneInfo | None = None
     max_record_lines: int = 256
     max_record_chars: int = 32_768
-    wraps: int = 0
+    first_year: int | None = None
     last_ns: int | None = None
     counts: Counter[str] = field(default_factory=Counter)
 

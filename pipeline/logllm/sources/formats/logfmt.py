@@ -67,7 +67,7 @@ class LogfmtFormat:
         self._reading = reading
         self._times = JsonTimes(reading)
         self._find: re.Pattern[str] | None = None
-        self._place = Place(None, None, None, None)
+        self._others: re.Pattern[str] | None = None
 
     def parse(self, lines: list[str], *, join: bool = True) -> Columns:
         """See `LineFormat.parse`."""
@@ -82,6 +82,9 @@ class LogfmtFormat:
             for name, column in zip(named, zip(*rows, strict=True), strict=True):
                 columns[name] = list(map(_plain, column))
             todo = [row for row, text in enumerate(columns[named[0]]) if not text]
+            if self._others is not None:
+                # Level, time or service under a key that most lines do not have.
+                todo = sorted({*todo, *(row for row, line in enumerate(lines) if self._others.search(line))})
         plain = self._one_by_one(lines, todo, columns)
         starts = record_starts(lines) if join and (plain or "" in lines) else None
         position = np.arange(count, dtype=np.int64)
@@ -111,8 +114,11 @@ class LogfmtFormat:
             return
         records = [pairs(line) for line in sample]
         paths: Counter[Place] = Counter(places(dict(record)) for record in records)
-        self._place = paths.most_common(1)[0][0]
-        wanted = {path[0]: name for name in _FIELDS if (path := getattr(self._place, name))}
+        usual = paths.most_common(1)[0][0]
+        wanted = {path[0]: name for name in _FIELDS if (path := getattr(usual, name))}
+        other = {path[0] for place in paths for name in _FIELDS if (path := getattr(place, name))} - wanted.keys()
+        if other:
+            self._others = re.compile(rf"(?:^|\s)(?:{'|'.join(map(re.escape, sorted(other)))})=")
         if "message" not in wanted.values():
             return
         # The keys up to the last one wanted, as most lines have them.
