@@ -33,16 +33,28 @@ def load(path: str, n_ctx: int, threads: int) -> Any:
 
     # GCC before 13.3 miscompiles the tile set-up of Intel's AMX (GCC bug 114098): llama.cpp built with it for this
     # machine dies at the first token, or worse, computes with a random tile shape. Its other kernels are sound.
-    if b"AMX_INT8 = 1" in api.llama_print_system_info():
-        original = api.llama_model_default_params
+    amx = b"AMX_INT8 = 1" in api.llama_print_system_info()
+    model_defaults = api.llama_model_default_params
+    context_defaults = api.llama_context_default_params
 
-        def without_amx() -> Any:
-            params = original()
-            params.use_extra_bufts = False
-            return params
+    def model_params() -> Any:
+        params = model_defaults()
+        params.use_extra_bufts = params.use_extra_bufts and not amx
+        return params
 
-        api.llama_model_default_params = without_amx
-    return llama_cpp.Llama(path, n_ctx=n_ctx, n_batch=512, n_threads=threads, n_threads_batch=threads, verbose=False, seed=1)
+    def context_params() -> Any:
+        # A second sequence for scoring, so that the prompt's constant beginning stays in the first one's cache.
+        params = context_defaults()
+        params.n_seq_max = 2
+        params.kv_unified = True
+        return params
+
+    # `Llama` has no arguments for these three.
+    api.llama_model_default_params = model_params
+    api.llama_context_default_params = context_params
+    return llama_cpp.Llama(
+        path, n_ctx=n_ctx, n_batch=512, n_threads=threads, n_threads_batch=threads, verbose=False, seed=1
+    )
 
 
 class _Server(ThreadingHTTPServer):
@@ -59,25 +71,33 @@ class _Request(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 60
 
-    def do_GET(self) -> None:  # noqa: N802 - the library's name
+    def do_GET(self) -> None:
         if not self._allowed():
             return
         if self.path == "/health":
             self._send(200, {"status": "ok"})
         elif self.path == "/v1/models":
-            self._send(200, {"object": "list", "data": [{"id": self.server.name, "object": "model", "owned_by": "local"}]})
+            self._send(
+                200, {"object": "list", "data": [{"id": self.server.name, "object": "model", "owned_by": "local"}]}
+            )
         else:
             self._fail(404, f"no {self.path} here")
 
-    def do_POST(self) -> None:  # noqa: N802 - the library's name
+    def do_POST(self) -> None:
         if not self._allowed():
             return
-        routes = {"/v1/chat/completions": self._chat, "/extras/tokenize/count": self._count, "/extras/score": self._score}
+        routes = {
+            "/v1/chat/completions": self._chat,
+            "/extras/tokenize/count": self._count,
+            "/extras/score": self._score,
+        }
         route = routes.get(self.path)
         length = self.headers.get("Content-Length", "")
         if route is None or not length.isdigit() or int(length) > _MAX_BODY_BYTES:
             self.close_connection = True
-            self._fail(404 if route is None else 413, f"no {self.path} here" if route is None else "body missing or too large")
+            self._fail(
+                404 if route is None else 413, f"no {self.path} here" if route is None else "body missing or too large"
+            )
             return
         try:
             body = json.loads(self.rfile.read(int(length)))
@@ -97,6 +117,7 @@ class _Request(BaseHTTPRequestHandler):
             "max_tokens": min(int(body.get("max_tokens") or 256), 1024),
             "temperature": float(body.get("temperature") or 0.0),
             "response_format": _response_format(body.get("response_format")),
+            "stop": [str(stop) for stop in body.get("stop") or []],
             "repeat_penalty": 1.05,
         }
         stream = bool(body.get("stream"))
@@ -108,14 +129,12 @@ class _Request(BaseHTTPRequestHandler):
         self.send_header("Connection", "close")
         self.end_headers()
         self.close_connection = True
-        before = self.server.llama.n_tokens
         pieces = 0
         for piece in self.server.llama.create_chat_completion(stream=True, **wanted):
             self._event(json.dumps(piece))
             pieces += "content" in piece["choices"][0]["delta"]
         total = self.server.llama.n_tokens
         usage = {"prompt_tokens": max(0, total - pieces), "completion_tokens": pieces, "total_tokens": total}
-        del before
         self._event(json.dumps({"object": "chat.completion.chunk", "choices": [], "usage": usage}))
         self._event("[DONE]")
 
@@ -131,7 +150,9 @@ class _Request(BaseHTTPRequestHandler):
         from logllm.explain.likelihood import log_likelihood
 
         prefixes = [str(prefix) for prefix in body["prefixes"]][:32]
-        scores = log_likelihood(self.server.llama, prefixes, str(body["text"]), max_tokens=min(int(body.get("max_tokens", 96)), 256))
+        scores = log_likelihood(
+            self.server.llama, prefixes, str(body["text"]), max_tokens=min(int(body.get("max_tokens", 96)), 256)
+        )
         self._send(200, {"scores": [{"logprob": logprob, "tokens": tokens} for logprob, tokens in scores]})
 
     def _allowed(self) -> bool:
@@ -156,6 +177,16 @@ class _Request(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
         """Say nothing: request lines hold no news, and nothing of a prompt may reach a log."""
+
+
+def _free_cores() -> int:
+    """How many threads are worth having, 1 to 4: the cores that are not busy now.
+
+    llama.cpp's threads wait for each other after every operation. Where another program has the second of two cores,
+    two threads took twice as long as one.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(4, cores, round(cores - os.getloadavg()[0])))
 
 
 def _response_format(given: Any) -> dict[str, Any] | None:
@@ -200,7 +231,7 @@ def main(arguments: list[str] | None = None) -> None:
     server.key = key
     server.name = options.name
     server.turn = threading.Lock()
-    server.llama = load(options.model, options.n_ctx, options.threads or max(1, min(4, len(os.sched_getaffinity(0)))))
+    server.llama = load(options.model, options.n_ctx, options.threads or _free_cores())
     print(f"{READY}{server.server_address[1]}", flush=True)
     HTTPServer.serve_forever(server, poll_interval=0.5)
 

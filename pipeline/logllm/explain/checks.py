@@ -1,0 +1,188 @@
+"""What the model said, looked at by code: what the evidence does not carry is taken out and named."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from logllm.errors import ExplainError
+from logllm.explain.facts import first_sentence
+from logllm.explain.prompt import looks_like_instruction
+from logllm.explain.words import WEAK, stem, terms
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+__all__ = ["ModelAnswer", "Reviewed", "confidence", "fault_of", "parse_answer", "review"]
+
+_MAX_CHARS = 240
+_MIN_WORDS = 3
+
+_WORD = re.compile(r"[A-Za-z][A-Za-z']*")
+# Things that must be found in the evidence as they are: numbers, codes, paths, dotted or dashed names, pseudonyms.
+_FIRM = re.compile(
+    r"<\w+>|\$?/[\w./-]+|[A-Za-z0-9][\w-]*(?:[.:@/][\w-]+)+|[\w-]*\d[\w-]*|[a-z]+[A-Z]\w*|\b[A-Z][A-Z0-9_]{2,}\b|\w+_\w+|[^\x00-\x7f]\S*"
+)
+_COMMAND = re.compile(
+    r"`|\$\(|&&|\|\s*(?:sh|bash)\b|(?i:https?:|ftp:|www\.)"
+    r"|(?i:\b(?:sudo|rm|chmod|chown|curl|wget|kubectl|systemctl|docker|iptables|kill(?:all)?|reboot|shutdown|mkfs|dd|git|eval|exec)\s+[-/.\w])"
+)
+# The model's advice is not asked for: steps come from the runbook alone.
+_ADVICE = re.compile(
+    r"(?i)\b(?:you should|please|you must|i recommend|try to|run the|execute|restart the|delete the|contact)\b"
+)
+
+
+class ModelAnswer(msgspec.Struct, frozen=True):
+    """The JSON that was asked for."""
+
+    runbook: str
+    evidence: list[str]
+    severity: str
+    hypothesis: str
+
+
+class Reviewed(NamedTuple):
+    """What is left of an answer. `hypothesis` is empty where the sentence did not stand."""
+
+    runbook: str | None
+    evidence: list[str]
+    hypothesis: str
+    removed: list[str]
+
+
+def parse_answer(text: str, *, ended: bool = False) -> ModelAnswer:
+    """The answer, strictly, with one leniency: the last string may lack its end.
+
+    It does when generation was stopped after its first sentence (`ended`), or at the token limit: then only whole
+    sentences of it stay.
+
+    Raises:
+        ExplainError: no JSON of that shape; a server may answer 200 with text that ignores the schema.
+    """
+    text = text.strip()
+    cut = re.search(r'"hypothesis"\s*:\s*"((?:[^"\\]|\\.)*+)$', text)
+    if cut:
+        whole = cut[1] if ended else "".join(re.findall(r"^.*[.!?](?=\s)", cut[1], re.DOTALL))
+        text = f'{text[: cut.start(1)]}{whole}"}}'
+    try:
+        return msgspec.json.decode(text, type=ModelAnswer)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise ExplainError(f"the model's answer does not keep to the schema: {error}") from None
+
+
+def review(
+    answer: ModelAnswer,
+    *,
+    evidence: dict[str, str],
+    facts: Sequence[str],
+    runbook_ids: Collection[str],
+    instructions: str = "",
+) -> Reviewed:
+    """Keep what the evidence carries.
+
+    Args:
+        evidence: Masked text by id, as the model saw it.
+        facts: The facts as the model saw them.
+        runbook_ids: What it could choose from; "none" is always allowed.
+        instructions: Our part of the prompt, which the answer must not echo.
+    """
+    removed = []
+    runbook: str | None = answer.runbook
+    if answer.runbook == "none":
+        runbook = None
+    elif answer.runbook not in runbook_ids:
+        removed.append(f"runbook {answer.runbook[:40]!r}: not one of those offered")
+        runbook = None
+    cited = list(dict.fromkeys(name for name in answer.evidence if name in evidence))
+    unknown = [name for name in answer.evidence if name not in evidence]
+    if unknown:
+        removed.append(f"evidence {', '.join(repr(name[:20]) for name in unknown[:5])}: no such line")
+    # One sentence was asked for: what follows it is where small models begin to wander.
+    hypothesis = first_sentence(" ".join(answer.hypothesis.split()), _MAX_CHARS + 1)
+    fault = fault_of(hypothesis, [*evidence.values(), *facts], instructions)
+    if fault:
+        removed.append(f"the model's sentence: {fault}")
+        hypothesis = ""
+    return Reviewed(runbook, cited, hypothesis, removed)
+
+
+def fault_of(sentence: str, known: Sequence[str], instructions: str = "") -> str | None:
+    """Why a sentence must not be shown, or None. `known` is everything it may speak of: evidence and facts."""
+    words = [word.lower() for word in _WORD.findall(sentence)]
+    if len(words) < _MIN_WORDS or " " not in sentence:
+        return "says nothing"
+    if len(sentence) > _MAX_CHARS:
+        return f"longer than {_MAX_CHARS} characters"
+    if sum(char.isascii() and char.isprintable() for char in sentence) < 0.95 * len(sentence):
+        return "not plain English"
+    if max(map(len, sentence.split())) > 60:
+        return "not plain English"
+    if _repeats(words):
+        return "repeats itself"
+    if _COMMAND.search(sentence):
+        return "holds a command or an address"
+    if _ADVICE.search(sentence):
+        return "gives advice, which comes from runbooks only"
+    if looks_like_instruction(sentence):
+        return "repeats an instruction found in the log"
+    if instructions and _longest_run(words, [word.lower() for word in _WORD.findall(instructions)]) >= 5:
+        return "echoes the prompt"
+    return _ungrounded(sentence, known)
+
+
+def _ungrounded(sentence: str, known: Sequence[str]) -> str | None:
+    whole = "\n".join(known)
+    tokens = {token.strip(".,;:") for token in re.findall(r"[^\s,;()\[\]{}=\"'|]+", whole.lower())}
+    tokens.update(token.lower().rstrip(".,;:") for token in _FIRM.findall(whole))
+    tokens.update(re.findall(r"\d+(?:\.\d+)?", whole))
+    firm = [match[0].lower().rstrip(".,;:-") for match in _FIRM.finditer(sentence)]
+    for thing in filter(None, firm):
+        if thing not in tokens:
+            return f"{thing[:40]!r} is not in the evidence"
+    carried = {stem(word) for word in terms(whole)}
+    weak = {stem(word) for word in WEAK}
+    said = [stem(word) for word in terms(sentence)]
+    if len({word for word in said if word not in weak and word in carried}.union(filter(None, firm))) < 2:
+        return "says nothing of this incident"
+    found = sum(word in carried for word in said)
+    # A sentence needs a verb of its own; a third of foreign words is already a story.
+    if found * 10 < len(said) * 7:
+        return f"only {found} of its {len(said)} words are in the evidence"
+    return None
+
+
+def _repeats(words: list[str]) -> bool:
+    if len(words) >= 8 and len(set(words)) < 0.55 * len(words):
+        return True
+    pairs = list(zip(words, words[1:], words[2:], strict=False))
+    return len(set(pairs)) < len(pairs)
+
+
+def _longest_run(words: list[str], of: list[str]) -> int:
+    best = 0
+    row = [0] * (len(of) + 1)
+    for word in words:
+        above = 0
+        for place, other in enumerate(of, start=1):
+            above, row[place] = row[place], above + 1 if word == other else 0
+            best = max(best, row[place])
+    return best
+
+
+def confidence(*, coverage: float, margin: float, agreed: bool, has_runbook: bool) -> float:
+    """How far the answer can be trusted, from what can be counted.
+
+    `0.5 * coverage + 0.25 * margin + 0.15 * agreed`, and 0.05 more when all evidence carries the signal: at most 0.95;
+    without a runbook at most 0.3.
+
+    Args:
+        coverage: Share of the incident's evidence lines that carry one of the runbook's signals (without a runbook:
+            of the cause's words), 0 to 1.
+        margin: How far the chosen runbook is ahead of the second in retrieval and likelihood, 0 to 1.
+        agreed: The model, asked in words, named the same runbook.
+    """
+    value = 0.5 * coverage + 0.25 * margin + 0.15 * agreed + 0.05 * (coverage >= 1.0)
+    return round(min(value, 0.95 if has_runbook else 0.3), 2)

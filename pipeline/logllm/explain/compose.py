@@ -1,0 +1,147 @@
+"""The explanation a person reads, put together by code from what the model chose and what stood the checks."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from logllm.events import Explanation
+from logllm.explain.checks import confidence, review
+from logllm.explain.choice import Choice, choose
+from logllm.explain.facts import cause_from, cited
+from logllm.explain.prompt import Shown, instructions
+from logllm.explain.words import WEAK, stem, terms
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from logllm.events import IncidentEvent
+    from logllm.explain.cache import CachedAnswer
+    from logllm.explain.redact import Redactor
+    from logllm.explain.runbooks import Catalogue, Match, Runbook
+
+__all__ = ["compose"]
+
+_WEAK_FIT = 0.45
+_NOTHING = "No runbook fits what was seen, and the model said nothing that the evidence carries; the facts stand alone."
+
+
+def compose(
+    incident: IncidentEvent,
+    answer: CachedAnswer,
+    *,
+    shown: Sequence[Shown],
+    facts: Sequence[str],
+    matches: Sequence[Match],
+    withheld: Sequence[str],
+    catalogue: Catalogue,
+    redactor: Redactor,
+    model: str,
+    cached: bool = False,
+) -> Explanation:
+    """Check the model's answer against this incident and say what is left.
+
+    Steps are the runbook's, word for word. Pseudonyms are put back only where the incident itself, as it was given,
+    shows the value.
+    """
+    by_id = {match.runbook.id: match for match in matches}
+    reviewed = review(
+        answer.answer,
+        evidence={line.id: line.text for line in shown},
+        facts=facts,
+        runbook_ids=by_id,
+        instructions=instructions(),
+    )
+    removed = [*withheld, *reviewed.removed]
+    choice = _choice(matches, answer.likelihoods)
+    runbook = choice.runbook
+    if not choice.by_model and reviewed.runbook is not None and by_id[reviewed.runbook].signal >= _WEAK_FIT:
+        # A model without scores (a server's) may be large enough to know better than words alone.
+        runbook = by_id[reviewed.runbook].runbook
+    agreed = runbook is not None and reviewed.runbook == runbook.id
+    if reviewed.runbook is not None and not agreed:
+        better = runbook.id if runbook is not None else "none"
+        removed.append(f"runbook {reviewed.runbook!r}: the evidence fits {better} better")
+    carrying = cited(incident, runbook, catalogue)
+    evidence, dropped = _evidence(reviewed.evidence, reviewed.hypothesis, carrying, runbook, shown, catalogue)
+    if dropped:
+        removed.append(f"evidence {', '.join(dropped)}: shows nothing of it")
+    sentence = _revealed(reviewed.hypothesis, incident, redactor)
+    if runbook is None and not sentence:
+        cause = _NOTHING
+    elif runbook is None:
+        cause = (
+            f"{_full(sentence)} (the model's words; seen in {', '.join(evidence)}.)" if evidence else _full(sentence)
+        )
+    elif sentence:
+        seen = f" (the model's words; seen in {', '.join(evidence[:5])})" if evidence else " (the model's words)"
+        cause = f"{_full(sentence)[:-1]}{seen}. {cause_from(runbook, [])}"
+    else:
+        cause = cause_from(runbook, evidence)
+    covered = len(carrying) if runbook is not None else len(evidence)
+    return Explanation(
+        incident=incident.id,
+        status="ok" if runbook is not None or sentence else "insufficient",
+        cause=cause,
+        runbook=runbook.id if runbook is not None else None,
+        steps=list(runbook.steps) if runbook is not None else [],
+        evidence=evidence if runbook is not None or sentence else [],
+        confidence=confidence(
+            coverage=covered / len(incident.evidence) if incident.evidence else 0.0,
+            margin=choice.margin,
+            agreed=agreed,
+            has_runbook=runbook is not None,
+        )
+        if runbook is not None or sentence
+        else 0.0,
+        model=model,
+        removed=removed,
+        cached=cached,
+    )
+
+
+def _choice(matches: Sequence[Match], likelihoods: dict[str, float]) -> Choice:
+    # A cached answer may have been scored against other candidates: then words alone decide.
+    scored = [match for match in matches if match.runbook.id in likelihoods]
+    if scored and "" in likelihoods and len(scored) == len(likelihoods) - 1 and scored == list(matches[: len(scored)]):
+        return choose(matches, [*(likelihoods[match.runbook.id] for match in scored), likelihoods[""]])
+    return choose(matches)
+
+
+def _evidence(
+    named: list[str],
+    sentence: str,
+    carrying: list[str],
+    runbook: Runbook | None,
+    shown: Sequence[Shown],
+    catalogue: Catalogue,
+) -> tuple[list[str], list[str]]:
+    """The ids to cite, and those the model named for nothing: they carry neither a signal nor the sentence's words."""
+    texts = {line.id: line.text for line in shown}
+    weak = {stem(word) for word in WEAK}
+    meant = {stem(word) for word in terms(sentence)} - weak
+    kept = []
+    dropped = []
+    for name in named:
+        shows = runbook is not None and catalogue.shows(runbook, texts[name]) >= _WEAK_FIT
+        if name in carrying or shows or meant & {stem(word) for word in terms(texts[name])}:
+            kept.append(name)
+        else:
+            dropped.append(name)
+    order = [line.id for line in shown]
+    return sorted({*kept, *(name for name in carrying if name in texts)}, key=order.index), dropped
+
+
+def _revealed(sentence: str, incident: IncidentEvent, redactor: Redactor) -> str:
+    given = "\n".join([incident.title, incident.seen, *(evidence.text for evidence in incident.evidence)])
+
+    def value(match: re.Match[str]) -> str:
+        found = redactor.reveal(match[0])
+        return found if found in given else match[0]
+
+    return re.sub(r"<[a-z]+_\d+>", value, sentence)
+
+
+def _full(sentence: str) -> str:
+    sentence = sentence[:1].upper() + sentence[1:]
+    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."

@@ -1,0 +1,212 @@
+"""From an incident to an explanation: words and likelihood choose the runbook, the model adds, code decides."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import threading
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from logllm.errors import ExplainError, ModelError, StateError
+from logllm.explain.asker import Asker, ExplainConfig
+from logllm.explain.cache import CachedAnswer, ExplanationCache
+from logllm.explain.choice import CANDIDATES, choose
+from logllm.explain.compose import compose
+from logllm.explain.facts import explain_without_model, facts_text
+from logllm.explain.prompt import Shown, looks_like_instruction, tame
+from logllm.explain.redact import Redactor
+from logllm.explain.runbooks import Catalogue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from logllm.events import Explanation, IncidentEvent
+    from logllm.explain.models import ModelStore
+    from logllm.explain.runbooks import Match
+    from logllm.explain.server import ModelServer
+
+__all__ = ["ExplainConfig", "Explainer", "build_explainer"]
+
+
+class _Case(NamedTuple):
+    """An incident made ready: masked, tamed, searched."""
+
+    shown: list[Shown]
+    facts: list[str]
+    matches: list[Match]
+    withheld: list[str]
+    key: str
+
+
+class Explainer:
+    """Explains incidents with a local model, a server, or none. Safe to call from several threads; one at a time.
+
+    `explain` never raises for what a model, its process or its server does: it answers "failed" with the reason in
+    `error`, and with the runbook that matches without a model. Close it when done.
+
+    Args:
+        model: Name, path or URL as in `ModelStore.resolve`; None for no model.
+        store: Answers by fingerprint; a hit costs no tokens, and is checked against the new incident's evidence.
+    """
+
+    def __init__(
+        self,
+        model: str | None,
+        catalogue: Catalogue,
+        redactor: Redactor,
+        store: ExplanationCache,
+        *,
+        config: ExplainConfig | None = None,
+        models: ModelStore | None = None,
+        server: ModelServer | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.catalogue = catalogue
+        self.redactor = redactor
+        self.cache_hits = 0
+        self._model = model or "none"
+        self._store = store
+        self._asker = (
+            Asker(model, config or ExplainConfig(), models=models, server=server, clock=clock) if model else None
+        )
+        self._clock = clock
+        self._lock = threading.Lock()
+
+    @property
+    def server(self) -> ModelServer | None:
+        """The local model's process, once the model was found."""
+        return self._asker.server if self._asker else None
+
+    @property
+    def tokens(self) -> int:
+        """What the model read and wrote so far."""
+        return self._asker.tokens if self._asker else 0
+
+    def prepare(self) -> str:
+        """Find the model, start nothing; returns its name, "none" without one.
+
+        Raises:
+            ModelError: not here, not a GGUF, or on another machine without leave.
+        """
+        if self._asker is None:
+            return "none"
+        self._asker.prepare()
+        return self._asker.name
+
+    def explain(self, incident: IncidentEvent) -> Explanation:
+        """Why, and what to do. Two seconds from the default model on two cores; at most the configured deadline."""
+        with self._lock:
+            began = self._clock()
+            explanation = self._explain(incident, self._case(incident))
+            return msgspec.structs.replace(explanation, seconds=round(self._clock() - began, 3))
+
+    def without_model(self, incident: IncidentEvent, reason: str) -> Explanation:
+        """Facts and runbook alone, as "failed" for `reason`; takes milliseconds and waits for nothing."""
+        return self._failed(incident, self._case(incident), reason)
+
+    def interrupt(self) -> None:
+        """Give up the answer that is being made, and all later ones."""
+        if self._asker is not None:
+            self._asker.interrupt()
+
+    def close(self) -> None:
+        """End the model, close catalogue and cache. A second call does nothing."""
+        self.interrupt()
+        with self._lock:
+            if self._asker is not None:
+                self._asker.close()
+            self.catalogue.close()
+            self._store.close()
+
+    def _explain(self, incident: IncidentEvent, case: _Case) -> Explanation:
+        asker = self._asker
+        if asker is None:
+            runbook = choose(case.matches).runbook
+            return explain_without_model(incident, runbook, self.catalogue, removed=case.withheld)
+        try:
+            cached = self._cached(case.key)
+            answer = cached or asker.ask(case.shown, case.facts, case.matches)
+        except (ExplainError, ModelError) as error:
+            return self._failed(incident, case, str(error))
+        if cached is None:
+            # A cache that cannot be written costs tokens the next time, not this explanation.
+            with contextlib.suppress(StateError):
+                self._store.put(case.key, answer)
+        else:
+            self.cache_hits += 1
+        return compose(
+            incident,
+            answer,
+            shown=case.shown,
+            facts=case.facts,
+            matches=case.matches,
+            withheld=case.withheld,
+            catalogue=self.catalogue,
+            redactor=self.redactor,
+            model=asker.name,
+            cached=cached is not None,
+        )
+
+    def _failed(self, incident: IncidentEvent, case: _Case, reason: str) -> Explanation:
+        alone = explain_without_model(incident, choose(case.matches).runbook, self.catalogue, removed=case.withheld)
+        name = self._asker.name if self._asker else "none"
+        return msgspec.structs.replace(alone, status="failed", model=name, error=self.redactor.mask(reason))
+
+    def _case(self, incident: IncidentEvent) -> _Case:
+        mask = self.redactor.mask
+        withheld = []
+        shown = []
+        for evidence in incident.evidence:
+            if looks_like_instruction(evidence.text):
+                withheld.append(f"{evidence.id} reads like an instruction to a language model: it was not shown to one")
+            else:
+                shown.append(Shown(evidence.id, tame(mask(evidence.text))))
+        facts = [tame(mask(fact)) for fact in facts_text(incident) if not looks_like_instruction(fact)]
+        # Evidence alone finds the runbook: what no line shows, a title must not claim.
+        lines = [line.text for line in shown] or ([] if withheld else [mask(incident.template)])
+        matches = self.catalogue.search("\n".join(lines), CANDIDATES)
+        identity = incident.fingerprint or "\0".join([incident.service, incident.template, *incident.kinds])
+        # The name as configured: the one a server or file gives is known only once the model was found.
+        parts = [
+            identity,
+            self._model,
+            self.catalogue.digest,
+            *(match.runbook.id for match in matches),
+            str(bool(withheld)),
+        ]
+        key = hashlib.blake2b("\x1f".join(parts).encode(errors="replace"), digest_size=16).hexdigest()
+        return _Case(shown, facts, matches, withheld, key)
+
+    def _cached(self, key: str) -> CachedAnswer | None:
+        try:
+            found = self._store.get(key)
+        except StateError:
+            return None
+        if found is None or not re.search(r"<[a-z]+_\w+>", found.answer.hypothesis):
+            return found
+        # Its pseudonyms may stand for others now: the sentence is left out, the choices are kept.
+        return msgspec.structs.replace(found, answer=msgspec.structs.replace(found.answer, hypothesis=""))
+
+
+def build_explainer(
+    config: ExplainConfig,
+    redactor: Redactor | None = None,
+    cache_path: Path | None = None,
+    *,
+    models: ModelStore | None = None,
+) -> Explainer:
+    """What the `[explain]` table describes.
+
+    Raises:
+        ConfigError: a runbook is wrong.
+        StateError: the cache's database cannot be opened.
+    """
+    catalogue = Catalogue.load(config.runbooks)
+    store = ExplanationCache(cache_path)
+    model = config.model if config.enabled else None
+    return Explainer(model, catalogue, redactor or Redactor(), store, config=config, models=models)

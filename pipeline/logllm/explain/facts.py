@@ -1,0 +1,155 @@
+"""What happened, in plain words, without any model."""
+
+from __future__ import annotations
+
+import collections
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from logllm.events import Explanation
+from logllm.explain.runbooks import FITS, LEAST_SHOWN
+
+if TYPE_CHECKING:
+    from logllm.events import IncidentEvent
+    from logllm.explain.runbooks import Catalogue, Runbook
+
+__all__ = ["cause_from", "cited", "explain_without_model", "facts_text", "first_sentence"]
+
+_KINDS = {
+    "rate": "a known message came far more often than it does",
+    "silence": "a message that comes regularly stopped",
+    "new": "a message that was never seen before",
+    "rare": "a message that is seldom seen",
+    "severity": "more of the messages are errors than usual",
+    "release": "many new messages began at once, as after a release",
+    "dominant": "one message makes up most of the log",
+}
+_TOP = (
+    ("address", re.compile(r"<ip_\w+>|(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")),
+    ("host", re.compile(r"<host_\w+>")),
+    ("user", re.compile(r"<user_\w+>")),
+    ("status", re.compile(r"(?<![\d.:])[45]\d\d(?![\d.:])")),
+)
+
+
+def facts_text(incident: IncidentEvent) -> list[str]:
+    """The incident as sentences: what changed, since when, expected against seen, where, which values stand out.
+
+    At most about 12 lines, none longer than 300 characters. What the incident's own `facts` say is not said twice.
+    """
+    lines = [incident.title]
+    where = f" on {incident.service}" if incident.service else ""
+    kinds = [_KINDS[kind] for kind in incident.kinds if kind in _KINDS]
+    if kinds:
+        lines.append(f"What is odd{where}: {'; '.join(kinds)}.")
+    began = incident.started or incident.time
+    if incident.ended:
+        lines.append(f"From {began} to {incident.ended}{_lasting(began, incident.ended)}.")
+    else:
+        lines.append(f"Since {began}{_lasting(began, incident.time)}.")
+    if incident.expected or incident.seen:
+        lines.append(f"Expected: {incident.expected or 'nothing'}. Seen: {incident.seen or 'nothing'}.")
+    if incident.count:
+        lines.append(f"{incident.count} records belong to it.")
+    shape = _shape(incident.series)
+    if shape:
+        lines.append(shape)
+    others = [service for service in incident.services if service and service != incident.service]
+    if others:
+        lines.append(f"Also on: {', '.join(others[:5])}{' and others' if len(others) > 5 else ''}.")
+    lines.extend(_top_values([evidence.text for evidence in incident.evidence]))
+    said = " ".join(lines).lower()
+    lines.extend(fact for fact in incident.facts if fact.lower().rstrip(".") not in said)
+    return [line[:300] for line in lines if line.strip()][:16]
+
+
+def explain_without_model(
+    incident: IncidentEvent, runbook: Runbook | None, catalogue: Catalogue, *, removed: list[str] | None = None
+) -> Explanation:
+    """What can be said from the facts and the runbook that matches: `model` is "none".
+
+    Without a runbook the status is "insufficient" and the cause says only what was seen.
+    """
+    ids = cited(incident, runbook, catalogue)
+    if runbook is None:
+        return Explanation(
+            incident=incident.id,
+            status="insufficient",
+            cause="No runbook fits what was seen; the facts stand alone.",
+            runbook=None,
+            steps=[],
+            evidence=[],
+            confidence=0.0,
+            model="none",
+            removed=removed or [],
+        )
+    share = len(ids) / len(incident.evidence) if incident.evidence else 0.0
+    return Explanation(
+        incident=incident.id,
+        status="ok",
+        cause=cause_from(runbook, ids),
+        runbook=runbook.id,
+        steps=runbook.steps,
+        evidence=ids,
+        # Half of what the model's agreement could add is missing (see `checks.confidence`).
+        confidence=round(0.5 * share, 2),
+        model="none",
+        removed=removed or [],
+    )
+
+
+def cited(incident: IncidentEvent, runbook: Runbook | None, catalogue: Catalogue) -> list[str]:
+    """The ids of the evidence lines that carry one of the runbook's signals, in full or as well as any of them does."""
+    if runbook is None:
+        return []
+    shown = {evidence.id: catalogue.shows(runbook, evidence.text) for evidence in incident.evidence}
+    least = min(FITS, max(LEAST_SHOWN, 0.9 * max(shown.values(), default=0.0)))
+    return [name for name, share in shown.items() if share >= least]
+
+
+def cause_from(runbook: Runbook, ids: list[str]) -> str:
+    """The cause in the runbook's words, with the evidence that matched it."""
+    seen = f" Seen in {', '.join(ids[:5])}." if ids else ""
+    return f"Matches runbook {runbook.id} ({runbook.title}): {first_sentence(runbook.what)}{seen}"
+
+
+def first_sentence(text: str, limit: int = 260) -> str:
+    """Up to the first full stop that ends a sentence, never cut inside a word."""
+    match = re.match(r".{20,}?[.!?](?=\s|$)", text, re.DOTALL)
+    sentence = match[0] if match else text
+    if len(sentence) > limit:
+        sentence = sentence[:limit].rsplit(" ", 1)[0] + "…"
+    return sentence
+
+
+def _lasting(began: str, ended: str) -> str:
+    try:
+        seconds = (datetime.fromisoformat(ended) - datetime.fromisoformat(began)).total_seconds()
+    except (ValueError, TypeError):
+        return ""
+    if seconds < 1:
+        return ""
+    if seconds < 120:
+        return f", {seconds:.0f} s"
+    return f", {seconds / 60:.0f} minutes" if seconds < 7200 else f", {seconds / 3600:.1f} hours"
+
+
+def _shape(series: list[int]) -> str:
+    if len(series) < 3 or not any(series):
+        return ""
+    peak = max(range(len(series)), key=series.__getitem__)
+    return (
+        f"Count a window: from {series[0]} to {series[-1]}, most {series[peak]} in window {peak + 1} of {len(series)}."
+    )
+
+
+def _top_values(texts: list[str]) -> list[str]:
+    lines = []
+    for name, pattern in _TOP:
+        counts = collections.Counter(value for text in texts for value in set(pattern.findall(text)))
+        top = [(value, number) for value, number in counts.most_common(3) if number > 1]
+        if top and len(texts) > 1:
+            named = ", ".join(f"{value} ({number} of {len(texts)} lines)" for value, number in top)
+            lines.append(f"Most frequent {name} in the evidence: {named}.")
+    return lines

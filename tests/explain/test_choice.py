@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import pytest
+from tests.explain.cases import CASES, UNRELATED
+
+from logllm.explain.choice import choose, decided, prefix_of, scored_text
+from logllm.explain.runbooks import Catalogue, Match, Runbook
+
+
+def match(name: str, score: float, signal: float) -> Match:
+    return Match(Runbook(name, name, ["x"], ["do"], ["look"], "", "low", "", "What."), score, signal)
+
+
+def test_words_alone_take_the_first_if_its_signal_is_there() -> None:
+    choice = choose([match("a", 9.0, 0.9), match("b", 6.0, 0.9), match("c", 3.0, 0.8)])
+
+    assert choice.runbook is not None
+    assert choice.runbook.id == "a"
+    assert [found.runbook.id for found in choice.ranked] == ["a", "b", "c"]
+    assert not choice.by_model
+
+
+def test_words_alone_take_a_first_without_a_full_signal_only_when_it_is_well_ahead() -> None:
+    ahead = choose([match("a", 12.0, 0.4), match("b", 6.0, 0.9)])
+    close = choose([match("a", 12.0, 0.4), match("b", 11.0, 0.9)])
+
+    assert ahead.runbook is not None
+    assert ahead.runbook.id == "a"
+    assert close.runbook is None
+
+
+def test_no_signal_no_runbook() -> None:
+    assert choose([match("a", 9.0, 0.3)]).runbook is None
+    assert choose([]).runbook is None
+
+
+def test_the_likelihood_turns_a_close_race() -> None:
+    close = [match("a", 20.0, 1.0), match("b", 18.0, 1.0)]
+
+    by_words = choose(close)
+    by_model = choose(close, [-5.0, -3.0, -5.5])
+
+    assert by_words.runbook is not None
+    assert by_words.runbook.id == "a"
+    assert by_model.runbook is not None
+    assert by_model.runbook.id == "b"
+    assert by_model.margin > 0
+
+
+def test_lines_likelier_in_normal_operation_choose_none() -> None:
+    assert choose([match("a", 20.0, 0.9)], [-5.0, -4.0]).runbook is None
+
+
+def test_a_weak_signal_stands_when_the_model_is_sure() -> None:
+    found = choose([match("a", 5.0, 0.5)], [-3.0, -4.0]).runbook
+
+    assert found is not None
+    assert choose([match("a", 5.0, 0.5)], [-3.9, -4.0]).runbook is None
+
+
+def test_scores_for_the_first_candidates_leave_the_others_behind_them() -> None:
+    choice = choose([match("a", 9.0, 0.9), match("b", 8.0, 0.9), match("c", 7.0, 0.9)], [-4.0, -3.0, -5.0])
+
+    assert [found.runbook.id for found in choice.ranked] == ["b", "a", "c"]
+    with pytest.raises(ValueError, match="Expected 2 to 2"):
+        choose([match("a", 9.0, 0.9)], [-1.0, -2.0, -3.0])
+
+
+def test_the_model_is_not_asked_where_words_decide() -> None:
+    assert decided([])
+    assert decided([match("a", 9.0, 0.9), match("b", 4.0, 0.9)])
+    assert not decided([match("a", 9.0, 0.9), match("b", 5.0, 0.9)])
+    assert not decided([match("a", 9.0, 0.6)])
+
+
+def test_scored_text_takes_lines_that_differ() -> None:
+    lines = [
+        "Failed password for root port 1",
+        "Failed password for root port 2",
+        "POSSIBLE BREAK-IN ATTEMPT",
+        "third kind",
+    ]
+
+    assert scored_text(lines) == "Failed password for root port 1\nPOSSIBLE BREAK-IN ATTEMPT"
+    assert scored_text([]) == ""
+
+
+def test_a_prefix_is_short_whatever_the_runbook() -> None:
+    long = Runbook("a", "t" * 500, ["s" * 300] * 9, ["x"], ["y"], "", "low", "", "w")
+
+    assert len(prefix_of(long)) < 500
+
+
+def test_words_alone_choose_well_on_our_cases_and_rarely_where_nothing_is_wrong() -> None:
+    with Catalogue.load() as catalogue:
+        right = sum((found := catalogue.best(text)) is not None and found.id in wanted for text, wanted in CASES)
+        false = sum(catalogue.best(text) is not None for text in UNRELATED)
+
+    assert right >= 0.88 * len(CASES)
+    assert false <= 0.25 * len(UNRELATED)
