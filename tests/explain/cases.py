@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - log lines are as long as they are
 """Log lines and the runbook each should find: ours, written as the programs print them, for measuring the choice."""
 
 from __future__ import annotations

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 SSH = """+++
 id = "ssh-brute-force"
 title = "SSH brute force: many failed logins"
-signals = ["Failed password for invalid user", "authentication failure; logname= uid=0 tty=ssh", "POSSIBLE BREAK-IN ATTEMPT"]
+signals = [
+  "Failed password for invalid user", "POSSIBLE BREAK-IN ATTEMPT",
+  "authentication failure; logname= uid=0 tty=ssh",
+]
 risk = "medium"
 owner = "security"
 +++
@@ -50,7 +53,10 @@ A file system has no free space left, so every write to it fails.
 POOL = """+++
 id = "db-pool-exhausted"
 title = "Database connection pool exhausted"
-signals = ["sorry, too many clients already", "remaining connection slots are reserved", "Connection is not available, request timed out"]
+signals = [
+  "sorry, too many clients already", "remaining connection slots are reserved",
+  "Connection is not available, request timed out",
+]
 +++
 ## What it is
 All database connections are in use, so requests wait for one and then fail.

@@ -22,7 +22,7 @@ class _Quiet(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 20
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
         """Nothing on the test's output."""
 
     def answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
@@ -61,8 +61,8 @@ class _Running:
 class ChatServer(_Running):
     """Answers `/v1/chat/completions` with `reply`, in the manner `mode` names.
 
-    Modes: ok, plain (not streamed), hang (nothing at all), drip (a byte now and then), hang_body (headers, then nothing), reset,
-    cut (half of it), garbage, huge, status codes as "401".
+    Modes: ok, plain (not streamed), hang (nothing at all), hang_body (headers, then nothing), drip (a byte now and
+    then), reset, cut (half of it), garbage, huge, and status codes as "401".
     """
 
     def __init__(
@@ -145,8 +145,8 @@ class ChatServer(_Running):
 class FileServer(_Running):
     """Serves `files` by path, with `Range`, `If-Range` and `ETag`.
 
-    `break_after`: that many bytes into an answer the connection breaks, for as many answers as `breaks`. `redirects`: path to
-    path. `requests` are (path, Range).
+    `break_after`: that many bytes into an answer the connection breaks, for as many answers as `breaks`.
+    `redirects`: path to path and headers. `requests` are (path, Range).
     """
 
     def __init__(self, files: dict[str, bytes]) -> None:

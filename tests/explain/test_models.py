@@ -278,7 +278,7 @@ def test_what_a_user_calls_a_model_is_resolved(tmp_path: Path) -> None:
         store.resolve("./none.gguf")
     with pytest.raises(ModelError, match="get it with `logllm model pull tiny`"):
         store.resolve("tiny")
-    with pytest.raises(ModelError, match="Expected one of tiny, `hf:OWNER/REPO/FILE.gguf`"):
+    with pytest.raises(ModelError, match=r"Expected one of tiny, `hf:OWNER/REPO/FILE\.gguf`"):
         store.resolve("gpt-9")
 
 

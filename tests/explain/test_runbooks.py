@@ -181,9 +181,12 @@ def test_any_text_is_a_runbook_or_a_config_error(text: str) -> None:
         GOOD.replace("Extend it.", text),
     ):
         try:
-            parse_runbook(given_text)
+            runbook = parse_runbook(given_text)
         except ConfigError as error:
-            assert str(error).startswith("<text>:")
+            message = str(error)
+        else:
+            message = f"<text>:{runbook.id}"
+        assert message.startswith("<text>:")
 
 
 @settings(max_examples=60, deadline=None)

@@ -14,7 +14,10 @@ from logllm.explain.server import ModelServer
 GOOD = "import sys; print('loading'); print('logllm-child ready 4711', flush=True); sys.stdin.read()"
 CRASHES = "import sys; sys.stderr.write('ggml: out of memory\\n'); sys.exit(3)"
 SILENT = "import sys; sys.stdin.read()"
-SHOWS_KEY = "import os, sys; print(os.environ['LOGLLM_CHILD_KEY'] in ' '.join(sys.argv)); print('logllm-child ready 1', flush=True); sys.stdin.read()"
+SHOWS_KEY = (
+    "import os, sys; print(os.environ['LOGLLM_CHILD_KEY'] in ' '.join(sys.argv)); "
+    "print('logllm-child ready 1', flush=True); sys.stdin.read()"
+)
 
 
 class Clock:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 __all__ = ["ExplainConfig", "Explainer", "build_explainer"]
 
 
+WORDLESS = frozenset({"silence", "release"})
+
+
 class _Case(NamedTuple):
     """An incident made ready: masked, tamed, searched."""
 
@@ -124,6 +127,9 @@ class Explainer:
             self._store.close()
 
     def _explain(self, incident: IncidentEvent, case: _Case) -> Explanation:
+        if set(incident.kinds) <= WORDLESS and incident.runbook in self.catalogue.by_id:
+            # What is missing shows in no line: neither words nor the model can find its runbook.
+            return explain_without_model(incident, self.catalogue.by_id[incident.runbook], self.catalogue)
         asker = self._asker
         if asker is None:
             runbook = choose(case.matches).runbook

@@ -72,6 +72,8 @@ def explain_without_model(
     Without a runbook the status is "insufficient" and the cause says only what was seen.
     """
     ids = cited(incident, runbook, catalogue)
+    if not ids and incident.kinds == ["silence"]:
+        ids = [evidence.id for evidence in incident.evidence]  # the last of what no longer comes
     if runbook is None:
         return Explanation(
             incident=incident.id,
