@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from tests.explain.fakes import FileServer
 
 from logllm.cli.model import _lines, model
 from logllm.errors import ModelError
+from tests.explain.fakes import FileServer
 
 GGUF = b"GGUF\x03\x00\x00\x00" + b"weights" * 5000
 NAME = "hf:acme/tiny-GGUF/tiny.gguf"
