@@ -76,6 +76,8 @@ class Run:
         self._early: list[str] | None = []
         self._latest: dict[str, IncidentEvent] = {}
         data_dir = None if config.data_dir is None else Path(config.data_dir)
+        if data_dir is not None:
+            _make_private(data_dir)
         self._state_path = None if data_dir is None else data_dir / "state.msgpack"
         self._store = IncidentStore(":memory:" if data_dir is None else data_dir / "logllm.db")
         self._catalogue = Catalogue.load(config.explain.runbooks)
@@ -222,3 +224,11 @@ class Run:
         self.save()
         self._store.close()
         self._catalogue.close()
+
+
+def _make_private(folder: Path) -> None:
+    """Make the data folder, for its owner alone: it holds what the log held. One that is there stays as it is."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StateError(f"{folder}: cannot make the data directory: {error.strerror or error}") from error
