@@ -12,7 +12,7 @@ from logllm.errors import StateError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["STATE_VERSION", "load", "save"]
+__all__ = ["STATE_VERSION", "load", "save", "set_aside"]
 
 STATE_VERSION = 1
 _MAGIC = b"logllm-state\n"
@@ -33,6 +33,11 @@ def save(path: Path, state: dict[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     except OSError as error:
         raise StateError(f"{path}: cannot save state: {error.strerror or error}") from error
 
@@ -41,7 +46,8 @@ def load(path: Path) -> dict[str, Any] | None:
     """The state, or None where there is none yet.
 
     Raises:
-        StateError: The file is damaged or no state of ours. It is kept, renamed to `NAME.damaged`.
+        StateError: The file is damaged, of another version or no state of ours. It is kept, renamed to
+            `NAME.damaged`.
     """
     try:
         body = path.read_bytes()
@@ -53,8 +59,18 @@ def load(path: Path) -> dict[str, Any] | None:
         if not body.startswith(_MAGIC):
             raise StateError("it does not begin as one")
         state: dict[str, Any] = msgspec.msgpack.decode(memoryview(body)[len(_MAGIC) :], type=dict[str, Any])
-    except (msgspec.MsgspecError, StateError, UnicodeDecodeError) as error:
-        aside = path.with_name(path.name + ".damaged")
-        path.replace(aside)
-        raise StateError(f"{path}: not a state file of logllm ({error}); kept as {aside.name}") from error
+        if state.get("version") != STATE_VERSION:
+            raise StateError(f"it has version {state.get('version')}, expected {STATE_VERSION}")
+    except (msgspec.MsgspecError, StateError, UnicodeDecodeError, RecursionError) as error:
+        raise StateError(f"{path}: not a state file of logllm ({error}); {set_aside(path)}") from error
     return state
+
+
+def set_aside(path: Path) -> str:
+    """Rename a state file that cannot be used, so that `save` does not overwrite it; says what became of it."""
+    aside = path.with_name(path.name + ".damaged")
+    try:
+        path.replace(aside)
+    except OSError as error:
+        return f"it stays where it is: {error.strerror or error}"
+    return f"kept as {aside.name}"

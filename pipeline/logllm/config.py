@@ -50,9 +50,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ConfigError(f"{path}: cannot read: {error.strerror or error}") from error
         except UnicodeDecodeError as error:
             raise ConfigError(f"{path}: not UTF-8 text at byte {error.start}") from error
+        except ValueError as error:
+            raise ConfigError(f"{str(path)!r}: not a path: {error}") from error
         try:
             return msgspec.convert(tomllib.loads(text), cls)
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise ConfigError(f"{path}: not TOML: {error}") from error
         except msgspec.ValidationError as error:
             raise ConfigError(f"{path}: {error}") from error

@@ -6,6 +6,7 @@ The same `Pipeline` runs under `tail`, `serve` and in your own program.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,11 +17,11 @@ from logllm.config import Config
 from logllm.detectors.budget import Budget
 from logllm.detectors.detection import LEARNING_WINDOWS, Detection
 from logllm.detectors.keys import Keys
-from logllm.detectors.lexicon import sounds_like
+from logllm.detectors.names import FirstSight, Names
 from logllm.detectors.survey import Survey
-from logllm.detectors.windows import Slice, Windows
+from logllm.detectors.windows import Windows
 from logllm.errors import StateError
-from logllm.events import WINDOW_NS, IncidentEvent, Severity
+from logllm.events import WINDOW_NS, Columns, IncidentEvent, Severity
 from logllm.explain.redact import Redactor
 from logllm.explain.runbooks import Catalogue
 from logllm.incidents.compose import Composer, Lookups
@@ -34,13 +35,16 @@ from logllm.templates.miner import Miner
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from logllm.detectors.slices import Slice
     from logllm.events import Chunk
     from logllm.incidents.grouper import EventName
+    from logllm.templates.miner import Changes
 
 __all__ = ["Pipeline"]
 
 LIVE_NS = 3_600_000_000_000
 FUTURE_NS = 600_000_000_000
+LAG_FADES = 0.95
 RUNBOOK_OF_KIND = {"silence": "heartbeat-missing", "release": "release-new-templates"}
 """For what shows in no record's text."""
 
@@ -69,24 +73,22 @@ class Pipeline:
         self.config = config or Config()
         self.miner = Miner()
         self.keys = Keys()
-        self.windows = Windows()
+        self.windows = Windows(whole_blocks=look_back)
+        self.names = Names(self.keys, self._template)
         self.budget = Budget(self.config.detect)
-        self.detection = Detection(self.keys, self.budget, self.severity_of)
+        self.detection = Detection(self.keys, self.budget, self.names.severity)
         self.grouper = Grouper(self.keys, self.budget, self.template_id)
         self.recent = Recent()
         self.redactor = Redactor()
         self.records = 0
         self.bytes = 0
+        self.ahead = 0
         self.anomalies: dict[str, int] = {}
-        self._sounds: list[int] = []
-        self._first_names: list[tuple[str, str]] = []
-        self._bad = np.zeros(0, np.bool_)
-        self._known = np.zeros(0, np.bool_)
-        self._pending: dict[int, list[int]] = {}
+        self._first_sight = FirstSight()
+        self._lag_ns = 0
+        self._first_window = -1
         self._report: Report | None = None
         self._decoder = Decoder(detected)
-        self.ahead = 0
-        self._first_window = -1
         self._catalogue: Catalogue | None = None
         self._composer = Composer(
             self.keys,
@@ -102,7 +104,7 @@ class Pipeline:
             ),
         )
         if look_back:
-            self._report = Report(self.keys, Survey(self.keys, self.severity_of), self.template_id)
+            self._report = Report(self.keys, Survey(self.keys, self.names.severity), self.template_id)
 
     @classmethod
     def from_config(cls, path: str | Path) -> Pipeline:
@@ -111,28 +113,25 @@ class Pipeline:
 
     def template_id(self, key: int) -> str:
         """The stable id of a key's template."""
-        return self._template(key)[0]
+        return self.names.of(key)[0]
 
     def template_text(self, key: int) -> str:
         """A key's template, its parameters typed."""
-        return self._template(key)[1]
+        return self.names.of(key)[1]
 
-    def _template(self, key: int) -> tuple[str, str]:
-        try:
-            template = self.miner.template(int(self.keys.template[key]))
-        except IndexError:  # evicted: what it was called when it was first seen
-            return self._first_names[key] if key < len(self._first_names) else ("", "(a template long gone)")
+    def _template(self, index: int) -> tuple[str, str]:
+        template = self.miner.template(index)
         return template.id, template.text
 
     def severity_of(self, key: int) -> int:
         """What a key's records say of themselves, or how its template sounds."""
-        return int(self.keys.severity[key]) or self._sounds[key]
+        return self.names.severity(key)
 
     @property
     def learning(self) -> str | None:
         """What is still missing before detectors may speak, in words; None when they do."""
         missing = self.detection.learning
-        return f"learning: {missing} more minutes of log before it can tell what is odd" if missing else None
+        return f"{missing} more minutes of log before it can tell what is odd" if missing else None
 
     def feed(self, chunk: Chunk, now_ns: int | None = None) -> list[IncidentEvent]:
         """Take a chunk in; returns what opened, changed or ended by it.
@@ -142,69 +141,86 @@ class Pipeline:
                 FUTURE_NS after it are taken to be of now, so that one wrong clock cannot close everyone's windows.
         """
         columns = chunk.columns if chunk.columns is not None else self._decoder.decode(chunk, now_ns or 0)
-        if not len(columns):
-            return []
-        if now_ns is not None:
+        n = len(columns)
+        if n and now_ns is not None:
+            columns = self._at_most_now(columns, now_ns)
+        source = chunk.origin.peer or chunk.tag
+        events: list[IncidentEvent] = []
+        at = 0
+        while at < n:
+            # Nothing that comes after a window has closed may have a part in how it is judged and told.
+            end = at + self.windows.stretch(columns.time_ns[at:])
+            size_bytes = chunk.size_bytes * end // n - chunk.size_bytes * at // n
+            events += self._take(columns if end - at == n else _part(columns, at, end), source, size_bytes)
+            at = end
+        return events
+
+    def _at_most_now(self, columns: Columns, now_ns: int) -> Columns:
+        latest_ns = int(columns.time_ns.max())
+        if latest_ns > now_ns + FUTURE_NS:
             ahead = columns.time_ns > now_ns + FUTURE_NS
-            if ahead.any():
-                self.ahead += int(ahead.sum())
-                columns.time_ns = np.where(ahead, now_ns, columns.time_ns)
+            self.ahead += int(ahead.sum())
+            columns = replace(columns, time_ns=np.where(ahead, now_ns, columns.time_ns))
+        # The clock closes windows, so it must wait for what is usually still under way.
+        self._lag_ns = int(max(now_ns - latest_ns, LAG_FADES * self._lag_ns))
+        return columns
+
+    def _take(self, columns: Columns, source: str, size_bytes: int) -> list[IncidentEvent]:
         templates = self.miner.ids(columns.messages)
-        self._follow_merges()
-        keys, new = self.keys.number(columns.service_codes, columns.service_names, templates)
-        self._listen(new)
-        self.keys.tally(keys, columns.time_ns, columns.severity)
-        self._expect_new(new)
-        self.records += len(columns)
-        self.bytes += chunk.size_bytes
-        self.recent.add(columns, keys, chunk.origin.peer or chunk.tag, chunk.size_bytes, new)
-        severe = np.where(columns.severity > 0, columns.severity >= Severity.ERROR, self._bad[keys])
-        return self._judge(self.windows.add(columns.time_ns, keys, severe, self.keys.count))
-
-    def _follow_merges(self) -> None:
         changes = self.miner.drain_changes()
-        for template in changes.evicted:
-            for key in self.keys.of_template(template):
-                self.detection.rate.forget(key)
+        if changes.merged:
+            self._merge(changes)
+            distinct, which = np.unique(templates, return_inverse=True)
+            templates = np.array([self.miner.canonical(index) for index in distinct.tolist()], np.int32)[which]
+        keys, new = self.keys.number(columns.service_codes, columns.service_names, templates)
+        self.names.listen(new)
+        self._first_sight.expect(new, self.keys.template)
+        self.keys.tally(keys, columns.time_ns, columns.severity)
+        self.records += len(columns)
+        self.bytes += size_bytes
+        severe = np.where(columns.severity > 0, columns.severity >= Severity.ERROR, self.names.bad[keys])
+        self.recent.add(columns, keys, source, size_bytes, new)
+        events = self._judge(self.windows.add(columns.time_ns, keys, severe, self.keys.count))
+        if changes.evicted:
+            self._forget(changes)
+        return events
+
+    def _merge(self, changes: Changes) -> None:
         for old, new in changes.merged:
-            self._mark_known(max(old, new))
-            self._known[new] |= self._known[old]
+            known = self._first_sight.merge(old, new)
+            gone = []
             for old_key, new_key in self.keys.merge_templates(old, new):
-                self.detection.rate.merge(old_key, new_key)
-                if self._report is not None:
-                    self._report.survey.merge(old_key, new_key)
-                self._pending = {
-                    window: [new_key if key == old_key else key for key in keys]
-                    for window, keys in self._pending.items()
-                }
+                gone.append(old_key)
+                self._first_sight.forget(old_key)
+                for part in (self.windows, self.detection, self.grouper, self.recent, self._report):
+                    if part is not None:
+                        part.merge(old_key, new_key)
+            self.keys.free(gone)
+            if known:
+                for key in self.keys.of_template(new):
+                    self._first_sight.forget(key)
 
-    def _mark_known(self, template: int) -> None:
-        if template >= len(self._known):
-            self._known = np.pad(self._known, (0, max(1024, template + 1 - len(self._known))))
-
-    def _listen(self, new: list[int]) -> None:
-        for key in new:
-            name = self._template(key)
-            self._first_names.append(name)
-            sound = int(sounds_like(name[1]))
-            self._sounds.append(sound)
-        if new:
-            sounds = np.array(self._sounds[new[0] :], np.int64)
-            self._bad = np.concatenate([self._bad, sounds >= Severity.ERROR])
-
-    def _expect_new(self, new: list[int]) -> None:
-        for key in new:
-            template = int(self.keys.template[key])
-            self._mark_known(template)
-            if not self._known[template]:
-                self._known[template] = True
-                self._pending.setdefault(int(self.keys.first_ns[key]) // WINDOW_NS, []).append(key)
+    def _forget(self, changes: Changes) -> None:
+        spoken_of = {key for incident in self.grouper.open for key in incident.concerned}
+        if self._report is not None:
+            spoken_of |= self._report.held_keys
+        for template in changes.evicted:
+            gone = self.keys.retire(template)
+            self.windows.forget(gone)
+            for key in gone:
+                self.detection.forget(key)
+                self._first_sight.forget(key)
+                if key not in spoken_of:
+                    self.recent.forget(key)
+                    self.keys.free([key])
 
     def tick(self, now_ns: int) -> list[IncidentEvent]:
         """The wall clock's time: closes windows although nothing came, so that silence is noticed.
 
-        An input whose latest record is more than an hour old is a past being read, and no clock's business.
+        It waits as long as records have been under way of late. An input whose latest record is more than an hour
+        old is a past being read, and no clock's business.
         """
+        now_ns -= self._lag_ns
         if now_ns - self.windows.watermark_ns > LIVE_NS:
             return []
         return self._judge(self.windows.advance(now_ns, self.keys.count))
@@ -212,20 +228,16 @@ class Pipeline:
     def _judge(self, slices: list[Slice]) -> list[IncidentEvent]:
         events: list[IncidentEvent] = []
         for window_slice in slices:
-            keys = window_slice.counts.shape[1]
-            due = [window for window in self._pending if window < window_slice.first + len(window_slice)]
-            new: dict[int, list[int]] = {}
-            for window in due:
-                # What was late for its own window is news in the first one that is still judged.
-                new.setdefault(max(window, window_slice.first), []).extend(self._pending.pop(window))
-            if self._first_window < 0:
+            if self._first_window < 0 or window_slice.gap < 0:
                 self._first_window = window_slice.first
-            anomalies = self.detection.judge(window_slice, new, self.grouper.held(keys))
+            anomalies = self.detection.judge(window_slice, self._first_sight.counted(window_slice))
             for anomaly in anomalies:
                 self.anomalies[anomaly.kind] = self.anomalies.get(anomaly.kind, 0) + 1
             if self._report is not None:
                 self._report.survey.add(window_slice)
-            for what, incident in self.grouper.take(anomalies, window_slice.first, window_slice.counts):
+            told, held = self.grouper.take(anomalies, window_slice.first, window_slice.counts)
+            self.detection.learn(window_slice, held)
+            for what, incident in told:
                 event = self._tell(what, incident)
                 if event is not None:
                     events.append(event)
@@ -248,7 +260,10 @@ class Pipeline:
         """What the look back found, oddest first, at most `limit`; afterwards incidents are told as they come."""
         if self._report is None:
             return []
+        for still_open in self.windows.peek(self.keys.count):
+            self._report.survey.add(still_open)
         report, self._report = self._report, None
+        self.windows.whole_blocks = False
         found = report.found(self.records, self._composer, self.windows.watermark_ns, self.budget.per_day)
         return found[:limit]
 
@@ -308,6 +323,8 @@ class Pipeline:
             "version": STATE_VERSION,
             "miner": self.miner.state(),
             "keys": self.keys.state(),
+            "names": self.names.state(),
+            "first_sight": self._first_sight.state(),
             "windows": self.windows.state(),
             "detection": self.detection.state(),
             "budget": self.budget.state(),
@@ -315,9 +332,9 @@ class Pipeline:
             "redactor": self.redactor.state(),
             "records": self.records,
             "bytes": self.bytes,
+            "anomalies": dict(self.anomalies),
+            "ahead": self.ahead,
             "first_window": self._first_window,
-            "known": np.flatnonzero(self._known).tolist(),
-            "pending": {str(window): keys for window, keys in self._pending.items()},
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -327,20 +344,32 @@ class Pipeline:
         try:
             self.miner = Miner.restore(state["miner"])
             self.keys.restore(state["keys"])
+            self.names.restore(state["names"])
+            self._first_sight.restore(state["first_sight"], self.miner.size)
             self.windows.restore(state["windows"])
             self.detection.restore(state["detection"])
             self.budget.restore(state["budget"])
             self.grouper.restore(state["open"])
             self.redactor = Redactor.from_state(state["redactor"])
-            self.records, self.bytes = int(state["records"]), int(state["bytes"])
+            self.records, self.bytes, self.ahead = int(state["records"]), int(state["bytes"]), int(state["ahead"])
+            self.anomalies = {str(kind): int(times) for kind, times in state["anomalies"].items()}
             self._first_window = int(state["first_window"])
-            self._pending = {int(window): list(keys) for window, keys in state["pending"].items()}
-            known: list[int] = state["known"]
-        except (KeyError, TypeError, ValueError, AttributeError, msgspec.ValidationError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError, msgspec.ValidationError) as error:
             raise StateError(f"saved state is damaged: {error!r}") from error
-        if known:
-            self._mark_known(max(known))
-            self._known[known] = True
-        self._sounds, self._first_names = [], []
-        self._bad = np.zeros(0, np.bool_)
-        self._listen(list(range(self.keys.count)))
+        named = {key for incident in self.grouper.open for key in incident.concerned}
+        numbers = [*named, *self.windows.keys.tolist(), self.detection.rate.size - 1]
+        if not all(-1 <= number < self.keys.count for number in numbers) or -1 in named:
+            raise StateError("saved state is damaged: it speaks of keys that are not there")
+        if int(self.keys.template[: self.keys.count].max(initial=-1)) >= self.miner.size:
+            raise StateError("saved state is damaged: it speaks of templates that are not there")
+
+
+def _part(columns: Columns, start: int, end: int) -> Columns:
+    return Columns(
+        columns.time_ns[start:end],
+        columns.messages[start:end],
+        columns.severity[start:end],
+        columns.service_codes[start:end],
+        columns.service_names,
+        None if columns.position is None else columns.position[start:end],
+    )

@@ -42,6 +42,17 @@ class Report:
         """Keep an incident's latest event instead of telling it."""
         self._held[incident.id] = incident, event
 
+    def merge(self, old: int, new: int) -> None:
+        """Key `old` became part of key `new`."""
+        self.survey.merge(old, new)
+        for incident, _ in self._held.values():
+            incident.merge(old, new)
+
+    @property
+    def held_keys(self) -> set[int]:
+        """The keys that held incidents speak of."""
+        return {key for incident, _ in self._held.values() for key in incident.concerned}
+
     def found(self, records: int, composer: Composer, now_ns: int, most: float) -> list[IncidentEvent]:
         """Everything worth telling, oddest first.
 
@@ -128,8 +139,8 @@ class Report:
             return True
         if anomaly.kind == "rare" and incident.kinds == ["rare"]:
             return True
-        mine = self.survey.profile(anomaly.key)
-        return any(float(mine @ self.survey.profile(key)) >= ALIKE for key in incident.keys[:8])
+        mine, *theirs = self.survey.profile([anomaly.key, *incident.keys[:8]]).T
+        return any(float(mine @ other) >= ALIKE for other in theirs)
 
     def _add(self, incident: Incident, anomaly: Anomaly) -> None:
         incident.anomalies.append(anomaly)

@@ -5,10 +5,10 @@ import threading
 import time
 
 import pytest
-from tests.explain.fakes import ChatServer
 
 from logllm.errors import ExplainError
 from logllm.explain.client import ChatClient
+from tests.explain.fakes import ChatServer
 
 MESSAGES = [{"role": "user", "content": "why?"}]
 SCHEMA = {"type": "object"}

@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.explain.conftest import SSH_LINES
-from tests.explain.fakes import ChatServer
 
 from logllm.errors import ModelError
 from logllm.events import Evidence, IncidentEvent
@@ -15,6 +13,8 @@ from logllm.explain.explainer import ExplainConfig, Explainer, build_explainer
 from logllm.explain.models import ModelStore
 from logllm.explain.redact import Redactor
 from logllm.explain.runbooks import Catalogue
+from tests.explain.conftest import SSH_LINES
+from tests.explain.fakes import ChatServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

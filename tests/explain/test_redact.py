@@ -4,7 +4,7 @@ import re
 import threading
 import time
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -4,13 +4,12 @@ import json
 import threading
 from typing import TYPE_CHECKING
 
-from tests.explain.fakes import ChatServer
-
 from logllm.events import Explanation, IncidentEvent
 from logllm.explain.cache import ExplanationCache
 from logllm.explain.explainer import ExplainConfig, Explainer
 from logllm.explain.redact import Redactor
 from logllm.explain.worker import ExplainWorker
+from tests.explain.fakes import ChatServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -82,7 +82,7 @@ class Baseline:
             A spike must be unlikely under `high` and a silence under `low`: where the two disagree nobody knows
             what is normal.
         phi: float64[len(SPANS), k], dispersion of sums over each span.
-        seen: float64[k], windows a key has been known for.
+        seen: float64[k], windows a key has learned from; what it was held back from does not count.
     """
 
     def __init__(self, *, fast_half_life: float = 120.0, slow_half_life: float = 2880.0) -> None:
@@ -122,18 +122,29 @@ class Baseline:
         """A key's mean count over the last hours."""
         return float(self._fast[key])
 
+    def regularity(self) -> NDArray[np.float64]:
+        """float64[k]: the dispersion of single windows as it was found, not drawn to the prior; small is regular."""
+        found: NDArray[np.float64] = (self._excess[0] + 0.05 * 0.3) / (self._squares[0] + 0.05)
+        return found
+
     def uncertainty(self) -> NDArray[np.float64]:
-        """float64[k]: extra dispersion because the mean is itself estimated: about 1 / events seen."""
-        extra: NDArray[np.float64] = 1.0 / (self.high * np.minimum(self.seen, 1.0 / self._fast_rate) + 0.5)
+        """float64[k]: extra dispersion because the mean is itself estimated, from few events in few windows."""
+        windows = np.maximum(np.minimum(self.seen, 1.0 / self._fast_rate), 1.0)
+        extra: NDArray[np.float64] = 1.0 / (self.high * windows + 0.5) + self.phi[0] / windows
         return extra
 
-    def learn(self, next_block_ns: int, history: NDArray[np.float64], rows: int, quiet: NDArray[np.bool_]) -> None:
-        """Take a finished block in and set what is expected of the next.
+    def learn(
+        self, end_ns: int, history: NDArray[np.float64], rows: int, quiet: NDArray[np.bool_], known: int = HISTORY
+    ) -> None:
+        """Take a finished block in and set what is expected of the one that follows it.
+
+        Args:
+            end_ns: End of the block.
+            known: How many of the windows before the block were seen at all; the others lie in a gap.
 
         Shapes:
-            next_block_ns: start of the block that follows.
             history: float64[HISTORY + rows, k], counts of the windows before the block and of the block itself.
-            quiet: bool[k], False for keys that must not learn (an incident is open on them).
+            quiet: bool[k], False for keys that must not learn (an incident is open on them) or do not exist yet.
         """
         mean = self.high
         spread = np.sqrt(mean + self.phi[0] * mean * mean)
@@ -141,8 +152,8 @@ class Baseline:
         # Winsorised: one wild minute moves the mean by what a merely busy one would.
         clipped = np.where(young, history, np.minimum(history, mean + 4.0 * spread + 3.0))
         block_mean = clipped[-rows:].mean(axis=0)
-        self._learn_dispersion(clipped, rows, quiet & ~young)
-        hour = int((next_block_ns - 1) // 3_600_000_000_000) % HOURS
+        self._learn_dispersion(clipped, rows, quiet & ~young, known)
+        hour = int((end_ns - 1) // 3_600_000_000_000) % HOURS
         after = self.seen + rows
         for array, slowest in (
             (self._latest, _LATEST_RATE),
@@ -155,24 +166,27 @@ class Baseline:
         rate = np.maximum(1.0 - (1.0 - 1.0 / 420.0) ** rows, rows / hour_after)
         self._hour[hour] += np.where(quiet, rate * (block_mean - self._hour[hour]), 0.0)
         self._hour_seen[hour] += np.where(quiet, rows, 0)
-        self.seen += rows
-        self._expect(next_block_ns)
+        self.seen += np.where(quiet, rows, 0)
+        self.expect(end_ns)
 
-    def _learn_dispersion(self, clipped: NDArray[np.float64], rows: int, ready: NDArray[np.bool_]) -> None:
+    def _learn_dispersion(self, clipped: NDArray[np.float64], rows: int, ready: NDArray[np.bool_], known: int) -> None:
         rate = np.maximum(1.0 - (1.0 - self._slow_rate) ** rows, rows / (self.seen + rows))
         sums = np.cumsum(clipped, axis=0)
         for span, windows in enumerate(SPANS):
             total = sums[-rows:].copy()
             past = len(clipped) - rows - windows
             total -= sums[past : past + rows] if past >= 0 else np.vstack([np.zeros(self.size), sums[: rows - 1]])
+            whole = total[max(0, windows - 1 - known) :]
+            if not len(whole):
+                continue
             mean = windows * self.high
-            excess = ((total - mean) ** 2).mean(axis=0) - mean
+            excess = ((whole - mean) ** 2).mean(axis=0) - mean
             self._excess[span] += np.where(ready, rate * (excess - self._excess[span]), 0.0)
             self._squares[span] += np.where(ready, rate * (mean * mean - self._squares[span]), 0.0)
-        raw = (self._excess + _PRIOR_SQUARES * _PRIOR_PHI) / (self._squares + _PRIOR_SQUARES)
-        self.phi = np.clip(raw, _MIN_PHI, 50.0)
+        self.phi = _phi(self._excess, self._squares, self.seen + rows)
 
-    def _expect(self, start_ns: int) -> None:
+    def expect(self, start_ns: int) -> None:
+        """Set what is expected of a block that starts now, from the means and the season."""
         hour_exact = (start_ns / 3.6e12) + BLOCK_HOURS / 2 - 0.5
         before = int(np.floor(hour_exact)) % HOURS
         weight = hour_exact - np.floor(hour_exact)
@@ -188,30 +202,22 @@ class Baseline:
         self.high = np.maximum(np.maximum(self._fast, season), (1.0 - known) * self._latest)
         self.low = np.minimum(self._fast, season)
 
-    def forget(self, key: int) -> None:
-        """Expect nothing of a key any more."""
-        for name in _ARRAYS:
-            if name != "phi":
-                getattr(self, name)[..., key] = 0.0
-
     def merge(self, old: int, new: int) -> None:
         """Add the column `old` to the column `new` and forget it."""
         self.seen[new] = max(self.seen[new], self.seen[old])
         self._hour_seen[:, new] = np.maximum(self._hour_seen[:, new], self._hour_seen[:, old])
-        for array in (
-            self.high,
-            self.low,
-            self._latest,
-            self._fast,
-            self._slow,
-            self._hour,
-            self._excess,
-            self._squares,
-        ):
+        for array in (self.high, self.low, self._latest, self._fast, self._slow, self._hour, self._excess):
             array[..., new] += array[..., old]
-            array[..., old] = 0.0
-        self.seen[old] = 0.0
-        self._hour_seen[:, old] = 0.0
+        # Of independent counts the means and the excess variances add up, so the mean of the squared mean does not.
+        self._squares[:, new] = (np.sqrt(self._squares[:, new]) + np.sqrt(self._squares[:, old])) ** 2
+        self.phi[:, new] = _phi(self._excess[:, new], self._squares[:, new], self.seen[new])
+        self.forget(old)
+
+    def forget(self, key: int) -> None:
+        """Know nothing of a key any more."""
+        for name in _ARRAYS:
+            getattr(self, name)[..., key] = 0.0
+        self.phi[:, key] = _PRIOR_PHI
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""
@@ -228,6 +234,13 @@ class Baseline:
         self.size = size
 
 
+def _phi(excess: NDArray[np.float64], squares: NDArray[np.float64], seen: Any) -> NDArray[np.float64]:
+    """Dispersions: what was found, drawn to the prior where it rests on few records or few windows."""
+    weight = _PRIOR_SQUARES + squares * _PRIOR_WINDOWS / np.maximum(seen, 1.0)
+    phi: NDArray[np.float64] = np.clip((excess + weight * _PRIOR_PHI) / (squares + weight), _MIN_PHI, 50.0)
+    return phi
+
+
 _ARRAYS = ("seen", "high", "low", "phi", "_latest", "_fast", "_slow", "_hour", "_hour_seen", "_excess", "_squares")
 _LEADING = {
     "phi": (len(SPANS),),
@@ -238,6 +251,8 @@ _LEADING = {
 }
 BLOCK_HOURS = 0.25
 _LATEST_RATE = 1.0 - 0.5 ** (1.0 / 20.0)
-_PRIOR_PHI = 0.3
+# The tails of young keys are calibrated by these: with less, a key of an hour was called odd 100 times too often.
+_PRIOR_PHI = 0.8
 _PRIOR_SQUARES = 0.05
+_PRIOR_WINDOWS = 60.0
 _MIN_PHI = 0.02

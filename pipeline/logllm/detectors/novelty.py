@@ -73,8 +73,9 @@ class Novelty:
         ready = state.windows >= LEARNING_WINDOWS
         found: list[Novel] = []
         per_day = state.new * 1440.0 / max(min(state.windows, HALF_LIFE / 0.693), 1.0)
-        bad_per_day = state.bad * 1440.0 / max(min(state.windows, HALF_LIFE / 0.693), 1.0)
-        releasing = window - state.released <= RELEASE_QUIET
+        # At least a day is reckoned with: one bad message in the first hours is not five a day.
+        bad_per_day = state.bad * 1440.0 / max(min(state.windows, HALF_LIFE / 0.693), 1440.0)
+        releasing = self.releasing(service, window)
         usual = per_day * RELEASE_SPAN / 1440.0
         if (
             state.windows >= LEARNING_RELEASE
@@ -101,8 +102,11 @@ class Novelty:
         state = self._services.get(service)
         if state is None:
             state = self._services[service] = _Service(updated=window)
-        passed = max(window - state.updated, 0)
-        if passed:
+        passed = window - state.updated
+        if passed < 0:
+            # Time went back: what was new or released later than now is of another past.
+            state.updated, state.recent, state.released = window, [], -(10**9)
+        elif passed:
             decay = 0.5 ** (passed / HALF_LIFE)
             state.new *= decay
             state.bad *= decay
@@ -115,6 +119,13 @@ class Novelty:
         """True for a while after a release of the service."""
         state = self._services.get(service)
         return state is not None and 0 <= window - state.released <= RELEASE_QUIET
+
+    def merge(self, old: int, new: int) -> None:
+        """Key `old` became part of key `new`: of the two, one is new at most once."""
+        for state in self._services.values():
+            if any(key == old for _, key in state.recent):
+                renamed = {new if key == old else key: window for window, key in reversed(state.recent)}
+                state.recent = [(window, key) for key, window in reversed(renamed.items())]
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""

@@ -34,6 +34,7 @@ LATE = 0.4
 """A template counts as new within the file when it first comes after this share of its records."""
 
 RARE = 5
+MAX_FINDINGS = 500
 WHOLE_FILE_WINDOWS = 240
 """Past four hours of windows that hold enough records, the online detectors have judged most of the file."""
 
@@ -51,9 +52,11 @@ class Survey:
         self._width = 1
         self._bins: dict[int, NDArray[np.float32]] = {}
         self._windows = 0
+        self._whole: NDArray[np.float32] | None = None
 
     def add(self, window_slice: Slice) -> None:
         """Take closed windows in."""
+        self._whole = None
         self._windows += len(window_slice)
         rows = window_slice.first + np.arange(len(window_slice))
         for number in np.unique(rows // self._width).tolist():
@@ -75,6 +78,7 @@ class Survey:
 
     def merge(self, old: int, new: int) -> None:
         """Add the counts of key `old` to those of key `new`."""
+        self._whole = None
         for number, counts in self._bins.items():
             if old < len(counts):
                 if new >= len(counts):
@@ -82,33 +86,36 @@ class Survey:
                 counts[new] += counts[old]
                 counts[old] = 0.0
 
-    def profile(self, key: int) -> NDArray[np.float64]:
-        """float64[bins]: square roots of a key's counts, of length 1, to compare the courses of two keys."""
-        values = np.array([float(self._bins[n][key]) if key < len(self._bins[n]) else 0.0 for n in sorted(self._bins)])
-        root = np.sqrt(values)
-        norm = float(np.linalg.norm(root))
-        profile: NDArray[np.float64] = root / norm if norm else root
+    def _table(self) -> NDArray[np.float32]:
+        """float32[bins, k], the bins that hold anything in order of time."""
+        if self._whole is None:
+            self._whole = np.zeros((len(self._bins), self._keys.count), np.float32)
+            for row, number in enumerate(sorted(self._bins)):
+                self._whole[row, : len(self._bins[number])] = self._bins[number]
+        return self._whole
+
+    def profile(self, keys: list[int]) -> NDArray[np.float64]:
+        """float64[bins, k]: square roots of the keys' counts, of length 1, to compare the courses of keys."""
+        root = np.sqrt(self._table()[:, keys].astype(np.float64))
+        profile: NDArray[np.float64] = root / np.maximum(np.linalg.norm(root, axis=0), 1e-9)
         return profile
 
     def findings(self) -> list[Anomaly]:
-        """What stands out, most telling first."""
+        """What stands out, most telling first, at most MAX_FINDINGS."""
         if not self._bins:
             return []
-        count = self._keys.count
         numbers = sorted(self._bins)
-        table = np.zeros((len(numbers), count), np.float32)
-        for row, number in enumerate(numbers):
-            table[row, : len(self._bins[number])] = self._bins[number]
-        total = table.sum(axis=0)
+        table = self._table()
+        total = table.sum(axis=0, dtype=np.float64)
         records = float(total.sum())
-        severity = np.array([self._severity_of(key) for key in range(count)], np.int64)
+        severity = np.array([self._severity_of(key) for key in range(table.shape[1])], np.int64)
         found = self._dominant(table, numbers, total, records, severity)
         judged_online = self._windows >= WHOLE_FILE_WINDOWS and records >= 3 * self._windows
         if not judged_online:
             found += self._bursts(table, numbers, total, severity)
             found += self._late(table, numbers, total, records, severity)
             found += self._rare(table, numbers, total, records, severity)
-        return sorted(found, key=lambda anomaly: (-rank(anomaly), anomaly.key))
+        return sorted(found, key=lambda anomaly: (-rank(anomaly), anomaly.key))[:MAX_FINDINGS]
 
     def _make(self, kind: str, number: int, key: int, expected: float, seen: float, surprise: float) -> Anomaly:
         return Anomaly(
@@ -128,7 +135,7 @@ class Survey:
         self,
         table: NDArray[np.float32],
         numbers: list[int],
-        total: NDArray[np.float32],
+        total: NDArray[np.float64],
         records: float,
         severity: NDArray[np.int64],
     ) -> list[Anomaly]:
@@ -148,7 +155,7 @@ class Survey:
         ]
 
     def _bursts(
-        self, table: NDArray[np.float32], numbers: list[int], total: NDArray[np.float32], severity: NDArray[np.int64]
+        self, table: NDArray[np.float32], numbers: list[int], total: NDArray[np.float64], severity: NDArray[np.int64]
     ) -> list[Anomaly]:
         bins = numbers[-1] - numbers[0] + 1
         if bins < 10:
@@ -178,11 +185,12 @@ class Survey:
         self,
         table: NDArray[np.float32],
         numbers: list[int],
-        total: NDArray[np.float32],
+        total: NDArray[np.float64],
         records: float,
         severity: NDArray[np.int64],
     ) -> list[Anomaly]:
-        before = np.cumsum(table.sum(axis=1))
+        each = table.sum(axis=1, dtype=np.float64)
+        before = np.cumsum(each) - each
         first_row = (table > 0).argmax(axis=0)
         keys = np.flatnonzero(
             (total > 0)
@@ -197,7 +205,7 @@ class Survey:
         self,
         table: NDArray[np.float32],
         numbers: list[int],
-        total: NDArray[np.float32],
+        total: NDArray[np.float64],
         records: float,
         severity: NDArray[np.int64],
     ) -> list[Anomaly]:

@@ -18,12 +18,12 @@ MAX_TEMPLATE = 110
 def quantity(value: float) -> str:
     """A count for reading.
 
-    >>> [quantity(x) for x in (0, 0.034, 1, 2.25, 640, 12_300)]
-    ['0', '0.03', '1', '2.2', '640', '12,300']
+    >>> [quantity(x) for x in (0, 0.034, 1, 2.25, 5.98, 640, 12_300)]
+    ['0', '0.03', '1', '2.2', '6', '640', '12,300']
     """
     if value >= 10 or value == int(value):
         return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 1 else f"{value:.1g}"
+    return f"{value:.1f}".removesuffix(".0") if value >= 1 else f"{value:.1g}"
 
 
 def count_of(value: float, noun: str) -> str:
@@ -108,7 +108,7 @@ def expected(anomaly: Anomaly, *, watched: float, records: int = 0) -> str:
         case "new" if anomaly.expected < 0.1:
             return f"none: not seen in {span_of(watched)}" if watched >= 1.0 else "none: not seen before in this log"
         case "new":
-            return f"none of its kind; of late {quantity(anomaly.expected)} new problem messages a day"
+            return f"none of its kind; of late {count_of(anomaly.expected, 'new problem message')} a day"
         case "severity":
             return f"about {quantity(anomaly.expected)} errors in {span_of(anomaly.span)}, from the usual share"
         case "release":

@@ -7,21 +7,22 @@ hashes of what it is about, so the same input gives the same incidents on any ma
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
-from logllm.events import WINDOW_NS, Anomaly, Severity
+from logllm.events import WINDOW_NS
+from logllm.incidents.incident import Incident, severity_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
+    from logllm.events import Anomaly
 
 __all__ = ["Grouper", "Incident", "severity_name"]
 
@@ -31,78 +32,13 @@ JOIN_WINDOWS = 15
 RESOLVE_WINDOWS = 15
 LONGEST_WINDOWS = 24 * 60
 MAX_KEYS = 64
+MAX_ANOMALIES = 128
+HELD_WINDOWS = 120
+"""What lasts longer than two hours is learned again: it may be the new normal."""
+
 SERIES = 60
 
-SeverityName = Literal["info", "warning", "critical"]
 EventName = Literal["open", "update", "resolve"]
-
-
-@dataclass(slots=True)
-class Incident:
-    """A living incident. `anomalies[lead]` gives its title; `keys` are the templates it concerns, most telling first.
-
-    `told` is False while the budget does not cover it: it lives and holds its keys back from learning, unseen.
-    """
-
-    id: str
-    fingerprint: str
-    service: int
-    anomalies: list[Anomaly]
-    keys: list[int]
-    started: int
-    last: int
-    told: bool
-    count: int = 0
-    told_count: int = 0
-    ended: int | None = None
-    series: list[int] = field(default_factory=list)
-    kinds: list[str] = field(default_factory=list)
-    led_by: int | None = None
-    told_severity: str = ""
-    told_kinds: int = 0
-
-    @property
-    def lead(self) -> Anomaly:
-        """The anomaly that names it: `led_by` where set, else the worst-sounding, then the most surprising one."""
-        if self.led_by is not None:
-            return self.anomalies[self.led_by]
-        return max(
-            self.anomalies, key=lambda a: (_KIND_FIRST.get(a.kind, 0), min(a.severity, Severity.ERROR), a.surprise)
-        )
-
-    @property
-    def score(self) -> float:
-        """Orders incidents of one report: how bad, how much, how improbable."""
-        badness = {Severity.FATAL: 3.0, Severity.ERROR: 2.0, Severity.WARN: 1.3}
-        worst = max(a.severity for a in self.anomalies)
-        weight = next((value for level, value in badness.items() if worst >= level), 0.2)
-        surprise = max(a.surprise for a in self.anomalies)
-        missing = max((a.expected * a.seen for a in self.anomalies if a.kind == "silence"), default=0.0)
-        return weight + 0.7 * math.log10(1.0 + max(self.count, missing)) + min(surprise, 30.0) / 15.0
-
-    @property
-    def severity(self) -> SeverityName:
-        """How bad it is, from levels, kinds and counts; nothing in a log's text raises it beyond that."""
-        return severity_name(self.anomalies, self.count)
-
-
-_KIND_FIRST = {"release": -1, "severity": -1}
-"""An anomaly of one template makes a better title than a sum over many."""
-
-
-def severity_name(anomalies: list[Anomaly], count: int) -> SeverityName:
-    """The severity of an incident made of these anomalies."""
-    worst = max(a.severity for a in anomalies)
-    kinds = {a.kind for a in anomalies}
-    if worst >= Severity.FATAL:
-        return "critical"
-    if worst >= Severity.ERROR and (count >= 50 or any(a.kind == "silence" and a.span == 0 for a in anomalies)):
-        return "critical"
-    if worst >= Severity.WARN and kinds - {"rare"} and count >= 200:
-        return "critical"
-    if kinds == {"release"} or worst < Severity.WARN:
-        return "info" if kinds <= {"release", "rate", "rare"} else "warning"
-    return "warning"
 
 
 class KeyNames(Protocol):
@@ -116,8 +52,8 @@ class KeyNames(Protocol):
 class Purse(Protocol):
     """Whether one more incident may be told."""
 
-    def spend(self, now_ns: int, *, critical: bool) -> bool:
-        """Take one alert out of the budget, if it is there."""
+    def spend(self, now_ns: int, *, critical: bool, again: bool = False) -> bool:
+        """Take one alert out of the budget, if it is there; `again`: for an incident it was refused before."""
 
 
 class Grouper:
@@ -132,24 +68,20 @@ class Grouper:
         self._budget = budget
         self._template_id = template_id
         self.open: list[Incident] = []
-
-    def held(self, keys: int) -> NDArray[np.bool_]:
-        """bool[k]: keys of open incidents that must not teach the detectors."""
-        held = np.zeros(keys, np.bool_)
-        for incident in self.open:
-            if incident.kinds != ["release"] and incident.last - incident.started < 4 * JOIN_WINDOWS * 2:
-                held[[key for key in incident.keys if key < keys]] = True
-        return held
+        self._templates: dict[str, set[int]] = {}
 
     def take(
         self, anomalies: list[Anomaly], first: int, counts: NDArray[np.float64]
-    ) -> list[tuple[EventName, Incident]]:
+    ) -> tuple[list[tuple[EventName, Incident]], NDArray[np.bool_]]:
         """The anomalies of consecutive windows, in order of time; returns what to tell.
 
         Shapes:
             counts: float64[b, k], records of each key in the windows from `first` on.
+            returns: also bool[k], keys that must not teach the detectors: an incident was open on them.
         """
         told: list[tuple[EventName, Incident]] = []
+        held = np.zeros(counts.shape[1], np.bool_)
+        self._templates.clear()
         at = 0
         for row in range(len(counts)):
             window = first + row
@@ -164,37 +96,47 @@ class Grouper:
             now_ns = (window + 1) * WINDOW_NS
             for incident in list(self.open):
                 told.extend(self._tell(incident, window, now_ns, fresh=any(incident is o for o in opened)))
-        return told
+            for incident in self.open:
+                if incident.kinds != ["release"] and window - incident.started < HELD_WINDOWS:
+                    held[incident.keys] = True
+        return told, held
 
     def _grow(self, window: int, counts: NDArray[np.float64]) -> None:
         for incident in self.open:
-            came = int(counts[[key for key in incident.keys if key < len(counts)]].sum())
+            came = int(counts[incident.keys].sum())
             incident.count += came
             incident.series = [*incident.series, came][-SERIES:]
             if came and not set(incident.kinds) & {"silence", "rate", "severity", "release"}:
                 incident.last = window
 
     def _join(self, anomaly: Anomaly, window: int) -> Incident | None:
-        template = self._keys.template[anomaly.key]
         for incident in self.open:
             is_release = incident.kinds == ["release"]
-            if is_release != (anomaly.kind == "release") or window - incident.last > JOIN_WINDOWS:
+            if is_release != (anomaly.kind == "release") or not 0 <= window - incident.last <= JOIN_WINDOWS:
                 continue
             silences = "silence" in incident.kinds
             if silences != (anomaly.kind == "silence") and incident.service == anomaly.service and silences:
                 continue
-            shared = any(self._keys.template[key] == template for key in incident.keys)
-            if incident.service in {anomaly.service, -1} or (shared and anomaly.kind != "silence"):
+            same = incident.service in {anomaly.service, -1}
+            if same or (anomaly.kind != "silence" and self._shares(incident, anomaly)):
                 self._add(incident, anomaly, window)
+                self._templates.pop(incident.id, None)
                 return incident
         return None
+
+    def _shares(self, incident: Incident, anomaly: Anomaly) -> bool:
+        """Whether the anomaly's template is one of the incident's, in whatever service."""
+        templates = self._templates.get(incident.id)
+        if templates is None:
+            templates = self._templates[incident.id] = set(self._keys.template[incident.keys].tolist())
+        return int(self._keys.template[anomaly.key]) in templates
 
     @staticmethod
     def _add(incident: Incident, anomaly: Anomaly, window: int) -> None:
         incident.last = max(incident.last, window)
         if anomaly.kind == "release":
             first = incident.anomalies[0]
-            incident.anomalies[0] = msgspec.structs.replace(first, seen=first.seen + anomaly.seen)
+            incident.anomalies[0] = replace(first, seen=first.seen + anomaly.seen)
             incident.keys = [*incident.keys, *anomaly.keys][:MAX_KEYS]
             return
         if anomaly.kind not in incident.kinds:
@@ -202,10 +144,17 @@ class Grouper:
         same = next(
             (i for i, a in enumerate(incident.anomalies) if (a.kind, a.key) == (anomaly.kind, anomaly.key)), None
         )
-        if same is None:
+        if same is None and len(incident.anomalies) < MAX_ANOMALIES:
             incident.anomalies.append(anomaly)
-        elif anomaly.surprise > incident.anomalies[same].surprise:
-            incident.anomalies[same] = anomaly
+        elif same is None:
+            telling = [(a.severity, a.surprise) for a in incident.anomalies]
+            least = min(range(MAX_ANOMALIES), key=telling.__getitem__)
+            if (anomaly.severity, anomaly.surprise) > telling[least]:
+                incident.anomalies[least] = anomaly
+        else:
+            before = incident.anomalies[same]
+            more = anomaly if anomaly.surprise > before.surprise else before
+            incident.anomalies[same] = replace(more, severity=max(anomaly.severity, before.severity))
         for key in anomaly.keys:
             if key not in incident.keys and len(incident.keys) < MAX_KEYS:
                 incident.keys.append(key)
@@ -226,7 +175,7 @@ class Grouper:
             told=False,
             kinds=[anomaly.kind],
         )
-        incident.count = int(counts[[key for key in incident.keys if key < len(counts)]].sum())
+        incident.count = int(counts[incident.keys].sum())
         if anomaly.kind == "rate":
             incident.count = max(incident.count, int(anomaly.seen))
         incident.series = [incident.count]
@@ -234,15 +183,16 @@ class Grouper:
         return incident
 
     def _tell(self, incident: Incident, window: int, now_ns: int, *, fresh: bool) -> list[tuple[EventName, Incident]]:
-        if not incident.told and (fresh or incident.severity == "critical") and incident.told_severity == "":
+        grave = incident.severity == "critical"
+        if not incident.told and (fresh or (grave and incident.told_severity != "critical")):
             free = incident.kinds == ["release"]
-            if free or self._budget.spend(now_ns, critical=incident.severity == "critical"):
+            if free or self._budget.spend(now_ns, critical=grave, again=incident.told_severity != ""):
                 incident.told = True
                 self._remember(incident)
                 return [("open", incident)]
             incident.told_severity = incident.severity
         if self._over(incident, window):
-            incident.ended = incident.last
+            incident.ended = self._end(incident, window)
             self.open.remove(incident)
             return [("resolve", incident)] if incident.told else []
         changed = (
@@ -262,12 +212,26 @@ class Grouper:
 
     @staticmethod
     def _over(incident: Incident, window: int) -> bool:
-        if window - incident.started > LONGEST_WINDOWS:
-            return True
+        if not 0 <= window - incident.started <= LONGEST_WINDOWS:
+            return True  # for too long, or time went back
         if "silence" in incident.kinds:
             # It ends when what was missing comes again, three windows in a row of the last five.
             return sum(n > 0 for n in incident.series[-5:]) >= 3 and window - incident.last >= 5
         return window - incident.last >= RESOLVE_WINDOWS
+
+    @staticmethod
+    def _end(incident: Incident, window: int) -> int:
+        """The last window of it; a silence's is the one before the records came again."""
+        if "silence" not in incident.kinds or window < incident.last:
+            return incident.last
+        latest = incident.series[-5:]
+        back = next((i for i, came in enumerate(latest) if came), len(latest))
+        return max(incident.last, window - len(latest) + back)
+
+    def merge(self, old: int, new: int) -> None:
+        """Key `old` became part of key `new`."""
+        for incident in self.open:
+            incident.merge(old, new)
 
     def state(self) -> list[dict[str, Any]]:
         """A msgpack-able copy of the open incidents."""

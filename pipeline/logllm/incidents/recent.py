@@ -1,11 +1,12 @@
 """The last records, by reference: where an incident's evidence is taken from.
 
-Chunks' columns are kept as they are, up to a bound in bytes and records, so remembering costs nothing a record. What
-has left the ring is remembered by one line a key, its first.
+Chunks' columns are kept as they are, up to a bound in bytes and records, so remembering costs next to nothing a
+record. What has left the ring is remembered by one line a key, its first.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["Line", "Recent"]
 
 MAX_TEXT = 1000
+MAX_FIRST = 20_000
+JOINED_RECORDS = 4_096
+"""Chunks are looked through together up to this size, for they may hold a record each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +40,61 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _Part:
     columns: Columns
     keys: NDArray[np.int32]
     source: str
-    size_bytes: int
+
+    def line(self, at: int) -> Line:
+        columns = self.columns
+        number = None if columns.position is None else int(columns.position[at])
+        return Line(int(columns.time_ns[at]), columns.messages[at][:MAX_TEXT], int(self.keys[at]), self.source, number)
+
+
+class _Block:
+    """Chunks in a row, searched as one."""
+
+    def __init__(self) -> None:
+        self.records = 0
+        self.size_bytes = 0
+        self._parts: list[_Part] = []
+        self._starts: list[int] = []
+        self._joined: tuple[NDArray[np.int32], NDArray[np.int64]] | None = None
+
+    def add(self, part: _Part, size_bytes: int) -> None:
+        self._starts.append(self.records)
+        self._parts.append(part)
+        self.records += len(part.keys)
+        self.size_bytes += size_bytes
+        self._joined = None
+
+    def find(self, keys: NDArray[np.int32], start_ns: int, end_ns: int) -> NDArray[np.int64]:
+        """int64[m]: places of the records of these keys within [start_ns, end_ns)."""
+        if self._joined is None:
+            self._joined = (
+                np.concatenate([part.keys for part in self._parts]),
+                np.concatenate([part.columns.time_ns for part in self._parts]),
+            )
+        have, times = self._joined
+        mine = have == keys[0] if len(keys) == 1 else np.isin(have, keys)
+        return np.flatnonzero(mine & (times >= start_ns) & (times < end_ns))
+
+    def line(self, at: int) -> Line:
+        number = bisect_right(self._starts, at) - 1
+        return self._parts[number].line(at - self._starts[number])
+
+    def text(self, at: int) -> str:
+        number = bisect_right(self._starts, at) - 1
+        return self._parts[number].columns.messages[at - self._starts[number]]
+
+    def rename(self, old: int, new: int) -> None:
+        for part in self._parts:
+            part.keys[part.keys == old] = new
+        self._joined = None
 
 
 class Recent:
-    """A ring of recent chunks, bounded by bytes and records.
+    """A ring of recent chunks, bounded by bytes and records; the latest chunk is kept whatever its size.
 
     Args:
         max_bytes: Of the records as they came; as Python text they take about twice that.
@@ -52,63 +102,77 @@ class Recent:
 
     def __init__(self, *, max_bytes: int = 24 << 20, max_records: int = 120_000) -> None:
         self._max_bytes, self._max_records = max_bytes, max_records
-        self._ring: deque[_Kept] = deque()
-        self._bytes = 0
-        self._records = 0
+        self._ring: deque[_Block] = deque()
         self._first: dict[int, Line] = {}
+        self.bytes = 0
+        self.records = 0
 
     def add(self, columns: Columns, keys: NDArray[np.int32], source: str, size_bytes: int, new: Iterable[int]) -> None:
-        """Keep a chunk; `new` are the keys first seen in it."""
-        kept = _Kept(columns, keys, source, size_bytes)
-        for key in new:
-            at = np.flatnonzero(keys == key)
-            if len(at):
-                self._first[key] = _line(kept, int(at[0]))
-        self._ring.append(kept)
-        self._bytes += size_bytes
-        self._records += len(keys)
-        while len(self._ring) > 1 and (self._bytes > self._max_bytes or self._records > self._max_records):
+        """Keep some records; `new` are the keys first seen with them. `keys` becomes the ring's own."""
+        if not len(keys):
+            return
+        part = _Part(columns, keys, source)
+        fresh = set(new)
+        if fresh:
+            for key, at in zip(*np.unique(keys, return_index=True), strict=True):
+                if int(key) in fresh:
+                    self._first[int(key)] = part.line(int(at))
+            while len(self._first) > MAX_FIRST:
+                del self._first[next(iter(self._first))]
+        if not self._ring or self._ring[-1].records + len(keys) > min(JOINED_RECORDS, self._max_records // 8):
+            self._ring.append(_Block())
+        self._ring[-1].add(part, size_bytes)
+        self.bytes += size_bytes
+        self.records += len(keys)
+        while len(self._ring) > 1 and (self.bytes > self._max_bytes or self.records > self._max_records):
             old = self._ring.popleft()
-            self._bytes -= old.size_bytes
-            self._records -= len(old.keys)
+            self.bytes -= old.size_bytes
+            self.records -= old.records
+
+    def merge(self, old: int, new: int) -> None:
+        """The records of key `old` are of key `new` now."""
+        for block in self._ring:
+            block.rename(old, new)
+        line = self._first.pop(old, None)
+        if line is not None:
+            self._first.setdefault(new, line)
+
+    def forget(self, key: int) -> None:
+        """A key's number is given to another."""
+        for block in self._ring:
+            block.rename(key, -1)
+        self._first.pop(key, None)
 
     def lines(self, keys: Iterable[int], start_ns: int, end_ns: int, limit: int) -> list[Line]:
         """Records of these keys within [start_ns, end_ns), oldest first: the first `limit` that are still here."""
         wanted = np.fromiter(keys, np.int32)
         found: list[Line] = []
-        for kept in self._ring:
-            times = kept.columns.time_ns
-            mask = np.isin(kept.keys, wanted) & (times >= start_ns) & (times < end_ns)
-            for at in np.flatnonzero(mask)[: limit - len(found)].tolist():
-                found.append(_line(kept, at))
+        for block in self._ring if len(wanted) else ():
+            found += [block.line(at) for at in block.find(wanted, start_ns, end_ns)[: limit - len(found)].tolist()]
             if len(found) >= limit:
                 break
         if not found:
-            found = [line for key in wanted.tolist() if (line := self._first.get(key))][:limit]
+            first = (self._first.get(key) for key in wanted.tolist())
+            found = [line for line in first if line is not None and start_ns <= line.time_ns < end_ns][:limit]
         return sorted(found, key=lambda line: line.time_ns)
 
     def last(self, keys: Iterable[int], before_ns: int) -> Line | None:
         """The latest record of these keys before this time that is still here."""
         wanted = np.fromiter(keys, np.int32)
-        for kept in reversed(self._ring):
-            at = np.flatnonzero(np.isin(kept.keys, wanted) & (kept.columns.time_ns < before_ns))
+        for block in reversed(self._ring) if len(wanted) else ():
+            at = block.find(wanted, -(2**63), before_ns)
             if len(at):
-                return _line(kept, int(at[-1]))
-        return next((line for key in wanted.tolist() if (line := self._first.get(key))), None)
+                return block.line(int(at[-1]))
+        first = (self._first.get(key) for key in wanted.tolist())
+        return next((line for line in first if line is not None and line.time_ns < before_ns), None)
 
     def texts(self, key: int, start_ns: int, end_ns: int, limit: int) -> Iterator[str]:
         """Messages of one key within a stretch, at most `limit`."""
+        wanted = np.array([key], np.int32)
         left = limit
-        for kept in self._ring:
-            times = kept.columns.time_ns
-            for at in np.flatnonzero((kept.keys == key) & (times >= start_ns) & (times < end_ns))[:left].tolist():
-                yield kept.columns.messages[at]
+        for block in self._ring:
+            for at in block.find(wanted, start_ns, end_ns)[:left].tolist():
+                yield block.text(at)
                 left -= 1
             if left <= 0:
                 return
-
-
-def _line(kept: _Kept, at: int) -> Line:
-    columns = kept.columns
-    number = None if columns.position is None else int(columns.position[at])
-    return Line(int(columns.time_ns[at]), columns.messages[at][:MAX_TEXT], int(kept.keys[at]), kept.source, number)

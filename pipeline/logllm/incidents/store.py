@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,10 +42,12 @@ class IncidentStore:
         keep: Incidents kept; the oldest beyond that are dropped.
 
     Raises:
-        StateError: The file is no database of ours, or of a newer version.
+        StateError: The file is no database of ours, or of a newer version; from every method: the disk is full,
+            the file is gone, the store is closed.
     """
 
     def __init__(self, path: Path | str, *, keep: int = 20_000) -> None:
+        self._path = path
         self._keep = keep
         self._lock = threading.Lock()
         try:
@@ -68,11 +71,19 @@ class IncidentStore:
             self._db.close()
             raise
 
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                yield
+            except sqlite3.Error as error:
+                raise StateError(f"{self._path}: the incident store cannot be used: {error}") from error
+
     def put(self, event: IncidentEvent) -> None:
         """Keep an incident's latest event; an explanation already there stays."""
         body = msgspec.json.encode(event)
         state = "resolved" if event.event == "resolve" else "open"
-        with self._lock:
+        with self._locked():
             self._db.execute(
                 "INSERT INTO incidents (id, fingerprint, state, started, updated, body) VALUES (?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT (id) DO UPDATE SET state = excluded.state, updated = excluded.updated, "
@@ -88,7 +99,7 @@ class IncidentStore:
 
     def explain(self, explanation: Explanation) -> None:
         """Keep the explanation of an incident that is here."""
-        with self._lock:
+        with self._locked():
             self._db.execute(
                 "UPDATE incidents SET explanation = ? WHERE id = ?",
                 (msgspec.json.encode(explanation), explanation.incident),
@@ -96,7 +107,7 @@ class IncidentStore:
 
     def get(self, incident_id: str) -> tuple[IncidentEvent, Explanation | None] | None:
         """An incident by its id, or by the beginning of it where that is unambiguous."""
-        with self._lock:
+        with self._locked():
             rows = self._db.execute(
                 "SELECT body, explanation FROM incidents WHERE id = ? OR substr(id, 1, length(?)) = ? LIMIT 2",
                 (incident_id, incident_id, incident_id),
@@ -107,7 +118,7 @@ class IncidentStore:
         self, limit: int = 50, *, state: str | None = None
     ) -> Iterator[tuple[IncidentEvent, Explanation | None]]:
         """Incidents, latest first; `state` "open" or "resolved" picks."""
-        with self._lock:
+        with self._locked():
             rows = self._db.execute(
                 "SELECT body, explanation FROM incidents WHERE ? IS NULL OR state = ? "
                 "ORDER BY started DESC, id LIMIT ?",
