@@ -5,7 +5,6 @@ The same `Pipeline` runs under `tail`, `serve` and in your own program.
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +21,8 @@ from logllm.detectors.survey import Survey
 from logllm.detectors.windows import Windows
 from logllm.errors import StateError
 from logllm.events import WINDOW_NS, Columns, IncidentEvent, Severity
+from logllm.explain.advice import Advice
 from logllm.explain.redact import Redactor
-from logllm.explain.runbooks import Catalogue
 from logllm.incidents.compose import Composer, Lookups
 from logllm.incidents.grouper import Grouper, Incident
 from logllm.incidents.recent import Recent
@@ -45,8 +44,6 @@ __all__ = ["Pipeline"]
 LIVE_NS = 3_600_000_000_000
 FUTURE_NS = 600_000_000_000
 LAG_FADES = 0.95
-RUNBOOK_OF_KIND = {"silence": "heartbeat-missing", "release": "release-new-templates"}
-"""For what shows in no record's text."""
 
 
 class Pipeline:
@@ -89,7 +86,7 @@ class Pipeline:
         self._first_window = -1
         self._report: Report | None = None
         self._decoder = Decoder(detected)
-        self._catalogue: Catalogue | None = None
+        self.advice = Advice(self.config.explain.runbooks)
         self._composer = Composer(
             self.keys,
             self.recent,
@@ -98,9 +95,9 @@ class Pipeline:
                 template_id=self.template_id,
                 parameters=lambda key, text: self.miner.parameters(int(self.keys.template[key]), text),
                 mask=self._mask,
-                runbook=self._runbook,
-                runbook_of_kind=self._runbook_of_kind,
-                shows=self._shows,
+                runbook=self.advice.runbook,
+                runbook_of_kind=self.advice.of_kind,
+                shows=self.advice.shows,
             ),
         )
         if look_back:
@@ -122,10 +119,6 @@ class Pipeline:
     def _template(self, index: int) -> tuple[str, str]:
         template = self.miner.template(index)
         return template.id, template.text
-
-    def severity_of(self, key: int) -> int:
-        """What a key's records say of themselves, or how its template sounds."""
-        return self.names.severity(key)
 
     @property
     def learning(self) -> str | None:
@@ -268,51 +261,13 @@ class Pipeline:
         return found[:limit]
 
     @property
-    def held_back(self) -> int:
-        """Incidents that the budget did not cover."""
-        return self.budget.held_back
-
-    @property
     def looks_back(self) -> bool:
         """True until `report` was called, where it was asked for."""
         return self._report is not None
 
     def change_of(self, key: int) -> str:
         """How a key's rate of late compares with its usual one, in words; empty where too little is known."""
-        baseline = self.detection.rate.baseline
-        if key >= baseline.size or baseline.seen[key] < LEARNING_WINDOWS:
-            return ""
-        usual, now = baseline.usual(key), baseline.lately(key)
-        if usual <= 0.0 or 0.67 <= now / usual <= 1.5:
-            return "steady"
-        return f"{now / usual:.1f} times as often lately" if now > usual else f"down to {100 * now / usual:.0f} %"
-
-    def use_catalogue(self, catalogue: Catalogue) -> None:
-        """Take runbooks from here instead of loading them."""
-        self._catalogue = catalogue
-
-    @property
-    def catalogue(self) -> Catalogue:
-        """The runbooks, loaded when they are first asked for."""
-        if self._catalogue is None:
-            self._catalogue = Catalogue.load(self.config.explain.runbooks)
-        return self._catalogue
-
-    def _runbook(self, text: str) -> str | None:
-        best = self.catalogue.best(text)
-        return best.id if best else None
-
-    def _runbook_of_kind(self, kind: str) -> str | None:
-        book = RUNBOOK_OF_KIND.get(kind)
-        return book if book in self.catalogue.by_id else None
-
-    def _shows(self, runbook: str, text: str) -> float:
-        """How well a text shows a runbook's problem; authors list the most telling signals first."""
-        book = self.catalogue.by_id[runbook]
-        words = set(re.findall(r"[a-z]{2,}", text.lower()))
-        signals = [set(re.findall(r"[a-z]{2,}", signal.lower())) for signal in book.signals]
-        place = next((n for n, signal in enumerate(signals) if len(signal & words) >= 0.75 * len(signal)), 99)
-        return min(self.catalogue.shows(book, text), 0.8) + 1.0 / (1 + place)
+        return self.detection.rate.baseline.change(key, LEARNING_WINDOWS)
 
     def _mask(self, text: str) -> str:
         return self.redactor.mask(text)

@@ -3,7 +3,8 @@
     python tests/bench/explain.py [--labelled]
 
 `--labelled` adds the labelled lines beside the catalogue's tests, which were written by other hands than `cases.py`;
-with them it takes some minutes on two cores.
+with them it takes some minutes on two cores. What is measured is said to be this machine's, now: on a busy one a small
+model is several times slower.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -35,6 +37,9 @@ from logllm.explain.redact import Redactor
 from logllm.explain.runbooks import Catalogue, Match
 from logllm.explain.server import ModelServer
 from tests.explain.cases import CASES, UNRELATED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _LABELLED = Path(__file__).parents[1] / "explain" / "labelled_runbooks.jsonl"
 
@@ -68,12 +73,17 @@ def _rate(client: ChatClient) -> None:
     client.chat([{"role": "user", "content": "Warm up."}], schema, max_tokens=8)
     short = client.chat([{"role": "user", "content": "Tell of a server."}], schema, max_tokens=100)
     long = client.chat([{"role": "user", "content": "disk sda1 at 91 percent\n" * 90}], schema, max_tokens=4)
-    print(f"writes {short.completion_tokens / short.seconds:.0f} tokens/s, reads {long.prompt_tokens / long.seconds:.0f}")
+    print(
+        f"writes {short.completion_tokens / short.seconds:.0f} tokens/s, reads {long.prompt_tokens / long.seconds:.0f}"
+    )
 
 
-def _accuracy(name: str, cases: list[tuple[str, tuple[str, ...]]], catalogue: Catalogue, client: ChatClient) -> None:
-    """How often each way names a wanted runbook; where none is wanted, how often it names none."""
+def _accuracy(
+    name: str, cases: Sequence[tuple[str, tuple[str, ...]]], catalogue: Catalogue, client: ChatClient
+) -> None:
+    """How often each way names a wanted runbook, or none where none is wanted; and how often a wrong one."""
     right = {"BM25 alone, always its first": 0, "BM25 and signals": 0, "and likelihood": 0}
+    wrong = dict.fromkeys(right, 0)
     scored = 0
     seconds = 0.0
     for text, wanted in cases:
@@ -88,7 +98,8 @@ def _accuracy(name: str, cases: list[tuple[str, tuple[str, ...]]], catalogue: Ca
             scored += 1
         for way, runbook in zip(right, (plain.runbook if plain else None, words, both), strict=True):
             right[way] += (runbook.id if runbook else None) in (wanted or (None,))
-    shown = ", ".join(f"{way} {number}" for way, number in right.items())
+            wrong[way] += runbook is not None and runbook.id not in wanted
+    shown = ", ".join(f"{way} {number} right {wrong[way]} wrong" for way, number in right.items())
     print(f"{name}: of {len(cases)}: {shown}; {scored} scored, {seconds / max(1, scored):.2f} s each")
 
 
@@ -123,10 +134,11 @@ def _explanations(catalogue: Catalogue, server: ModelServer, count: int = 12) ->
     times = sorted(found.seconds for found, _ in results)
     right = sum(found.runbook in wanted for found, wanted in results)
     said = sum("the model's words" in found.cause for found, _ in results)
-    failed = sum(found.status == "failed" for found, _ in results)
+    failed = [found.error for found, _ in results if found.status == "failed"]
     print(
         f"explanations: {len(results)}, median {times[len(times) // 2]:.2f} s, slowest {times[-1]:.2f} s, "
-        f"{explainer.tokens / len(results):.0f} tokens each; runbook right {right}, the model's sentence kept {said}, failed {failed}"
+        f"{explainer.tokens / len(results):.0f} tokens each; runbook right {right}, "
+        f"the model's sentence kept {said}, failed {len(failed)} {failed or ''}"
     )
 
 

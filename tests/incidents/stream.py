@@ -41,7 +41,7 @@ def catalogue() -> Catalogue:
 def pipeline(*, look_back: bool = False) -> Pipeline:
     """A pipeline that shares the runbooks with all others here."""
     made = Pipeline(look_back=look_back)
-    made.use_catalogue(catalogue())
+    made.advice.use(catalogue())
     return made
 
 

@@ -127,6 +127,15 @@ class Baseline:
         found: NDArray[np.float64] = (self._excess[0] + 0.05 * 0.3) / (self._squares[0] + 0.05)
         return found
 
+    def change(self, key: int, least_seen: int) -> str:
+        """The mean of the last hours against that of days, in words; empty for keys seen for fewer windows."""
+        if key >= self.size or self.seen[key] < least_seen:
+            return ""
+        usual, now = self.usual(key), self.lately(key)
+        if usual <= 0.0 or 0.67 <= now / usual <= 1.5:
+            return "steady"
+        return f"{now / usual:.1f} times as often lately" if now > usual else f"down to {100 * now / usual:.0f} %"
+
     def uncertainty(self) -> NDArray[np.float64]:
         """float64[k]: extra dispersion because the mean is itself estimated, from few events in few windows."""
         windows = np.maximum(np.minimum(self.seen, 1.0 / self._fast_rate), 1.0)

@@ -81,7 +81,7 @@ class Run:
         self._state_path = None if data_dir is None else data_dir / "state.msgpack"
         self._store = IncidentStore(":memory:" if data_dir is None else data_dir / "logllm.db")
         self._catalogue = Catalogue.load(config.explain.runbooks)
-        self.pipeline.use_catalogue(self._catalogue)
+        self.pipeline.advice.use(self._catalogue)
         self._restore()
         self._worker: ExplainWorker | None = None
         self._explainer: Explainer | None = None
@@ -121,7 +121,7 @@ class Run:
             self.notice(f"{error}; learning anew")
             look_back = self.pipeline.looks_back
             self.pipeline = Pipeline(self.config, look_back=look_back)
-            self.pipeline.use_catalogue(self._catalogue)
+            self.pipeline.advice.use(self._catalogue)
 
     def tell(self, events: Iterable[IncidentEvent]) -> None:
         """Keep the events, tell them, and ask for explanations of what opened."""

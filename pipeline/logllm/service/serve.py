@@ -125,7 +125,7 @@ class Serve:
         skipped = {f"not a record: {reason}": count for reason, count in stats.skipped.items()}
         for reason, count in (
             ("connections closed for what they sent", stats.protocol_errors),
-            ("incidents over the budget", pipeline.held_back),
+            ("incidents over the budget", pipeline.budget.held_back),
             ("records from the future", pipeline.ahead),
         ):
             if count:

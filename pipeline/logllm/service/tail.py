@@ -192,8 +192,8 @@ class _Tail:
             skipped["left out by --since or --service"] = self._left_out
         if pipeline.windows.dropped:
             skipped["too late for their window"] = pipeline.windows.dropped
-        if pipeline.held_back:
-            skipped["incidents over the budget"] = pipeline.held_back
+        if pipeline.budget.held_back:
+            skipped["incidents over the budget"] = pipeline.budget.held_back
         return Summary(
             lines=self._stats.lines,
             records=pipeline.records,

@@ -1,0 +1,162 @@
+"""The configuration file: every mistake is one line that names the file and the key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from logllm.config import Config, HttpConfig
+from logllm.errors import ConfigError
+
+
+def _load(folder: Path, text: str | bytes) -> Config:
+    path = folder / "logllm.toml"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return Config.load(path)
+
+
+def _structs(struct: type[msgspec.Struct], place: str = "$") -> list[tuple[str, type[msgspec.Struct]]]:
+    found = [(place, struct)]
+    for field in msgspec.structs.fields(struct):
+        for kind in (field.type, *get_args(field.type)):
+            if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+                found += _structs(kind, f"{place}.{field.encode_name}")
+    return found
+
+
+STRUCTS = _structs(Config)
+SECTIONS = [place.removeprefix("$.") for place, _ in STRUCTS[1:]]
+
+
+def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
+    assert _load(tmp_path, "") == Config()
+    assert _load(tmp_path, "# nothing\n") == Config()
+
+
+def test_what_is_set_is_set_and_the_rest_stays(tmp_path: Path) -> None:
+    config = _load(
+        tmp_path, 'data_dir = "/var/lib/logllm"\n[detect]\nalerts_per_day = 12\n[http]\nlisten = "[::1]:9"\n'
+    )
+
+    assert config.data_dir == "/var/lib/logllm"
+    assert config.detect.alerts_per_day == 12.0
+    assert config.http == HttpConfig("[::1]:9")
+    assert config.forward == Config().forward
+
+
+def test_the_defaults_listen_on_loopback_only() -> None:
+    assert Config().http.listen.startswith("127.0.0.1:")
+    assert Config().forward.listen.startswith("127.0.0.1:")
+
+
+@pytest.mark.parametrize(("place", "struct"), STRUCTS)
+def test_every_part_refuses_keys_it_does_not_know(place: str, struct: type[msgspec.Struct]) -> None:
+    assert struct.__struct_config__.forbid_unknown_fields, place
+    assert struct.__struct_config__.frozen, place
+
+
+@pytest.mark.parametrize("section", ["", *SECTIONS])
+def test_an_unknown_key_is_named_with_its_file_and_place(tmp_path: Path, section: str) -> None:
+    text = f"[{section}]\nalert_per_day = 5\n" if section else "alert_per_day = 5\n"
+
+    with pytest.raises(ConfigError) as error:
+        _load(tmp_path, text)
+
+    message = str(error.value)
+    assert message.startswith(str(tmp_path / "logllm.toml"))
+    assert "alert_per_day" in message
+    assert section in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('[detect]\nalerts_per_day = "many"', "$.detect.alerts_per_day"),
+        ("[detect]\nalerts_per_day = 0", "$.detect.alerts_per_day"),
+        ("[detect]\nalerts_per_day = -3.5", "$.detect.alerts_per_day"),
+        ("[detect]\nalerts_per_day = nan", "$.detect.alerts_per_day"),
+        ("[detect]\nalerts_per_day = inf", "$.detect.alerts_per_day"),
+        ("[detect]\nalerts_per_day = 1979-05-27", "$.detect.alerts_per_day"),
+        ("data_dir = 7", "$.data_dir"),
+        ("detect = 5", "$.detect"),
+        ("http = []", "$.http"),
+        ("[forward]\nmax_connections = 'x'", "$.forward.max_connections"),
+        ("[[forward]]\nlisten = 'x'", "$.forward"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_was_expected(tmp_path: Path, text: str, named: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        _load(tmp_path, text)
+
+    message = str(error.value)
+    assert message.startswith(str(tmp_path / "logllm.toml"))
+    assert named in message
+    assert "Expected" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("text", ["data_dir =", "[detect", "a = 1\na = 2", "x = " + "[" * 20_000])
+def test_what_is_not_toml_is_one_line_with_the_file(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match=r"logllm\.toml: not TOML: ") as error:
+        _load(tmp_path, text)
+
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_not_text_is_named_with_the_byte(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"logllm\.toml: not UTF-8 text at byte 4"):
+        _load(tmp_path, b"# a \xff")
+
+
+def test_a_missing_file_and_a_folder_are_one_line(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.toml", tmp_path):
+        with pytest.raises(ConfigError, match="cannot read") as error:
+            Config.load(path)
+
+        assert str(path) in str(error.value)
+        assert error.value.exit_code == 2
+
+
+def test_a_path_that_is_none_is_named() -> None:
+    with pytest.raises(ConfigError, match="not a path"):
+        Config.load("a\0b")
+
+
+_TOML: Any = st.dictionaries(
+    st.sampled_from(["data_dir", "detect", "http", "forward", "explain", "x"]),
+    st.one_of(st.integers(), st.booleans(), st.text(max_size=5), st.just({}), st.just({"listen": 1}), st.just([])),
+    max_size=3,
+)
+
+
+@given(_TOML)
+@settings(max_examples=60, deadline=None)
+def test_any_table_is_a_configuration_or_a_config_error(
+    tmp_path_factory: pytest.TempPathFactory, table: dict[str, Any]
+) -> None:
+    path = tmp_path_factory.mktemp("config") / "logllm.toml"
+    path.write_bytes(_toml(table))
+
+    said = ""
+    try:
+        Config.load(path)
+    except ConfigError as error:
+        said = str(error)
+
+    assert said == "" or said.startswith(f"{path}: ")
+
+
+def _toml(table: dict[str, Any]) -> bytes:
+    lines = []
+    for key, value in table.items():
+        if isinstance(value, dict):
+            lines.append(f"{key} = {{ {', '.join(f'{name} = {each}' for name, each in value.items())} }}")
+        else:
+            lines.append(f"{key} = {msgspec.json.encode(value).decode()}")
+    return "\n".join(lines).encode()
