@@ -239,11 +239,12 @@ class Pipeline:
     def _tell(self, what: EventName, incident: Incident) -> IncidentEvent | None:
         window = incident.last if what == "open" else incident.ended if incident.ended is not None else incident.last
         watched = float(max(incident.started - self._first_window, 0))
-        event = self._composer.event(incident, what, (window + 1) * WINDOW_NS, watched=watched)
-        if self._report is not None:
-            self._report.hold(incident, event)
-            return None
-        return event
+        wanted = self._report is None or self._report.wants(incident, ended=what == "resolve")
+        event = self._composer.event(incident, what, (window + 1) * WINDOW_NS, watched=watched) if wanted else None
+        if self._report is None:
+            return event
+        self._report.hold(incident, event)
+        return None
 
     def finish(self) -> list[IncidentEvent]:
         """The input has ended: close the windows that are still open. Incidents that have not ended stay open."""

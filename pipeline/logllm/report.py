@@ -26,7 +26,9 @@ __all__ = ["Report"]
 ALIKE = 0.5
 """Two templates whose counts run this alike over the file (cosine) are one problem."""
 
-NEAR_WINDOWS = 15
+ODDER = 1.05
+MOST_HELD = 2000
+"""Incidents of one past that are kept until it is ranked, the oddest of them."""
 
 
 class Report:
@@ -36,11 +38,26 @@ class Report:
         self.survey = survey
         self._keys = keys
         self._template_id = template_id
-        self._held: dict[str, tuple[Incident, IncidentEvent]] = {}
+        self._held: dict[str, tuple[Incident, IncidentEvent | None]] = {}
+        self._oddest: dict[tuple[int, int], tuple[str, float]] = {}
+        self._runbooks: dict[tuple[int, ...], str | None] = {}
 
-    def hold(self, incident: Incident, event: IncidentEvent) -> None:
-        """Keep an incident's latest event instead of telling it."""
-        self._held[incident.id] = incident, event
+    def wants(self, incident: Incident, *, ended: bool) -> bool:
+        """Whether an incident's event is worth composing: not where one before was like it and as odd."""
+        about = incident.service, incident.lead.key
+        oddest = self._oddest.get(about)
+        if oddest is None or incident.score > ODDER * oddest[1]:
+            self._oddest[about] = incident.id, incident.score
+            return True
+        return ended and oddest[0] == incident.id
+
+    def hold(self, incident: Incident, event: IncidentEvent | None) -> None:
+        """Keep an incident, and its latest event where one was composed, instead of telling it."""
+        before = self._held.get(incident.id)
+        self._held[incident.id] = incident, event or (before[1] if before else None)
+        if len(self._held) > MOST_HELD:
+            order = sorted(self._held, key=lambda name: (-self._held[name][0].score, name))
+            self._held = {name: self._held[name] for name in order[: MOST_HELD // 2]}
 
     def merge(self, old: int, new: int) -> None:
         """Key `old` became part of key `new`."""
@@ -79,22 +96,30 @@ class Report:
         groups: dict[tuple[int, str, bool], tuple[str | None, list[Incident]]] = {}
         for incident in incidents:
             apart = bool(set(incident.kinds) & {"release", "silence"})
-            runbook = None if apart else composer.runbook(incident)
+            runbook = None if apart else self._runbook(incident, composer)
             about = runbook or f"{incident.lead.kind if apart else ''}\0{self._template_id(incident.lead.key)}"
             groups.setdefault((incident.service, about, apart), (runbook, []))[1].append(incident)
         return list(groups.values())
+
+    def _runbook(self, incident: Incident, composer: Composer) -> str | None:
+        keys = tuple(anomaly.key for anomaly in incident.anomalies)
+        if keys not in self._runbooks:
+            self._runbooks[keys] = composer.runbook(incident)
+        return self._runbooks[keys]
 
     def _event(
         self, group: list[Incident], runbook: str | None, composer: Composer, now_ns: int, records: int
     ) -> IncidentEvent:
         oddest = max(group, key=lambda incident: (incident.score, incident.id))
-        held = self._held.get(oddest.id)
+        held = self._held[oddest.id][1] if oddest.id in self._held else None
         if len(group) == 1 and held is not None:
-            return replace(held[1], event="open")
+            return replace(held, event="open")
         whole = self._merged(group, oddest)
         if runbook is not None:
             whole.led_by = composer.best_lead(whole, runbook)
         event = composer.event(whole, "open", now_ns, watched=0.0, records=records)
+        if held is not None and len(held.evidence) > len(event.evidence):
+            event = replace(event, evidence=held.evidence)  # what has left the ring of recent records since
         bursts = sorted(
             rfc3339(incident.started * WINDOW_NS)[:16] + "Z" for incident in group if incident.id in self._held
         )

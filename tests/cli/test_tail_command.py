@@ -210,29 +210,32 @@ def test_standard_input_is_read_where_no_file_is_named() -> None:
 def test_following_tells_what_is_appended_and_ctrl_c_ends_with_a_summary(tmp_path: Path) -> None:
     path = tmp_path / "app.log"
     path.write_bytes(auth_log(300))
-    child = subprocess.Popen(
-        [*LOGLLM, "tail", "--no-llm", "--json", str(path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=_environment(),
-    )
-    try:
-        assert child.stdout is not None
-        first = child.stdout.readline()  # the look back is told once the file has been read to its end
-        with path.open("ab") as file:
-            file.write(auth_log(50))
-        path.rename(tmp_path / "app.log.1")
-        path.write_bytes(auth_log(25))
-        time.sleep(3.0)  # a follower polls four times a second; there is nothing else to wait for
-        child.send_signal(signal.SIGINT)
-        rest, errors = child.communicate(timeout=30)
-    finally:
-        if child.poll() is None:
-            child.kill()
-            child.communicate()
+    with (tmp_path / "errors").open("wb") as errors:
+        child = subprocess.Popen(
+            [*LOGLLM, "tail", "--no-llm", "--json", str(path)],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=_environment(),
+        )
+    assert child.stdout is not None
+    with child.stdout as output:
+        try:
+            first = output.readline()  # the look back is told once the file has been read to its end
+            with path.open("ab") as file:
+                file.write(auth_log(50))
+            path.rename(tmp_path / "app.log.1")
+            path.write_bytes(auth_log(25))
+            time.sleep(3.0)  # a follower polls four times a second; there is nothing else to wait for
+            child.send_signal(signal.SIGINT)
+            rest = output.read()
+            child.wait(timeout=30)
+        finally:
+            if child.poll() is None:
+                child.kill()
+                child.wait()
 
     assert json.loads(first)["type"] == "incident"
-    assert child.returncode == 130, errors
+    assert child.returncode == 130, (tmp_path / "errors").read_text()
     assert events(rest)[-1]["type"] == "summary"
     assert events(rest)[-1]["lines"] == 375
 

@@ -24,6 +24,10 @@ __all__ = ["BLOCK", "LATE_WINDOWS", "REBASE_RECORDS", "Slice", "Windows"]
 LATE_WINDOWS = 15
 """A record this many windows behind is still counted, in the oldest open window; older ones are not."""
 
+MOST_REBASES = 8
+WINDOWS_A_REBASE = 10_080
+"""Time may go back so often, and once more for each week of log."""
+
 REBASE_RECORDS = 500
 """So many records in a row that are older than that, and time itself has gone back."""
 
@@ -60,6 +64,7 @@ class Windows:
         self.late = 0
         self.dropped = 0
         self.rebased = 0
+        self._given = 0
 
     @property
     def watermark_ns(self) -> int:
@@ -80,7 +85,7 @@ class Windows:
             return 1
         latest = np.maximum.accumulate(time_ns)
         end = min(n, int(np.searchsorted(latest, until * WINDOW_NS + self._lateness_ns)) + 1)
-        if int(time_ns[:end].min()) // WINDOW_NS < self._closed - LATE_WINDOWS:
+        if self._may_rebase and int(time_ns[:end].min()) // WINDOW_NS < self._closed - LATE_WINDOWS:
             run = self._aside_records
             for at, far in enumerate((time_ns[:end] // WINDOW_NS < self._closed - LATE_WINDOWS).tolist()):
                 run = run + 1 if far else 0
@@ -133,10 +138,17 @@ class Windows:
             end = int(near[-1]) + 1
             self.dropped += self._aside_records + int(far[:end].sum())
             self._aside, self._aside_records = [], 0
-        if end < len(window):
+        if end < len(window) and not self._may_rebase:
+            self.dropped += len(window) - end
+        elif end < len(window):
             self._aside.append(np.stack([window[end:], keys[end:], severe[end:]]))
             self._aside_records += len(window) - end
         return near
+
+    @property
+    def _may_rebase(self) -> bool:
+        """Whether time may go back once more. A file that repeats the same hours tells nothing new each time."""
+        return self.rebased < MOST_REBASES + self._given // WINDOWS_A_REBASE
 
     def _start(self, time_ns: int) -> None:
         self._started = True
@@ -252,6 +264,7 @@ class Windows:
                     gap = gap or occupied[at] - first
                     first = occupied[at]
             self._next = min(until, (first // BLOCK + 1) * BLOCK)
+            self._given += self._next - first
             runs.append((first, self._next, gap))
             self._gap = 0
         return runs
@@ -275,4 +288,4 @@ class Windows:
             setattr(self, name, type(getattr(self, name))(state[name]))
 
 
-_NUMBERS = ("_started", "_closed", "_next", "_gap", "_watermark_ns", "late", "dropped", "rebased")
+_NUMBERS = ("_started", "_closed", "_next", "_gap", "_watermark_ns", "late", "dropped", "rebased", "_given")

@@ -18,7 +18,7 @@ __all__ = ["Composer", "Lookups"]
 
 MAX_EVIDENCE = 5
 MAX_TEMPLATES = 12
-SAMPLED_LINES = 2_000
+SAMPLED_LINES = 300
 
 
 @dataclass(frozen=True, slots=True)
