@@ -152,8 +152,16 @@ def test_texts_that_merge_on_the_way_bring_neither_news_nor_silences() -> None:
         for word in [words[min(second // 900, len(words) - 1)]]
     ]
     made = pipeline()
+    events: list[IncidentEvent] = []
 
-    events = run(made, rows, range(0, len(rows), 97))
+    for chunk in chunks(rows, range(0, len(rows), 97)):
+        events += made.feed(chunk)
+        alive = np.flatnonzero(made.keys.total[: made.keys.count]).tolist()
+        templates = made.keys.template[alive].tolist()
+        assert [made.miner.canonical(template) for template in templates] == templates
+        assert set(made.windows.keys.tolist()) <= set(alive)
+        assert sum(len(made.recent.lines([key], 0, 2**62, 10**6)) for key in alive) == made.recent.records
+    events += made.finish()
 
     assert made.miner.size > len(made.miner)
     assert [event.kinds for event in events if event.event == "open"] == []

@@ -1,6 +1,4 @@
 """The synchronous core: chunks in, incidents out. Bytes, numbers and time come in; no clock, thread or socket in here.
-
-The same `Pipeline` runs under `tail`, `serve` and in your own program.
 """
 
 from __future__ import annotations

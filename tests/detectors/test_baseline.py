@@ -144,7 +144,7 @@ def test_two_merged_keys_are_one_with_the_counts_of_both() -> None:
 
     assert baseline.high[1] == pytest.approx(whole.high[0], rel=0.05)
     assert baseline.low[1] == pytest.approx(whole.low[0], rel=0.05)
-    assert baseline.phi[0, 1] == pytest.approx(whole.phi[0, 0], rel=0.3)
+    assert baseline.phi[0, 1] == pytest.approx(whole.phi[0, 0], rel=0.1)
     assert baseline.seen.tolist() == [0, 6_000]
     assert baseline.usual(0) == baseline.high[0] == 0.0
 

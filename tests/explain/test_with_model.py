@@ -106,6 +106,29 @@ def test_scoring_leaves_the_chat_as_it_was(server: ModelServer) -> None:
     assert first == second
 
 
+def test_a_chat_that_filled_the_context_leaves_room_for_scoring_and_the_next_chat(model_path: Path) -> None:
+    server = ModelServer(model_path, n_ctx=512)
+    long = [{"role": "user", "content": "disk sda1 at 91 percent\n" * 40}]
+
+    with server.session() as endpoint:
+        asked = client(endpoint)
+        answer = asked.chat(long, SCHEMA, max_tokens=8)
+        scores = asked.score(["Problem: disk full\n" * 50], "disk sda1 at 92 percent")
+        again = asked.chat(TALE, SCHEMA, max_tokens=20)
+    server.close()
+
+    assert answer.prompt_tokens > 300
+    assert scores[0] < 0
+    assert again.text
+
+
+def test_a_prompt_longer_than_the_context_is_refused_not_cut(server: ModelServer) -> None:
+    long = [{"role": "user", "content": "disk sda1 at 91 percent\n" * 400}]
+
+    with server.session() as endpoint, pytest.raises(ExplainError, match="exceed context window"):
+        client(endpoint).chat(long, SCHEMA, max_tokens=8)
+
+
 def test_the_child_refuses_other_keys_browsers_and_paths(server: ModelServer) -> None:
     with server.session() as endpoint:
         root = endpoint.base_url.removesuffix("/v1")

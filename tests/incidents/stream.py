@@ -77,7 +77,8 @@ def eventful(hours: float = 3.0, seed: int = 1) -> tuple[Record, ...]:
     for at in often(40, 1.55 * 3600, 1.7 * 3600):
         rows.append(Record(at, "db", f"could not extend file base/{source.randrange(99)}: No space left on device", 17))
     for at in often(3, 1.9 * 3600, 2.0 * 3600):
-        rows.append(Record(at, "shop", f"payment {source.randrange(99)} failed: upstream timed out", 17))
+        who = names[int(at - 1.9 * 3600) // 60]
+        rows.append(Record(at, "shop", f"payment {source.randrange(99)} of {who} failed: upstream timed out", 17))
     for at in (2.2 * 3600, 2.21 * 3600):
         rows.append(Record(at, "shop", "kernel panic: out of memory", 21))
     ordered = sorted(rows, key=lambda row: row.second + 4.0 * source.random())

@@ -89,17 +89,20 @@ class Detection:
         shifting = shift.tail < self._budget.level("severity", 2 * self.shift.tested)
         silent = rate.silence < math.log(self._budget.level("silence", self.rate.tested))
         silent &= (self.rate.baseline.low >= MIN_SILENT_MEAN) & rate.unheard
+        some_spike, some_shift = spiking.any(axis=1).tolist(), shifting.any(axis=1).tolist()
         found: list[Anomaly] = []
         for row in range(len(window_slice)):
             window = window_slice.first + row
             ready = self.windows >= LEARNING_WINDOWS
             here: list[Anomaly] = []
-            if ready:
+            if ready and some_spike[row]:
                 here.extend(self._spikes(window, row, spiking[row], rate))
+            if ready and some_shift[row]:
                 here.extend(self._shifts(window, row, shifting[row], shift, severe[: HISTORY + row + 1]))
             here.extend(self.silences.judge(window_slice, row, silent[row], rate, tell=ready))
             here.extend(self.news.judge(window_slice, row, new_keys.get(window, []), learning=not ready))
-            found.extend(sorted(here, key=lambda anomaly: (-anomaly.severity, -anomaly.surprise)))
+            if here:
+                found.extend(sorted(here, key=lambda anomaly: (-anomaly.severity, -anomaly.surprise)))
             self.windows += 1
         self._severe = severe[-HISTORY:]
         odd = np.any((rate.spike < min(100.0 * spike_level, 1e-3)) | silent, axis=0)

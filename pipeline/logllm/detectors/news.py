@@ -58,6 +58,8 @@ class News:
             new: Keys whose template is first seen in it.
             learning: Everything is new yet: nothing is told but what is fatal.
         """
+        if not new and not self._probation:
+            return []
         window, counts = window_slice.first + row, window_slice.counts[row]
         found = self._of_late(window_slice, row)
         by_service: dict[int, list[tuple[int, int]]] = {}

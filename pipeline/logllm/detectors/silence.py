@@ -55,14 +55,16 @@ class Silences:
         Shapes:
             silent: bool[k], keys whose silence is beyond chance.
         """
-        fresh = np.flatnonzero(silent & ~self._silent)
-        # That a problem is no longer reported is good news.
-        fresh = fresh[[self._severity_of(key) < Severity.WARN for key in fresh.tolist()]]
-        self._silent = silent.copy()
         source_quiet = int(scores.source_zeros[row])
         if not source_quiet:
             self._told_source = False
+        fresh = np.flatnonzero(silent & ~self._silent)
+        self._silent = silent
         if not len(fresh) or not tell:
+            return []
+        # That a problem is no longer reported is good news.
+        fresh = fresh[[self._severity_of(key) < Severity.WARN for key in fresh.tolist()]]
+        if not len(fresh):
             return []
         window = window_slice.first + row
         baseline = self._rate.baseline
@@ -84,6 +86,7 @@ class Silences:
                 concerned = mine[low[mine] >= MIN_SILENT_MEAN]
             elif silent_for:
                 # Is it the key or the whole service? Judged again with the next window.
+                self._silent = self._silent.copy()
                 self._silent[fresh[of_service[fresh] == service]] = False
                 continue
             elif self._novelty.releasing(service, window):

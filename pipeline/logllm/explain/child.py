@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import hmac
+import itertools
 import json
 import os
 import sys
@@ -124,17 +125,24 @@ class _Request(BaseHTTPRequestHandler):
         if not stream:
             self._send(200, self.server.llama.create_chat_completion(**wanted))
             return
+        pieces = self.server.llama.create_chat_completion(stream=True, **wanted)
+        # A prompt that does not fit is refused here, while the status can still say so.
+        first = next(pieces)
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
         self.end_headers()
         self.close_connection = True
-        pieces = 0
-        for piece in self.server.llama.create_chat_completion(stream=True, **wanted):
-            self._event(json.dumps(piece))
-            pieces += "content" in piece["choices"][0]["delta"]
+        count = 0
+        try:
+            for piece in itertools.chain([first], pieces):
+                self._event(json.dumps(piece))
+                count += "content" in piece["choices"][0]["delta"]
+        except (ValueError, RuntimeError) as error:
+            self._event(json.dumps({"error": {"message": str(error)}}))
+            return
         total = self.server.llama.n_tokens
-        usage = {"prompt_tokens": max(0, total - pieces), "completion_tokens": pieces, "total_tokens": total}
+        usage = {"prompt_tokens": max(0, total - count), "completion_tokens": count, "total_tokens": total}
         self._event(json.dumps({"object": "chat.completion.chunk", "choices": [], "usage": usage}))
         self._event("[DONE]")
 

@@ -42,6 +42,10 @@ def log_likelihood(llama: Any, prefixes: Sequence[str], text: str, *, max_tokens
         if not head or not tail or len(head) + len(tail) > limit:
             raise ValueError(f"Expected 2 to {limit} tokens of prefix and text, got {len(head)} and {len(tail)}")
         llama_cpp.llama_memory_seq_rm(memory, _SEQUENCE, -1, -1)
+        if llama.n_tokens + len(head) + len(tail) > llama.n_ctx():
+            # The two sequences share the context's cells: a long chat's cache makes room.
+            llama_cpp.llama_memory_clear(memory, True)
+            llama.reset()
         logits = _decode(llama_cpp, context, head, tail, llama.n_vocab())
         results.append((_sum_of(logits, tail), len(tail)))
     llama_cpp.llama_memory_seq_rm(memory, _SEQUENCE, -1, -1)
