@@ -1,5 +1,4 @@
-"""The synchronous core: chunks in, incidents out. Bytes, numbers and time come in; no clock, thread or socket in here.
-"""
+"""The synchronous core: chunks in, incidents out. Bytes, numbers and time come in; no clock, thread or socket in here."""
 
 from __future__ import annotations
 
