@@ -134,6 +134,14 @@ def test_the_service_is_read_under_each_of_its_names(record: dict[str, Any], ser
     assert services(decode({"log": b"x"} | record)) == [service]
 
 
+@pytest.mark.parametrize("key", ["a\nb", 'say "hi"', "back\\slash", "\0", ""])
+def test_a_field_with_any_name_is_passed_over(key: str) -> None:
+    columns = decode({"log": "a", key: 1, "level": "error"}, {"log": "b"})
+
+    assert columns.messages == ["a", "b"]
+    assert columns.severity.tolist() == [Severity.ERROR, 0]
+
+
 def test_a_kubernetes_tag_names_the_container() -> None:
     tag = "kube.var.log.containers.cart-7d9fc-x2x_shop_cart-main-" + "ab" * 32 + ".log"
 

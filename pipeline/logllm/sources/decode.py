@@ -8,6 +8,7 @@ searched for: 0.3 us for a record of one field.
 
 from __future__ import annotations
 
+import re
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,9 @@ _MOST_KEYS = 64
 _MOST_SHAPES = 256
 _MOST_TAGS = 4096
 _KNOWN = frozenset((*MESSAGE_KEYS, *SEVERITY_KEYS, *SERVICE_KEYS))
+
+# What msgspec takes in no field's name.
+_UNNAMEABLE = re.compile(r'[\x00-\x1f"\\]')
 
 _KEYS = msgspec.msgpack.Decoder(list[tuple[msgspec.Raw, dict[str, msgspec.Raw]]])
 
@@ -160,7 +164,7 @@ class Decoder:
         return [_one(stream.shape, entry) for entry in split_block(block, count)]
 
     def _shape(self, keys: frozenset[str]) -> _Shape:
-        if len(keys) > _MOST_KEYS:
+        if len(keys) > _MOST_KEYS or _UNNAMEABLE.search("".join(keys)):
             return self._open
         if keys not in self._shapes:
             if len(self._shapes) >= _MOST_SHAPES:
