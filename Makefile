@@ -7,7 +7,7 @@ SAMPLE ?= samples/kubernetes.log
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench plugins docs clean
+.PHONY: help setup run test check bench plugins scan docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +37,10 @@ bench: .venv/.ready ## every benchmark of tests/bench (ARGS="name...")
 
 plugins: ## build the WebAssembly filters of plugins/
 	@echo "nothing to build: this version runs no WebAssembly filters yet (see the README, 'Not yet')"
+
+scan: .venv/.ready ## rebuild the scan of forward frames from its C source
+	$(BIN)/python -m pip install --quiet ziglang==0.17.1
+	$(BIN)/python tools/scan.py
 
 docs: .venv/.ready ## list the pages and check their links
 	@$(BIN)/python tools/docs.py
