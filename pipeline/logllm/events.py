@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -29,6 +31,7 @@ __all__ = [
     "Origin",
     "Severity",
     "Summary",
+    "TextCodes",
     "rfc3339",
 ]
 
@@ -80,24 +83,43 @@ class Origin(msgspec.Struct, frozen=True, gc=False):
 
 
 @dataclass(slots=True)
+class TextCodes:
+    """Which messages are equal but for their digits, where the source has found it out already.
+
+    Shapes:
+        codes: int32[n], 0 where it is not known; else equal codes stand for equal texts.
+        scope: Codes mean the same in all chunks that have this very object; it is compared by identity.
+    """
+
+    codes: NDArray[np.int32]
+    scope: object
+
+    def __getitem__(self, part: slice) -> TextCodes:
+        return TextCodes(self.codes[part], self.scope)
+
+
+@dataclass(slots=True)
 class Columns:
     """What the detectors read of a chunk, one entry a record.
 
     Shapes:
         time_ns: int64[n], event time; where a record has none, the last one seen before it.
-        messages: list of n str, the free text of the record without its header; never contains "\\0".
+        messages: n str, the free text of the record without its header; never contains "\\0". They may be made when
+            they are asked for, so ask once.
         severity: uint8[n], OpenTelemetry's number, 0 = unspecified.
         service_codes: int32[n], index into `service_names`.
         service_names: the services of this chunk, each once; "" for unknown.
         position: int64[n] or None, line number in the file (from 1) of the record's first line.
+        text_codes: which messages are equal but for their digits, or None.
     """
 
     time_ns: NDArray[np.int64]
-    messages: list[str]
+    messages: Sequence[str]
     severity: NDArray[np.uint8]
     service_codes: NDArray[np.int32]
     service_names: list[str]
     position: NDArray[np.int64] | None = None
+    text_codes: TextCodes | None = None
 
     def __len__(self) -> int:
         return len(self.messages)
@@ -114,6 +136,7 @@ class Chunk:
         tag: Fluent's tag, or the file's name.
         count: Records in it.
         size_bytes: Bytes it took on the wire or in the file.
+        scan: What the source knows of the block already; its decoder's own business.
     """
 
     tag: str
@@ -122,6 +145,7 @@ class Chunk:
     origin: Origin = Origin()
     block: bytes | None = None
     columns: Columns | None = None
+    scan: object = None
 
 
 class Anomaly(msgspec.Struct, frozen=True):

@@ -169,7 +169,7 @@ def test_a_key_that_appears_later_is_not_missed() -> None:
     later = decode({"log": "b"}, {"log": "c", "level": "error"}, decoder=decoder)
     last = decode({"log": "d"}, decoder=decoder)
 
-    assert first.messages + later.messages + last.messages == ["a", "b", "c", "d"]
+    assert [*first.messages, *later.messages, *last.messages] == ["a", "b", "c", "d"]
     assert later.severity.tolist() == [0, 17]
 
 

@@ -93,7 +93,7 @@ thread 'main' panicked at src/main.rs:7:5:
 
 
 def records(lines: list[str]) -> list[str]:
-    return TextFormat(Reading(0)).parse(lines).messages
+    return list(TextFormat(Reading(0)).parse(lines).messages)
 
 
 @pytest.mark.parametrize("language", [name for name in TRACES if name != "php"])

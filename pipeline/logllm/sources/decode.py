@@ -3,19 +3,21 @@
 The block is decoded once, with an array header put in front of it, by a decoder made for exactly the keys its tag's
 records have: the fields that are read as what they are, all others passed over without being built. A key not met
 before makes that decoder refuse the block; then the keys are learned anew. So no field is missed and none is
-searched for: 0.3 us for a record of one field.
+searched for: 0.3 us for a record of one field. Where the scan (`sources.scan`) has read the block, all this is done
+for the records alone that it left out.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
-from logllm.events import Chunk, Columns
+from logllm.events import Chunk, Columns, TextCodes
 from logllm.sources.decode_fields import (
     MESSAGE_KEYS,
     SERVICE_KEYS,
@@ -25,12 +27,18 @@ from logllm.sources.decode_fields import (
     service_of_tag,
     severity_of,
 )
+from logllm.sources.decode_known import Known, Meanings
 from logllm.sources.decode_lines import Lines
 from logllm.sources.decode_slowly import head_of, read_slowly, split_block
+from logllm.sources.decode_texts import Texts
 from logllm.sources.decode_times import settled, times_of
 from logllm.sources.forward_wire import UNREADABLE
+from logllm.sources.scan import scan_block
+from logllm.sources.scan.host import Part
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from logllm.sources.decode_lines import LineFormatFor
@@ -77,6 +85,19 @@ class _Shape:
         self.services = [(attrgetter(names[key]), Lookup(key, service_of, "")) for key in SERVICE_KEYS if key in keys]
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A block's records; services are names, none at all where no record says one, or `known`."""
+
+    times: NDArray[np.int64]
+    messages: Sequence[str]
+    severity: NDArray[np.uint8]
+    services: list[str]
+    written: NDArray[np.bool_]
+    known: Known | None = None
+    text_codes: TextCodes | None = None
+
+
 class _Stream:
     """What is remembered of a tag."""
 
@@ -106,6 +127,7 @@ class Decoder:
         self._open = _Shape(_KNOWN, closed=False)
         self._shapes: dict[frozenset[str], _Shape] = {}
         self._streams: dict[str, _Stream] = {}
+        self._meanings = Meanings(self._means)
 
     def decode(self, chunk: Chunk, observed_ns: int) -> Columns:
         """The columns of a chunk's block; every entry is there, in order, whatever it holds.
@@ -117,19 +139,44 @@ class Decoder:
         block = chunk.block or b""
         if chunk.tag not in self._streams and len(self._streams) >= _MOST_TAGS:
             del self._streams[next(iter(self._streams))]
-        stream = self._streams.setdefault(chunk.tag, _Stream(chunk.tag, self._empty, Lines(self._line_format)))
-        entries = self._entries(stream, block, chunk.count)
-        records = [entry.record for entry in entries]
-        times = settled(times_of([entry.time for entry in entries]), stream.last_ns, observed_ns)
+        stream = self._streams.get(chunk.tag)
+        if stream is None:
+            stream = self._streams[chunk.tag] = _Stream(chunk.tag, self._empty, Lines(self._line_format))
+        scan = chunk.scan if isinstance(chunk.scan, Part) else scan_block(block)
+        if scan is None or (len(scan), scan.size) != (chunk.count, len(block)):
+            read = self._read(stream, block, chunk.count)
+        else:
+            read = self._look_up(stream, block, scan)
+        times = settled(read.times, stream.last_ns, observed_ns)
         if len(times):
             stream.last_ns = int(times[-1])
+        texts: Sequence[str] = read.messages
+        text_codes = read.text_codes
+        if not stream.lines.free:
+            services = read.services if read.known is None else read.known.each()
+            texts, said = stream.lines.read(
+                chunk.tag, texts, read.severity, services, observed_ns, read.written, fixed=stream.sure
+            )
+            if texts is not read.messages:
+                text_codes = None
+            if said is not services:
+                read = replace(read, services=said, known=None)
+        if read.known is None:
+            codes, names = _codes(read.services, stream.service, len(texts))
+        else:
+            codes, names = read.known.codes(stream.service)
+        return Columns(times, texts, read.severity, codes, names, text_codes=text_codes)
+
+    def _read(self, stream: _Stream, block: bytes, count: int) -> _Read:
+        entries = self._entries(stream, block, count)
+        records = [entry.record for entry in entries]
         shape = stream.shape
         messages = _first([list(map(get, records)) for get in shape.messages], len(records))
         severity = _severity(shape, records)
         services = _services(shape, records)
         written = np.ones(len(records), np.bool_)
         if None in messages:
-            slow = split_block(block, chunk.count)
+            slow = split_block(block, count)
             for index, message in enumerate(messages):
                 if message is None:
                     plain = read_slowly(slow[index])
@@ -140,12 +187,35 @@ class Decoder:
                         services = services or [""] * len(records)
                         services[index] = plain.service
         texts = _tidy(messages)  # type: ignore[arg-type]
-        if self._line_format is not None:
-            texts, services = stream.lines.read(
-                chunk.tag, texts, severity, services, observed_ns, written, fixed=stream.sure
-            )
-        codes, names = _codes(services, stream.service, len(texts))
-        return Columns(times, texts, severity, codes, names)
+        return _Read(times_of([entry.time for entry in entries]), texts, severity, services, written)
+
+    def _look_up(self, stream: _Stream, block: bytes, scan: Part) -> _Read:
+        """The same from what the scan found; only the records it left out are read one by one."""
+        meanings = self._meanings.of(scan.codes)
+        severity = meanings.severities(scan, block)
+        known = Known(meanings.services(scan, block), meanings.names)
+        written = np.ones(len(scan), np.bool_)
+        others: dict[int, str] = {}
+        if scan.slow.any():
+            places = np.flatnonzero(scan.slow)
+            ends = np.append(scan.entry_at[1:], scan.size)
+            entries = [
+                block[start:end]
+                for start, end in zip(scan.entry_at[places].tolist(), ends[places].tolist(), strict=True)
+            ]
+            read = self._read(stream, b"".join(entries), len(entries))
+            severity[places] = read.severity
+            written[places] = read.written
+            if read.services:
+                known = known.but(places, read.services)
+            others = dict(zip(places.tolist(), read.messages, strict=True))
+        texts = Texts(block, scan.text_at, scan.text_at + scan.text_bytes, others)
+        return _Read(scan.time_ns, texts, severity, [], written, known, TextCodes(scan.text_code, scan.codes))
+
+    def _means(self, entry: bytes) -> tuple[int, str]:
+        """What the fields of an entry say of its level and service."""
+        record = [self._open.one.decode(entry).record]
+        return int(_severity(self._open, record)[0]), (_services(self._open, record) or [""])[0]
 
     def _entries(self, stream: _Stream, block: bytes, count: int) -> list[Any]:
         array = b"\xdd" + count.to_bytes(4, "big") + block

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,18 +45,24 @@ class Lines:
         self._seen: list[str] = []
         self._chunks = 0
 
+    @property
+    def free(self) -> bool:
+        """Whether the lines are known to be free text: `read` would change nothing."""
+        return self._line_format is None or (self._settled and self._format is None)
+
     def read(
         self,
         tag: str,
-        messages: list[str],
+        messages: Sequence[str],
         severity: NDArray[np.uint8],
         services: list[str],
         observed_ns: int,
         written: NDArray[np.bool_],
         *,
         fixed: bool,
-    ) -> tuple[list[str], list[str]]:
-        """Messages and services with what the lines say; `severity` is filled in place.
+    ) -> tuple[Sequence[str], list[str]]:
+        """Messages and services with what the lines say, the same objects where they say nothing; `severity` is filled
+        in place.
 
         Only records without a severity of their own are looked at: one that names its level is structured already.
 
@@ -68,13 +74,20 @@ class Lines:
             written: bool[n], false for texts that were put together from fields.
             fixed: The tag itself names the service, so lines do not.
         """
+        if self.free:
+            return messages, services
         bare = np.flatnonzero((severity == 0) & written)
         if not len(bare):
             return messages, services
         whole = len(bare) == len(messages)
-        texts = messages if whole else [messages[index] for index in bare]
+        sample = [messages[index].partition("\n")[0] for index in bare[:_SAMPLE].tolist()]
+        judged = self._settled
+        if self._judge(tag, sample, observed_ns) is None:
+            return messages, services
+        every = list(messages)
+        texts = every if whole else [every[index] for index in bare.tolist()]
         heads = [text.partition("\n")[0] for text in texts]
-        found = self._parse(tag, heads, observed_ns)
+        found = self._parse(tag, heads, observed_ns, judged=judged)
         if found is None:
             return messages, services
         severity[bare] = found.severity
@@ -85,25 +98,27 @@ class Lines:
         if whole:
             messages = bodies
         else:
-            messages = messages.copy()
-            for index, body in zip(bare, bodies, strict=True):
-                messages[index] = body
+            for index, body in zip(bare.tolist(), bodies, strict=True):
+                every[index] = body
+            messages = every
         if not fixed and any(found.service_names):
             services = services.copy() or [""] * len(messages)
-            for index, code in zip(bare, found.service_codes, strict=True):
+            for index, code in zip(bare.tolist(), found.service_codes, strict=True):
                 services[index] = services[index] or found.service_names[code]
         return messages, services
 
-    def _parse(self, tag: str, lines: list[str], observed_ns: int) -> Columns | None:
+    def _parse(self, tag: str, lines: list[str], observed_ns: int, *, judged: bool) -> Columns | None:
+        """The lines as the format has them, judged once more where it no longer fits."""
+        line_format = self._format
         for _ in range(2):
-            judged = self._settled
-            line_format = self._judge(tag, lines, observed_ns)
             if line_format is None:
                 return None
             found = line_format.parse(lines, join=False)
             if not judged or line_format.misses <= _MOST_MISSES * len(lines):
                 break
             self._seen, self._chunks = [], 0
+            judged = self._settled
+            line_format = self._judge(tag, lines, observed_ns)
         return found
 
     @property

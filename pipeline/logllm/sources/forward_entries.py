@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgpack  # type: ignore[import-untyped]
 import msgspec
 
 from logllm.sources.forward_wire import ARRAY_OF_TWO, KINDS, UNREADABLE, is_marker, may_hold_marker
+from logllm.sources.scan import scan_block
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from logllm.sources.scan.host import Part
 
 __all__ = ["NOT_A_MAP", "Entries", "Fault", "entries_of_array", "entries_of_stream"]
 
@@ -23,13 +27,15 @@ class Fault(msgspec.Struct, frozen=True):
     count: int = 1
 
 
-class Entries(msgspec.Struct, frozen=True):
-    """The good entries of a frame as one block, and what was left out of it."""
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """The good entries of a frame as one block, what is known of them, and what was left out of it."""
 
     block: bytes
     count: int
     faults: tuple[Fault, ...] = ()
     markers: int = 0
+    scan: Part | None = None
 
 
 # These three only check: a map is walked, none of its values is built. 0.08 us an entry.
@@ -61,6 +67,8 @@ def entries_of_array(array: bytes) -> Entries:
     """The entries of a Forward-mode array, one whole MessagePack value."""
     body = {0xDC: 3, 0xDD: 5}.get(array[0], 1)
     block = array[body:]
+    if (scan := scan_block(block)) is not None:
+        return Entries(block, len(scan), scan=scan)
     if may_hold_marker(block) or (count := _count_if_good(array)) is None:
         return _sift(block)
     return Entries(block, count)
@@ -73,6 +81,8 @@ def entries_of_stream(stream: bytes, hint: int) -> Entries:
         stream: Entries one after the other, as the peer sent them.
         hint: How many it says there are; a wrong number only costs time.
     """
+    if (scan := scan_block(stream)) is not None:
+        return Entries(stream, len(scan), scan=scan)
     if not may_hold_marker(stream):
         for known in (hint, 0):
             count = known or _values(stream)

@@ -71,7 +71,9 @@ _NO_OPTION = _Option()
 _OPTION = msgspec.msgpack.Decoder(_Option)
 
 
-def read_frame(elements: list[bytes], size_bytes: int, peer: str, inflated_bytes: int) -> list[Item | Single]:
+def read_frame(
+    elements: list[bytes], size_bytes: int, peer: str, inflated_bytes: int, entries: Entries | None = None
+) -> list[Item | Single]:
     """What the elements of a frame's array say.
 
     Args:
@@ -79,12 +81,13 @@ def read_frame(elements: list[bytes], size_bytes: int, peer: str, inflated_bytes
         size_bytes: Length of the frame on the wire.
         peer: For the chunk's origin.
         inflated_bytes: A compressed payload may inflate to this.
+        entries: The second element, where it has been read already.
 
     Raises:
         ProtocolError: the frame is not of the forward protocol, or its compressed payload is damaged or too large.
     """
     tag = _name(elements[0], "tag").decode("utf-8", "replace")
-    message = KINDS[elements[1][0]] in "ife"
+    message = entries is None and KINDS[elements[1][0]] in "ife"
     if message and len(elements) < 3:
         raise ProtocolError("got a tag and a time without a record, expected [tag, time, record]")
     place = 3 if message else 2
@@ -99,7 +102,9 @@ def read_frame(elements: list[bytes], size_bytes: int, peer: str, inflated_bytes
             return [Notice(_SIGNALS[signal], acks=acks)]
     if message:
         return _single(tag, elements[1], elements[2], option, acks, size_bytes)
-    if KINDS[elements[1][0]] == "a":
+    if entries is not None:
+        pass
+    elif KINDS[elements[1][0]] == "a":
         entries = entries_of_array(elements[1])
     else:
         entries = entries_of_stream(_stream(elements[1], option, inflated_bytes), _size(option))
@@ -112,7 +117,8 @@ def _items(tag: str, entries: Entries, acks: tuple[bytes, ...], size_bytes: int,
         items.append(Notice("group_marker", entries.markers))
     if entries.count:
         origin = Origin(peer, acks[0] if acks else None)
-        items.append(Received(Chunk(tag, entries.count, size_bytes, origin, block=entries.block), acks))
+        chunk = Chunk(tag, entries.count, size_bytes, origin, block=entries.block, scan=entries.scan)
+        items.append(Received(chunk, acks))
     else:
         items.append(Notice("empty", acks=acks))
     return items

@@ -7,16 +7,18 @@ record]`) on the receiving side. No I/O: `forward.py` owns the sockets.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgpack  # type: ignore[import-untyped]
 import msgspec
 
 from logllm.errors import ProtocolError
 from logllm.events import Chunk, Origin
-from logllm.sources.forward_entries import Fault
+from logllm.sources.forward_entries import Entries, Fault
 from logllm.sources.forward_frame import Item, Notice, Received, Single, Skipped, read_frame
+from logllm.sources.forward_walk import Walk
 from logllm.sources.forward_wire import KINDS, LONG_FORMS, NAMES, ack_bytes, declared, stranger
+from logllm.sources.scan import FEWEST_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,9 +66,12 @@ class Receiver:
         self._buffer = bytearray()
         self._base = 0  # stream offset of the buffer's first byte
         self._fed = 0  # bytes of the buffer the scanner has
-        self._scanner = msgpack.Unpacker(max_buffer_size=limits.frame_bytes + 2 * _STEP)
+        self._scanner: Any = None
+        self._scanned_from = 0  # stream offset of the first byte the scanner was fed
         self._cuts: list[int] = []  # stream offsets: the frame's begin, then of its first element, then their ends
         self._left = 0
+        self._walk: Walk | None = None
+        self._walked = False
         self._error: ProtocolError | None = None
         self.frames = 0
 
@@ -112,26 +117,57 @@ class Receiver:
             raise self._error
 
     def _next_frame(self) -> list[Item | Single] | None:
-        if not self._scan():
-            return None
-        base, cuts = self._base, self._cuts
-        with memoryview(self._buffer) as view:
-            elements = [bytes(view[start - base : end - base]) for start, end in pairwise(cuts[1:])]
-        size = cuts[-1] - base
-        self._fed -= size
-        self._base = cuts[-1]
+        base = self._base
+        entries: Entries | None = None
+        if self._goes_on_walking():
+            walked = self._walk.done(self._buffer) if self._walk is not None else None
+            if walked is None:
+                return None
+            elements, entries, size = walked
+            self._walk = None
+            # What the scanner had of this frame it cannot pass over.
+            self._scanner, self._fed = None, 0
+        else:
+            if not self._scan():
+                return None
+            cuts = self._cuts
+            with memoryview(self._buffer) as view:
+                elements = [bytes(view[start - base : end - base]) for start, end in pairwise(cuts[1:])]
+            size = cuts[-1] - base
+            self._fed -= size
+        self._walked = False
+        self._base += size
         del self._buffer[:size]
         self.frames += 1
         if not elements:
             return [Notice("heartbeat")]
         try:
-            return read_frame(elements, size, self._peer, self._limits.inflated_bytes)
+            return read_frame(elements, size, self._peer, self._limits.inflated_bytes, entries)
         except ProtocolError as error:
             raise ProtocolError(f"{error} (in the frame at byte {base})") from error
+
+    def _goes_on_walking(self) -> bool:
+        """Whether the frame that has begun is read entry by entry as it comes; if not, or no longer, `_scan` reads it.
+
+        The walk reads plain Forward mode only, and gives up at whatever is odd or large, so the limits are `_scan`'s.
+        """
+        if self._walk is None:
+            if self._walked or self._left or len(self._buffer) < FEWEST_BYTES:
+                return False
+            self._walked = True
+            self._walk = Walk.begin(self._buffer)
+            if self._walk is None:
+                return False
+        if not self._walk.go_on(self._buffer) or self._walk.size(self._buffer) > self._limits.frame_bytes:
+            self._walk = None
+        return self._walk is not None
 
     def _scan(self) -> bool:
         """Whether a whole frame is here; then `_cuts` are its bounds."""
         limit = self._limits.frame_bytes
+        if self._scanner is None:
+            self._scanner = msgpack.Unpacker(max_buffer_size=limit + 2 * _STEP)
+            self._scanned_from = self._base
         while True:
             try:
                 if not self._left:
@@ -139,7 +175,7 @@ class Receiver:
                 while self._left:
                     self._look(len(self._cuts) - 2)
                     self._scanner.skip()
-                    self._cuts.append(self._scanner.tell())
+                    self._cuts.append(self._scanned_from + self._scanner.tell())
                     self._left -= 1
             except msgpack.OutOfData:
                 if self._fed > limit:
@@ -164,7 +200,7 @@ class Receiver:
         first = self._buffer[0]
         if first == 0xC0:
             self._scanner.skip()
-            self._cuts = [self._base, self._scanner.tell()]
+            self._cuts = [self._base, self._scanned_from + self._scanner.tell()]
             return
         if KINDS[first] != "a":
             raise self._broken(f"{stranger(bytes(self._buffer[:64]))}, expected a MessagePack array")
@@ -172,7 +208,7 @@ class Receiver:
         if not 2 <= elements <= 5:
             ping = " (a PING, but no shared key is set here)" if b"PING" in self._buffer[:8] else ""
             raise self._broken(f"an array of {elements} elements{ping}, expected 2 to 5")
-        self._cuts = [self._base, self._scanner.tell()]
+        self._cuts = [self._base, self._scanned_from + self._scanner.tell()]
         self._left = elements
 
     def _look(self, element: int) -> None:
