@@ -141,7 +141,9 @@ class Pipeline:
             # Nothing that comes after a window has closed may have a part in how it is judged and told.
             end = at + self.windows.stretch(columns.time_ns[at:])
             size_bytes = chunk.size_bytes * end // n - chunk.size_bytes * at // n
-            events += self._take(columns if end - at == n else _part(columns, at, end), source, size_bytes)
+            # Messages may stay in the block they came in, which is larger than it was on the wire if compressed.
+            held_bytes = max(size_bytes, len(chunk.block or b"") * (end - at) // n)
+            events += self._take(columns if end - at == n else _part(columns, at, end), source, size_bytes, held_bytes)
             at = end
         return events
 
@@ -155,8 +157,8 @@ class Pipeline:
         self._lag_ns = int(max(now_ns - latest_ns, LAG_FADES * self._lag_ns))
         return columns
 
-    def _take(self, columns: Columns, source: str, size_bytes: int) -> list[IncidentEvent]:
-        templates = self.miner.ids(columns.messages)
+    def _take(self, columns: Columns, source: str, size_bytes: int, held_bytes: int) -> list[IncidentEvent]:
+        templates = self.miner.ids(columns.messages, columns.text_codes)
         changes = self.miner.drain_changes()
         if changes.merged:
             self._merge(changes)
@@ -169,7 +171,7 @@ class Pipeline:
         self.records += len(columns)
         self.bytes += size_bytes
         severe = np.where(columns.severity > 0, columns.severity >= Severity.ERROR, self.names.bad[keys])
-        self.recent.add(columns, keys, source, size_bytes, new)
+        self.recent.add(columns, keys, source, held_bytes, new)
         events = self._judge(self.windows.add(columns.time_ns, keys, severe, self.keys.count))
         if changes.evicted:
             self._forget(changes)
@@ -325,4 +327,5 @@ def _part(columns: Columns, start: int, end: int) -> Columns:
         columns.service_codes[start:end],
         columns.service_names,
         None if columns.position is None else columns.position[start:end],
+        None if columns.text_codes is None else columns.text_codes[start:end],
     )

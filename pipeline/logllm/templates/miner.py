@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from logllm.templates.batch import Batch
 from logllm.templates.keys import (
     AMBIGUOUS,
     MISSING,
@@ -22,16 +23,21 @@ from logllm.templates.keys import (
 from logllm.templates.ledger import Ledger
 from logllm.templates.masks import WILD, Masked, mask
 from logllm.templates.merge import Texts
-from logllm.templates.mined import mined_part, printable
+from logllm.templates.mined import printable
+from logllm.templates.parameters import values_in
 from logllm.templates.room import Room
 from logllm.templates.saved import STATE_VERSION, Saved, SavedKeys, SavedLedger, SavedTexts, read_saved
+from logllm.templates.shortcut import Shortcut
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from logllm.events import TextCodes
 
 __all__ = ["OVERFLOW_TEXT", "Changes", "Miner", "Template"]
 
 OVERFLOW_TEXT = "<*> (too many different texts)"
 _TYPE = re.compile(r"<(?:num|ip|host|path|url|id|hex|uuid|time|email|mac|bool|user)>")
-_MAX_PARAMETERS = 32
-_MAX_PARAMETER_CHARS = 200
 
 
 class Template(msgspec.Struct, frozen=True):
@@ -85,6 +91,7 @@ class Miner:
         self._seen = 0
         self._overflow = -1
         self._room = Room(max_new, max_new)
+        self._shortcut = Shortcut()
 
     @property
     def size(self) -> int:
@@ -100,8 +107,12 @@ class Miner:
         """The index of the overflow template, -1 while nothing has overflowed."""
         return self._overflow
 
-    def ids(self, messages: list[str]) -> NDArray[np.int32]:
+    def ids(self, messages: Sequence[str], codes: TextCodes | None = None) -> NDArray[np.int32]:
         """The template index of each message.
+
+        Args:
+            codes: Which messages are equal but for their digits, where that is known: then most need not be looked at.
+                What is given out is the same with and without.
 
         Shapes:
             messages: n str, of any length and content; "\\0" in them is read as a space.
@@ -110,40 +121,65 @@ class Miner:
         n = len(messages)
         if n == 0:
             return np.empty(0, np.int32)
-        messages, keys = keys_of(messages)
-        raw = np.fromiter(map(self._keys.young.__getitem__, keys), np.int32, n)
-        batch = _Batch(raw, self._seen)
-        start = 0
-        while start < n:
-            start = self._fill(batch, messages, keys, start)
-            if start < n:
-                raw[start:] = np.fromiter(map(self._keys.young.__getitem__, keys[start:]), np.int32, n - start)
+        if codes is None:
+            batch = Batch(np.empty(n, np.int32), self._seen)
+            self._resolve(batch, messages, np.arange(n))
+        else:
+            batch = Batch(self._shortcut.look_up(codes, self._keys), self._seen)
+            missing = np.flatnonzero(batch.raw < 0)
+            if len(missing):
+                places, keys = self._resolve(batch, messages, missing)
+                self._shortcut.learn(codes, places, keys, self._keys)
         self._commit(batch, n)
         self._seen += n
         return batch.out
 
-    def _fill(self, batch: _Batch, messages: list[str], keys: list[bytes], start: int) -> int:
-        """Resolve what the table did not know, in order. Stops behind a message that changed the table's epoch."""
+    def _resolve(
+        self, batch: Batch, messages: Sequence[str], places: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], list[bytes]]:
+        """Find what the messages at these places are, in order. Returns the last of the places, with their keys."""
+        n = len(messages)
+        whole = len(places) == n
+        texts, keys = keys_of(list(messages) if whole else [messages[at] for at in places.tolist()])
+        while True:
+            epoch = self._keys.epoch
+            end = self._fill(batch, texts, keys, places)
+            if self._keys.epoch == epoch:
+                return places, keys
+            if whole:
+                texts, keys, places = texts[end:], keys[end:], places[end:]
+            else:
+                # What was known of the messages behind it is known no more.
+                places = np.arange(places[end - 1] + 1, n)
+                texts, keys, whole = list(messages)[n - len(places) :], [], True
+                if texts:
+                    texts, keys = keys_of(texts)
+            if not texts:
+                return places, keys
+
+    def _fill(self, batch: Batch, messages: list[str], keys: list[bytes], places: NDArray[np.int64]) -> int:
+        """Resolve what the table does not know. Stops behind a message that changed the table's epoch."""
         table = self._keys
         epoch = table.epoch
         young = table.young
-        raw = batch.raw
-        missing = np.flatnonzero(raw[start:] < 0)
+        raw = np.fromiter(map(young.__getitem__, keys), np.int32, len(keys))
+        batch.raw[places] = raw
+        missing = np.flatnonzero(raw < 0)
         if not len(missing):
             return len(raw)
-        missing += start
-        places = missing.tolist()
-        for at, short in zip(places, without_hex([messages[at] for at in places]), strict=True):
-            key = keys[at]
+        rows = missing.tolist()
+        for row, short in zip(rows, without_hex([messages[row] for row in rows]), strict=True):
+            key = keys[row]
             value = young[key]
             if value == MISSING and len(short) <= len(key):
                 value = young[short]
-            raw[at] = value if value >= 0 else self._slow(batch, at, messages[at], key, short)
+            at = int(places[row])
+            batch.raw[at] = value if value >= 0 else self._slow(batch, at, messages[row], key, short)
             if table.epoch != epoch:
-                return int(at) + 1
+                return int(row) + 1
         return len(raw)
 
-    def _slow(self, batch: _Batch, at: int, message: str, key: bytes, short: bytes) -> int:
+    def _slow(self, batch: Batch, at: int, message: str, key: bytes, short: bytes) -> int:
         table = self._keys
         value = table.get(key)
         if value >= 0:
@@ -182,7 +218,7 @@ class Miner:
         table.put(key, index)
         return index
 
-    def _has_room(self, batch: _Batch, at: int) -> bool:
+    def _has_room(self, batch: Batch, at: int) -> bool:
         """Whether a new template may be made at this message; evicts unused ones where that makes room."""
         if not self._room.open(batch.first + at):
             return False
@@ -209,7 +245,7 @@ class Miner:
             self._overflow = self._ledger.add(OVERFLOW_TEXT)
         return self._overflow
 
-    def _commit(self, batch: _Batch, upto: int) -> None:
+    def _commit(self, batch: Batch, upto: int) -> None:
         """Give out and count what lies before `upto`, before something changes what an index means."""
         done = batch.done
         if upto > done:
@@ -263,20 +299,7 @@ class Miner:
         node = self._texts.nodes.get(self.canonical(index)) if 0 <= index < self._ledger.size else None
         if node is None:
             return []
-        first, *pieces = _TYPE.sub(WILD, node.text()).split(WILD)
-        line = " ".join(printable(mined_part(message)).split())
-        if not line.startswith(first):
-            return []
-        values: list[str] = []
-        at = len(first)
-        for piece in pieces[:_MAX_PARAMETERS]:
-            last = len(values) == len(pieces) - 1
-            end = (len(line) - len(piece) if line.endswith(piece) else -1) if last else line.find(piece, at)
-            if end < at:
-                break
-            values.append(line[at:end][:_MAX_PARAMETER_CHARS])
-            at = end + len(piece)
-        return values
+        return values_in(_TYPE.sub(WILD, node.text()), message)
 
     def state(self) -> dict[str, Any]:
         """All of it as maps, lists, strings, integers and bytes, ready for msgpack; `restore` takes it back."""
@@ -305,15 +328,3 @@ class Miner:
         miner._texts = saved.texts.back()
         miner._keys = saved.keys.back()
         return miner
-
-
-class _Batch:
-    """One call's messages on their way: `raw` as looked up, `out` as given out, the first `done` of them final."""
-
-    __slots__ = ("done", "first", "out", "raw")
-
-    def __init__(self, raw: NDArray[np.int32], first: int) -> None:
-        self.raw = raw
-        self.out = np.empty_like(raw)
-        self.first = first
-        self.done = 0

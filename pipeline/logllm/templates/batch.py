@@ -1,0 +1,24 @@
+"""One call's messages on their way through the miner."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Batch"]
+
+
+class Batch:
+    """Template indices, `raw` as looked up, `out` as given out, the first `done` of them final."""
+
+    __slots__ = ("done", "first", "out", "raw")
+
+    def __init__(self, raw: NDArray[np.int32], first: int) -> None:
+        self.raw = raw
+        self.out = np.empty_like(raw)
+        self.first = first
+        self.done = 0
