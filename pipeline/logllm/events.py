@@ -124,6 +124,18 @@ class Columns:
     def __len__(self) -> int:
         return len(self.messages)
 
+    def part(self, start: int, end: int) -> Columns:
+        """The records from `start` up to `end`."""
+        return Columns(
+            self.time_ns[start:end],
+            self.messages[start:end],
+            self.severity[start:end],
+            self.service_codes[start:end],
+            self.service_names,
+            None if self.position is None else self.position[start:end],
+            None if self.text_codes is None else self.text_codes[start:end],
+        )
+
 
 @dataclass(slots=True)
 class Chunk:

@@ -1,4 +1,4 @@
-"""The synchronous core: chunks in, incidents out. Bytes, numbers and time come in; no clock, thread or socket in here."""
+"""The synchronous core: chunks in, incidents out. Bytes, numbers and time come in; no clock, thread or socket here."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class Pipeline:
             size_bytes = chunk.size_bytes * end // n - chunk.size_bytes * at // n
             # Messages may stay in the block they came in, which is larger than it was on the wire if compressed.
             held_bytes = max(size_bytes, len(chunk.block or b"") * (end - at) // n)
-            events += self._take(columns if end - at == n else _part(columns, at, end), source, size_bytes, held_bytes)
+            events += self._take(columns if end - at == n else columns.part(at, end), source, size_bytes, held_bytes)
             at = end
         return events
 
@@ -179,18 +179,14 @@ class Pipeline:
 
     def _merge(self, changes: Changes) -> None:
         for old, new in changes.merged:
-            known = self._first_sight.merge(old, new)
-            gone = []
+            fresh = self._first_sight.waiting
+            self._first_sight.merge_templates(old, new)
             for old_key, new_key in self.keys.merge_templates(old, new):
-                gone.append(old_key)
-                self._first_sight.forget(old_key)
-                for part in (self.windows, self.detection, self.grouper, self.recent, self._report):
+                self.detection.merge(old_key, new_key, fresh)
+                for part in (self._first_sight, self.windows, self.grouper, self.recent, self._report):
                     if part is not None:
                         part.merge(old_key, new_key)
-            self.keys.free(gone)
-            if known:
-                for key in self.keys.of_template(new):
-                    self._first_sight.forget(key)
+                self.keys.free([old_key])
 
     def _forget(self, changes: Changes) -> None:
         spoken_of = {key for incident in self.grouper.open for key in incident.concerned}
@@ -317,15 +313,3 @@ class Pipeline:
             raise StateError("saved state is damaged: it speaks of keys that are not there")
         if int(self.keys.template[: self.keys.count].max(initial=-1)) >= self.miner.size:
             raise StateError("saved state is damaged: it speaks of templates that are not there")
-
-
-def _part(columns: Columns, start: int, end: int) -> Columns:
-    return Columns(
-        columns.time_ns[start:end],
-        columns.messages[start:end],
-        columns.severity[start:end],
-        columns.service_codes[start:end],
-        columns.service_names,
-        None if columns.position is None else columns.position[start:end],
-        None if columns.text_codes is None else columns.text_codes[start:end],
-    )

@@ -13,7 +13,6 @@ import msgpack  # type: ignore[import-untyped]
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.sources.odd_entries import EVENT_TIME, FILL, FILLED, PLAIN, Odd
 
 from logllm.errors import ProtocolError
 from logllm.events import Chunk, Columns
@@ -24,6 +23,7 @@ from logllm.sources.decode_texts import Texts
 from logllm.sources.forward_entries import entries_of_stream
 from logllm.sources.forward_protocol import Limits, Received, Receiver
 from logllm.sources.scan.host import Part
+from tests.sources.odd_entries import EVENT_TIME, FILL, FILLED, PLAIN, Odd
 
 pytest.importorskip("wasmtime", reason="the scan runs in wasmtime")
 

@@ -6,9 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.sources.odd_entries import FILL, Odd
 
 from logllm.sources.decode_fields import MESSAGE_KEYS, SERVICE_KEYS, SEVERITY_KEYS
+from tests.sources.odd_entries import FILL, Odd
 
 HERE = Path(__file__).parent / "native"
 SCAN = Path(__file__).parents[2] / "pipeline" / "logllm" / "sources" / "scan"

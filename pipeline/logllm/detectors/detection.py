@@ -21,7 +21,7 @@ from logllm.errors import StateError
 from logllm.events import Anomaly, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from numpy.typing import NDArray
 
@@ -89,7 +89,7 @@ class Detection:
         shifting = shift.tail < self._budget.level("severity", 2 * self.shift.tested)
         silent = rate.silence < math.log(self._budget.level("silence", self.rate.tested))
         silent &= (self.rate.baseline.low >= MIN_SILENT_MEAN) & rate.unheard
-        some_spike, some_shift = spiking.any(axis=1).tolist(), shifting.any(axis=1).tolist()
+        some_spike, some_shift = np.any(spiking, axis=1), np.any(shifting, axis=1)
         found: list[Anomaly] = []
         for row in range(len(window_slice)):
             window = window_slice.first + row
@@ -177,10 +177,10 @@ class Detection:
                 )
         return found
 
-    def merge(self, old: int, new: int) -> None:
-        """Key `old` became part of key `new`."""
+    def merge(self, old: int, new: int, fresh: Collection[int] = ()) -> None:
+        """Key `old` became part of key `new`. `fresh`: keys that no closed window has counted yet."""
         self.rate.merge(old, new)
-        self.news.merge(old, new)
+        self.news.merge(old, new, fresh)
         self.silences.forget(old)
         self._severe = np.pad(self._severe, ((0, 0), (0, self.rate.size - self._severe.shape[1])))
         if old < self.rate.size:

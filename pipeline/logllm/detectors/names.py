@@ -96,7 +96,12 @@ class FirstSight:
 
     def __init__(self) -> None:
         self._known = np.zeros(0, np.bool_)
-        self._waiting: set[int] = set()
+        self._waiting: dict[int, int] = {}
+
+    @property
+    def waiting(self) -> frozenset[int]:
+        """The keys that no closed window has counted yet."""
+        return frozenset(self._waiting)
 
     def expect(self, keys: list[int], templates: NDArray[np.int32]) -> None:
         """Take new keys in; those of a template known already, from another service, are no news.
@@ -109,22 +114,32 @@ class FirstSight:
             self._reserve(template)
             if not self._known[template]:
                 self._known[template] = True
-                self._waiting.add(key)
+                self._waiting[key] = template
 
     def _reserve(self, template: int) -> None:
         if template >= len(self._known):
             self._known = np.pad(self._known, (0, max(1024, template + 1)))
 
-    def merge(self, old: int, new: int) -> bool:
-        """Template `old` became part of template `new`; returns whether `new` was known before."""
+    def merge_templates(self, old: int, new: int) -> None:
+        """Template `old` became part of template `new`: they are news together, or neither is."""
         self._reserve(max(old, new))
-        before = bool(self._known[new])
+        waiting = set(self._waiting.values())
+        settled = any(self._known[each] and each not in waiting for each in (old, new))
         self._known[new] |= self._known[old]
-        return before
+        mine = sorted(key for key, template in self._waiting.items() if template in (old, new))
+        for key in mine:
+            del self._waiting[key]
+        if mine and not settled:
+            self._waiting[mine[0]] = new
+
+    def merge(self, old: int, new: int) -> None:
+        """Key `old` became part of key `new`."""
+        if old in self._waiting:
+            self._waiting[new] = self._waiting.pop(old)
 
     def forget(self, key: int) -> None:
         """A key is no news any more."""
-        self._waiting.discard(key)
+        self._waiting.pop(key, None)
 
     def counted(self, window_slice: Slice) -> dict[int, list[int]]:
         """Window -> keys that are first counted in it; they are told once."""
@@ -135,16 +150,16 @@ class FirstSight:
         new: dict[int, list[int]] = {}
         for at in np.flatnonzero(counted.any(axis=0)).tolist():
             key = int(waiting[at])
-            self._waiting.discard(key)
+            del self._waiting[key]
             new.setdefault(window_slice.first + int(counted[:, at].argmax()), []).append(key)
         return new
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""
-        return {"known": np.flatnonzero(self._known).tolist(), "waiting": sorted(self._waiting)}
+        return {"known": np.flatnonzero(self._known).tolist(), "waiting": sorted(self._waiting.items())}
 
     def restore(self, state: dict[str, Any], templates: int) -> None:
         """Take a copy back, for so many templates."""
         self._known = np.zeros(templates, np.bool_)
         self._known[[template for template in state["known"] if 0 <= template < templates]] = True
-        self._waiting = {int(key) for key in state["waiting"]}
+        self._waiting = {int(key): int(template) for key, template in state["waiting"]}

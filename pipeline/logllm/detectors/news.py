@@ -11,7 +11,7 @@ from logllm.detectors.novelty import Novel, Novelty
 from logllm.events import Anomaly, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from logllm.detectors.keys import Keys
     from logllm.detectors.slices import Slice
@@ -120,13 +120,15 @@ class News:
             return not usual or new.count >= ENOUGH
         return new.count >= (ENOUGH_AMONG_MANY if usual else ENOUGH)
 
-    def merge(self, old: int, new: int) -> None:
-        """Key `old` became part of key `new`: it is news only where both are."""
+    def merge(self, old: int, new: int, fresh: Collection[int] = ()) -> None:
+        """Key `old` became part of key `new`: it is news only where both are. `fresh`: keys no window has counted."""
         mine, other = self._probation.pop(old, None), self._probation.get(new)
         if mine is not None and other is not None:
             other.count += mine.count
-        elif other is not None:
+        elif other is not None and old not in fresh:
             del self._probation[new]
+        elif mine is not None and new in fresh:
+            self._probation[new] = mine
         self._novelty.merge(old, new)
 
     def forget(self, key: int) -> None:
