@@ -110,6 +110,19 @@ def test_a_snapshot_taken_anywhere_and_restored_goes_on_as_if_nothing_had_happen
     assert restored.anomalies == steady.anomalies
 
 
+@pytest.mark.parametrize("text", ["could not extend", "payment", "kernel panic", "customer"])
+def test_a_snapshot_taken_behind_the_first_record_of_its_kind_loses_no_news(text: str) -> None:
+    records = eventful()
+    at = next(number for number, record in enumerate(records, 1) if record.message.startswith(text))
+    saved, restored = pipeline(), pipeline()
+    for chunk in chunks(records[:at]):
+        saved.feed(chunk)
+
+    restored.restore(msgpack.unpackb(msgpack.packb(saved.state())))
+
+    assert _told(run(restored, records[at:], first_line=at + 1)) == _told(run(saved, records[at:], first_line=at + 1))
+
+
 def test_a_state_is_the_same_after_restoring_it() -> None:
     saved, restored = pipeline(), pipeline()
     for chunk in chunks(eventful()):

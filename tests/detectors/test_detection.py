@@ -78,6 +78,15 @@ def test_a_spike_of_a_problem_message_is_told_with_what_was_expected_and_seen() 
     assert 5.0 < spike.surprise <= 300.0
 
 
+def test_of_one_window_the_worst_comes_first_for_the_purse_may_not_hold_for_all() -> None:
+    fleet = _Fleet(["a", "b", "c"], [WARN, ERROR, WARN])
+    fleet.run(slices_of(_day([4.0, 4.0, 4.0])))
+
+    found = fleet.run(slices_of(np.array([[60.0, 50.0, 900.0]]), first=96 * BLOCK))
+
+    assert [anomaly.key for anomaly in found if anomaly.kind == "rate"] == [1, 2, 0]
+
+
 def test_more_of_a_harmless_message_must_be_a_good_deal_more_until_the_seasons_are_known() -> None:
     plain, problem = _Fleet(["a"], [NONE]), _Fleet(["a"], [WARN])
     steady = np.full((96 * BLOCK, 1), 100.0)
