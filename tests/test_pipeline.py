@@ -159,15 +159,15 @@ def test_evidence_is_what_the_log_holds_at_the_times_the_incident_spans() -> Non
 def test_texts_that_merge_on_the_way_bring_neither_news_nor_silences() -> None:
     source = random.Random(5)
     words = [f"{a}{b}ing" for a in ("run", "jump", "sleep", "read", "sing", "walk") for b in ("", "x", "y", "z")]
-    rows = [
-        Record(second + source.random(), "app", f"worker failed while {word} in room {second}", 13)
-        for second in range(0, 7 * 3600, 12)
-        for word in [words[min(second // 900, len(words) - 1)]]
-    ]
+    kinds = [f"{a}{b}er" for a in ("bak", "driv", "farm", "pack", "writ") for b in ("", "n", "t", "st")]
+    rows = []
+    for second in range(0, 3 * 3600, 8):
+        kind, doing = source.choice(kinds[: 1 + second // 540]), source.choice(words)
+        rows.append(Record(second, "app", f"{kind} was done while {doing} in room {second}", 9))
     made = pipeline()
     events: list[IncidentEvent] = []
 
-    for chunk in chunks(rows, range(0, len(rows), 97)):
+    for chunk in chunks(rows, [*range(0, 700, 40), *range(700, len(rows))]):
         events += made.feed(chunk)
         alive = np.flatnonzero(made.keys.total[: made.keys.count]).tolist()
         templates = made.keys.template[alive].tolist()

@@ -24,7 +24,7 @@ class Keys:
 
     Bounded: past `max_keys` the number of a pair that is gone is given again; where there is none, all further pairs
     of a service share one key. Past `max_services` a service counts as "(other)". `overflowed` counts what was refused
-    a number of its own.
+    a number of its own, some of it again after a restart.
 
     Shapes:
         service: int32[k], index into `services`. template: int32[k]. severity: uint8[k], the highest seen.
