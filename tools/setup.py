@@ -199,7 +199,7 @@ def install_llm() -> bool:
     ):
         return False
     # A library built for another processor, or without its libgomp, installs well and fails here.
-    return Step("    loading it").run([str(PYTHON), "-c", "import llama_cpp, llama_cpp"])
+    return Step("    loading it").run([str(PYTHON), "-c", "import llama_cpp"])
 
 
 def main() -> int:

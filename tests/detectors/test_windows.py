@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logllm.detectors.slices import BLOCK, Slice, cells_of
-from logllm.detectors.windows import LATE_WINDOWS, REBASE_RECORDS, Windows
+from logllm.detectors.windows import LATE_WINDOWS, MOST_REBASES, REBASE_RECORDS, Windows
 from logllm.errors import StateError
 from tests.detectors.counts import MINUTE_NS, add, counted
 
@@ -240,6 +240,19 @@ def test_time_that_goes_back_for_good_starts_the_windows_anew_and_loses_nothing(
     assert sum(counted(slices).values()) == len(recent) + len(past)
     assert [each.gap for each in slices if each.gap] == [-1]
     assert next(each for each in slices if each.gap).first == past[0][0] // MINUTE_NS
+
+
+@pytest.mark.parametrize("size", [1, 700, 50_000])
+def test_time_that_goes_back_again_and_again_is_believed_only_so_often(size: int) -> None:
+    hours = [START_NS + n * 15 * SECOND_NS for n in range(REBASE_RECORDS + 100)]
+    records = [(ns, 0, False) for _ in range(MOST_REBASES + 4) for ns in hours]
+    windows = Windows()
+
+    slices = add(windows, records, cuts=range(0, len(records), size)) + windows.finish(4)
+
+    assert windows.rebased == MOST_REBASES
+    assert windows.dropped > 0
+    assert sum(counted(slices).values()) + windows.dropped == len(records)
 
 
 def test_an_older_file_that_ends_before_it_is_believed_is_counted_when_the_input_ends() -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["compose"]
 
 _WEAK_FIT = 0.45
+_CLOSE = 0.75
 _NOTHING = "No runbook fits what was seen, and the model said nothing that the evidence carries; the facts stand alone."
 
 
@@ -55,9 +56,10 @@ def compose(
     removed = [*withheld, *reviewed.removed]
     choice = _choice(matches, answer.likelihoods)
     runbook = choice.runbook
-    if not choice.by_model and reviewed.runbook is not None and by_id[reviewed.runbook].signal >= _WEAK_FIT:
+    pick = by_id.get(reviewed.runbook or "")
+    if not choice.by_model and pick is not None and _may_overrule(pick, matches):
         # A model without scores (a server's) may be large enough to know better than words alone.
-        runbook = by_id[reviewed.runbook].runbook
+        runbook = pick.runbook
     agreed = runbook is not None and reviewed.runbook == runbook.id
     if reviewed.runbook is not None and not agreed:
         better = runbook.id if runbook is not None else "none"
@@ -106,6 +108,11 @@ def _choice(matches: Sequence[Match], likelihoods: dict[str, float]) -> Choice:
     if scored and "" in likelihoods and len(scored) == len(likelihoods) - 1 and scored == list(matches[: len(scored)]):
         return choose(matches, [*(likelihoods[match.runbook.id] for match in scored), likelihoods[""]])
     return choose(matches)
+
+
+def _may_overrule(pick: Match, matches: Sequence[Match]) -> bool:
+    """Whether the model's pick may stand against the words: it shows a signal, and the words do not point elsewhere."""
+    return pick.signal >= _WEAK_FIT and pick.score >= _CLOSE * matches[0].score
 
 
 def _evidence(
