@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from logllm.errors import StateError
 from logllm.events import Chunk, Columns, IncidentEvent
 from logllm.pipeline import FUTURE_NS, LIVE_NS, Pipeline
-from tests.incidents.stream import START_NS, Record, chunks, eventful, json_of, pipeline, run
+from tests.incidents.stream import START_NS, Record, blocks, chunks, eventful, json_of, pipeline, run
 
 SECOND_NS = 1_000_000_000
 COUNT = len(eventful())
@@ -91,6 +91,24 @@ def test_a_report_does_not_depend_on_how_the_records_are_cut_into_chunks(cuts: l
     run(two, eventful())
 
     assert json_of(one.report()) == json_of(two.report()) != []
+
+
+@given(st.lists(st.integers(1, COUNT), max_size=25), st.integers(1, 400))
+@settings(max_examples=5, deadline=None)
+def test_records_that_came_as_blocks_give_what_those_of_a_file_give_however_they_are_cut(
+    cuts: list[int], size: int
+) -> None:
+    told = []
+
+    for each in (cuts, range(0, COUNT, size), [40]):
+        made = pipeline()
+        events = [event for block in blocks(eventful(), each) for event in made.feed(block)]
+        told.append(json_of(events + made.finish()))
+
+    assert told[0] == told[1] == told[2]
+    made = pipeline()
+    events = [event for block in blocks(eventful()) for event in made.feed(block)] + made.finish()
+    assert _told(events) == _told(run(pipeline(), eventful()))
 
 
 @given(st.integers(0, COUNT), st.integers(1, 900))

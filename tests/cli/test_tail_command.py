@@ -154,6 +154,19 @@ def test_one_unreadable_file_does_not_keep_the_others_from_being_read(tmp_path: 
     assert events(done.stdout)[-1]["records"] == 500
 
 
+def test_files_that_cover_the_same_day_are_judged_together_and_globs_are_spelled_out(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"host{number}.log").write_bytes(auth_log(3_000).replace(b" gate ", f" gate{number} ".encode()))
+
+    done = run("tail", "--once", "--no-llm", "--json", str(tmp_path / "host*.log"))
+
+    summary = events(done.stdout)[-1]
+    assert done.returncode == 0, done.stderr
+    assert summary["records"] == 9_000
+    assert "too late for their window" not in summary["skipped"]
+    assert incidents(done.stdout)[0]["runbook"] == "ssh-brute-force"
+
+
 def test_an_empty_file_is_no_error(tmp_path: Path) -> None:
     path = tmp_path / "empty.log"
     path.write_bytes(b"")

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 
+import msgpack  # type: ignore[import-untyped]
 import msgspec
 import numpy as np
 
-from logllm.events import Chunk, Columns, IncidentEvent
+from logllm.events import Chunk, Columns, IncidentEvent, Origin
 from logllm.explain.runbooks import Catalogue
 from logllm.pipeline import Pipeline
 
-__all__ = ["START_NS", "Record", "chunks", "eventful", "json_of", "pipeline", "run"]
+__all__ = ["START_NS", "Record", "blocks", "chunks", "eventful", "json_of", "pipeline", "run"]
 
 SECOND_NS = 1_000_000_000
 START_NS = 1_772_000_100 * SECOND_NS
@@ -101,6 +103,23 @@ def chunks(records: Iterable[Record], cuts: Iterable[int] = (), *, first_line: i
             np.arange(first_line + start, first_line + end, dtype=np.int64),
         )
         yield Chunk("app.log", len(part), sum(len(row.message) + 30 for row in part), columns=columns)
+
+
+def blocks(records: Iterable[Record], cuts: Iterable[int] = ()) -> Iterator[Chunk]:
+    """The same as a forward protocol's sender cuts them: blocks of entries `[[EventTime, {}], record]`."""
+    levels = {0: None, 9: "info", 13: "warn", 17: "error", 21: "fatal"}
+    rows = list(records)
+    edges = sorted({0, len(rows), *(cut for cut in cuts if 0 < cut < len(rows))})
+    for start, end in pairwise(edges):
+        block = b""
+        for row in rows[start:end]:
+            time_ns = START_NS + int(row.second * SECOND_NS)
+            fields = {"log": row.message, "service": row.service}
+            level = levels[row.severity]
+            record = fields if level is None else {**fields, "level": level}
+            stamp = struct.pack(">II", time_ns // SECOND_NS, time_ns % SECOND_NS)
+            block += b"\x92\x92\xd7\0" + stamp + b"\x80" + bytes(msgpack.packb(record))
+        yield Chunk("app", end - start, len(block), Origin("10.0.0.1:5170"), block=block)
 
 
 def run(made: Pipeline, records: Iterable[Record], cuts: Iterable[int] = (), **more: int) -> list[IncidentEvent]:

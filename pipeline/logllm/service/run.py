@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import threading
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,7 +21,7 @@ from logllm.incidents.store import IncidentStore
 from logllm.pipeline import Pipeline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from logllm.config import Config
     from logllm.events import Explanation, IncidentEvent, Summary
@@ -115,8 +116,11 @@ class Run:
             return
         try:
             state = checkpoint.load(self._state_path)
-            if state is not None:
-                self.pipeline.restore(state)
+            try:
+                if state is not None:
+                    self.pipeline.restore(state)
+            except StateError as error:
+                raise StateError(f"{self._state_path}: {error}; {checkpoint.set_aside(self._state_path)}") from error
         except StateError as error:
             self.notice(f"{error}; learning anew")
             look_back = self.pipeline.looks_back
@@ -126,7 +130,7 @@ class Run:
     def tell(self, events: Iterable[IncidentEvent]) -> None:
         """Keep the events, tell them, and ask for explanations of what opened."""
         for event in events:
-            self._store.put(event)
+            self._kept(partial(self._store.put, event))
             with self._lock:
                 if event.event == "open":
                     self.opened += 1
@@ -138,8 +142,15 @@ class Run:
             if event.event == "open" and self._worker is not None:
                 self._worker.submit(event)
 
+    def _kept(self, write: Callable[[], None]) -> None:
+        """Write to the store. Where that fails (a full disk) the incident is told all the same."""
+        try:
+            write()
+        except StateError as error:
+            self.notice(str(error))
+
     def _explained(self, explanation: Explanation) -> None:
-        self._store.explain(explanation)
+        self._kept(partial(self._store.explain, explanation))
         with self._lock:
             self.explained[explanation.status] = self.explained.get(explanation.status, 0) + 1
             incident = self._latest.get(explanation.incident)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +14,7 @@ from logllm.errors import LogllmError, SourceError
 from logllm.events import Summary
 from logllm.service.run import Run
 from logllm.sources.file import ReadStats, read_file
+from logllm.sources.file_merge import merged
 from logllm.sources.file_select import only_service, since
 from logllm.sources.follow import Follower
 
@@ -95,18 +98,30 @@ class _Tail:
         return reading_s
 
     def _chunks(self) -> Iterator[Chunk]:
+        sources = [self._file(path) for path in self._paths()]
+        return sources[0] if len(sources) == 1 else merged(sources)
+
+    def _paths(self) -> list[str]:
+        """The files named, globs in quotes spelled out; a name that matches nothing stays, to be complained of."""
+        found: dict[str, None] = {}
         for path in self._options.paths:
-            try:
-                yield from read_file(
-                    path,
-                    format=self._options.format,
-                    tz=self._options.tz,
-                    reference_ns=time.time_ns() if path == "-" else None,
-                    stats=self._stats,
-                )
-            except SourceError as error:
-                self._failed += 1
-                self._run.notice(str(error))
+            magic = glob.has_magic(path) and not Path(path).exists()
+            matches = sorted(glob.glob(path, recursive=True)) if magic else []  # noqa: PTH207 - the shell's patterns
+            found.update(dict.fromkeys(matches or [path]))
+        return list(found)
+
+    def _file(self, path: str) -> Iterator[Chunk]:
+        try:
+            yield from read_file(
+                path,
+                format=self._options.format,
+                tz=self._options.tz,
+                reference_ns=time.time_ns() if path == "-" else None,
+                stats=self._stats,
+            )
+        except SourceError as error:
+            self._failed += 1
+            self._run.notice(str(error))
 
     def _follow(self) -> float:
         follower = Follower(
