@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-_CALL = "import runpy, sys; sys.exit(runpy.run_path(sys.argv[1])['main']())"
+_CALL = "import runpy, sys; got = runpy.run_path(sys.argv[1])['main'](); sys.exit(got if isinstance(got, int) else 0)"
 
 
 def benchmarks(wanted: list[str]) -> list[tuple[Path, str]]:
