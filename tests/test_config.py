@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any, get_args
 
@@ -160,3 +161,12 @@ def _toml(table: dict[str, Any]) -> bytes:
         else:
             lines.append(f"{key} = {msgspec.json.encode(value).decode()}")
     return "\n".join(lines).encode()
+
+
+def test_the_sample_configuration_says_every_default() -> None:
+    path = Path(__file__).parents[1] / "samples" / "logllm.toml"
+
+    assert Config.load(path) == Config()
+    said = tomllib.loads(path.read_text())
+    for name in ("forward", "http", "detect", "explain"):
+        assert set(said[name]) == set(msgspec.structs.asdict(getattr(Config(), name)))
