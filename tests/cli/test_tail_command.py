@@ -220,6 +220,38 @@ def test_standard_input_is_read_where_no_file_is_named() -> None:
     assert events(done.stdout)[-1]["records"] == 1_000
 
 
+def test_a_pipe_that_stays_open_is_reported_when_it_falls_silent_and_ctrl_c_ends_it(tmp_path: Path) -> None:
+    with (tmp_path / "errors").open("wb") as errors:
+        child = subprocess.Popen(
+            [*LOGLLM, "tail", "--no-llm", "--json", "-"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=_environment(),
+        )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    with child.stdin as pipe, child.stdout as output:
+        try:
+            pipe.write(auth_log(2_000))
+            pipe.flush()
+            first = output.readline()
+            child.send_signal(signal.SIGINT)
+            rest = output.read()
+            child.wait(timeout=30)
+        finally:
+            if child.poll() is None:
+                child.kill()
+                child.wait()
+
+    assert json.loads(first)["runbook"] == "ssh-brute-force"
+    assert child.returncode == 130
+    # The last record may still have been waiting for a line that continues it.
+    assert events(rest)[-1]["lines"] == 2_000
+    assert events(rest)[-1]["records"] >= 1_999
+    assert (tmp_path / "errors").read_text() == ""
+
+
 def test_following_tells_what_is_appended_and_ctrl_c_ends_with_a_summary(tmp_path: Path) -> None:
     path = tmp_path / "app.log"
     path.write_bytes(auth_log(300))

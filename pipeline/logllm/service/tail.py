@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import glob
+import queue
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +21,6 @@ from logllm.sources.file_select import only_service, since
 from logllm.sources.follow import Follower
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Iterator
 
     from logllm.config import Config
@@ -31,6 +32,8 @@ __all__ = ["TailOptions", "tail"]
 STATUS_INTERVAL_S = 0.2
 SAVE_INTERVAL_S = 300.0
 POLL_INTERVAL_S = 0.25
+QUIET_POLLS = 4
+"""Standard input that has said nothing for a second has been read up to now."""
 EXPLAIN_WAIT_S = 180.0
 
 
@@ -80,7 +83,10 @@ class _Tail:
         self._left_out = 0
 
     def run(self) -> tuple[Summary, int]:
-        reading_s = self._read() if self._options.once or self._options.paths == ("-",) else self._follow()
+        if self._options.paths == ("-",):
+            reading_s = self._pipe()
+        else:
+            reading_s = self._read() if self._options.once else self._follow()
         if self._options.once and not self._stop.is_set():
             self._await_explanations()
         summary = self._summary(reading_s)
@@ -96,6 +102,43 @@ class _Tail:
         reading_s = time.monotonic() - self._started
         self._run.tell(self._run.pipeline.report(self._options.max_incidents))
         return reading_s
+
+    def _pipe(self) -> float:
+        """Standard input, which may stay open and silent for hours: a thread of its own waits for it."""
+        incoming: queue.Queue[Chunk | None] = queue.Queue(maxsize=8)
+
+        def read() -> None:
+            for chunk in self._file("-"):
+                incoming.put(chunk)
+            incoming.put(None)
+
+        threading.Thread(target=read, name="stdin", daemon=True).start()
+        quiet, reading_s = 0, 0.0
+        while not self._stop.is_set():
+            try:
+                chunk = incoming.get(timeout=POLL_INTERVAL_S)
+            except queue.Empty:
+                quiet += 1
+                if quiet == QUIET_POLLS and not self._options.once and self._run.pipeline.looks_back:
+                    reading_s = time.monotonic() - self._started
+                    self._run.tell(self._run.pipeline.report(self._options.max_incidents))
+                self._pass_time()
+                self._show(force=True)
+                continue
+            if chunk is None:
+                break
+            quiet = 0
+            self._feed(chunk)
+        self._run.tell(self._run.pipeline.finish())
+        reading_s = reading_s or time.monotonic() - self._started
+        self._run.tell(self._run.pipeline.report(self._options.max_incidents))
+        return reading_s
+
+    def _pass_time(self) -> None:
+        """What the clock brings once the past has been reported."""
+        if not self._run.pipeline.looks_back:
+            self._run.tell(self._run.pipeline.tick(time.time_ns()))
+            self._save_sometimes()
 
     def _chunks(self) -> Iterator[Chunk]:
         sources = [self._file(path) for path in self._paths()]
@@ -141,9 +184,7 @@ class _Tail:
                     live = True
                     reading_s = time.monotonic() - self._started
                     self._run.tell(self._run.pipeline.report(self._options.max_incidents))
-                if live:
-                    self._run.tell(self._run.pipeline.tick(time.time_ns()))
-                    self._save_sometimes()
+                self._pass_time()
                 if not chunks:
                     self._show(force=True)
                     self._stop.wait(POLL_INTERVAL_S)

@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO
 
 from logllm.errors import SourceError
 from logllm.sources.file_inflate import compression_of, inflate
@@ -102,9 +102,10 @@ def _file(file: BinaryIO, head: bytes, chunk_bytes: int, name: str) -> Iterator[
 
 
 def _stdin(chunk_bytes: int) -> Iterator[bytes]:
-    # `read1` gives what is there at once: a line that is typed as well as a full pipe.
-    stream = cast("io.BufferedReader", sys.stdin.buffer)
-    while block := stream.read1(chunk_bytes):
+    # Unbuffered, a read gives what is there at once, a typed line as well as a full pipe, and a thread that waits in it
+    # holds no lock that the interpreter needs when it ends.
+    stream: io.RawIOBase | BinaryIO = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
+    while block := stream.read(chunk_bytes):
         yield block
 
 
