@@ -222,7 +222,9 @@ class Run:
         return self._worker is None or self._worker.drain(timeout_s)
 
     def summarise(self, summary: Summary) -> None:
-        """Tell the end."""
+        """Tell the end; nothing is told after it, so what is still being explained is given up first."""
+        if self._worker is not None:
+            self._worker.close()
         with self._lock:
             self._outlet.summary(summary)
 
