@@ -59,10 +59,7 @@ def list_(data_dir: str, only_open: bool, limit: int, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="JSON lines: the incident, then its explanation.")
 def show(incident_id: str, data_dir: str, as_json: bool) -> None:
     """One of them, with its evidence and explanation. The beginning of its id is enough."""
-    import sys
-
-    from logllm.cli.output import JsonOutlet
-    from logllm.cli.render import Terminal, console_for
+    from logllm.cli.output import outlet
     from logllm.errors import SourceError
     from logllm.incidents.store import IncidentStore
 
@@ -74,7 +71,7 @@ def show(incident_id: str, data_dir: str, as_json: bool) -> None:
     if found is None:
         raise SourceError(f"{incident_id}: no such incident, or more than one begins with it")
     event, explanation = found
-    outlet = JsonOutlet() if as_json else Terminal(console_for(sys.stdout), reveal=lambda text: text)
-    outlet.incident(event)
+    out = outlet(as_json=as_json)
+    out.incident(event)
     if explanation is not None:
-        outlet.explanation(explanation, event)
+        out.explanation(explanation, event)

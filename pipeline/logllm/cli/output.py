@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, TextIO
 import msgspec
 
 if TYPE_CHECKING:
-    from logllm.events import Event, Explanation, IncidentEvent, Summary
+    from collections.abc import Callable
 
-__all__ = ["JsonOutlet"]
+    from logllm.events import Event, Explanation, IncidentEvent, Summary
+    from logllm.service.run import Outlet
+
+__all__ = ["JsonOutlet", "outlet"]
 
 
 class JsonOutlet:
@@ -42,3 +45,12 @@ class JsonOutlet:
         """To standard error."""
         sys.stderr.write(f"logllm: {text}\n")
         sys.stderr.flush()
+
+
+def outlet(*, as_json: bool, runbook_title: Callable[[str], str | None] | None = None) -> Outlet:
+    """Standard output as a program or as a person reads it. What is masked has been decided before it gets here."""
+    if as_json:
+        return JsonOutlet()
+    from logllm.cli.render import Terminal, console_for
+
+    return Terminal(console_for(sys.stdout), reveal=lambda text: text, runbook_title=runbook_title)

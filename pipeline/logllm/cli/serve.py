@@ -43,6 +43,8 @@ def serve(
 
     from msgspec.structs import replace
 
+    from logllm.cli.output import outlet
+
     config = configured(config_path, data_dir, alerts_per_day, no_llm, model, runbooks)
     if listen is not None:
         config = replace(config, forward=replace(config.forward, listen=listen))
@@ -61,23 +63,11 @@ def serve(
         held.flushLevel = logging.NOTSET
 
     try:
-        number = asyncio.run(_serve(config, _outlet(as_json), listening))
+        number = asyncio.run(_serve(config, outlet(as_json=as_json or not sys.stdout.isatty()), listening))
     finally:
         held.flush()
     if number:
         raise SystemExit(128 + number)
-
-
-def _outlet(as_json: bool) -> Outlet:
-    import sys
-
-    from logllm.cli.output import JsonOutlet
-
-    if as_json or not sys.stdout.isatty():
-        return JsonOutlet()
-    from logllm.cli.render import Terminal, console_for
-
-    return Terminal(console_for(sys.stdout), reveal=lambda text: text)
 
 
 async def _serve(config: Config, outlet: Outlet, listening: Callable[[str], None]) -> int:

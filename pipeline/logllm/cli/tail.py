@@ -95,15 +95,12 @@ def tail(
 
 
 def _outlet(as_json: bool, runbooks: list[str]) -> Outlet:
+    from logllm.cli.output import outlet
+
     if as_json:
-        from logllm.cli.output import JsonOutlet
-
-        return JsonOutlet()
-    import sys
-
-    from logllm.cli.render import Terminal, console_for
+        return outlet(as_json=True)
     from logllm.explain.runbooks import Catalogue
 
     with Catalogue.load(runbooks) as catalogue:
         titles = {name: runbook.title for name, runbook in catalogue.by_id.items()}
-    return Terminal(console_for(sys.stdout), reveal=lambda text: text, runbook_title=titles.get)
+    return outlet(as_json=False, runbook_title=titles.get)

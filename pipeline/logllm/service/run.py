@@ -87,21 +87,23 @@ class Run:
         self._worker: ExplainWorker | None = None
         self._explainer: Explainer | None = None
         if config.explain.enabled:
-            self._explainer = self._explainer_for(None if data_dir is None else data_dir / "explanations.db")
+            cache = ExplanationCache(None if data_dir is None else data_dir / "explanations.db")
+            self._explainer = self._explainer_for(cache)
             self._worker = ExplainWorker(self._explainer, self._explained)
 
-    def _explainer_for(self, cache: Path | None) -> Explainer:
+    def _explainer_for(self, cache: ExplanationCache) -> Explainer:
         """The explainer, with the model if it can be had: without one, facts and runbooks still are."""
         config = self.config.explain
 
         def made(model: str | None) -> Explainer:
-            return Explainer(model, self._catalogue, self.pipeline.redactor, ExplanationCache(cache), config=config)
+            return Explainer(model, self._catalogue, self.pipeline.redactor, cache, config=config)
 
         explainer = made(config.model or None)
         try:
             explainer.prepare()
         except ModelError as error:
             if config.model != ExplainConfig().model:
+                cache.close()
                 self._store.close()
                 raise
             self.notice(f"{error}; going on with facts and runbooks alone")

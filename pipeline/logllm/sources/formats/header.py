@@ -15,7 +15,7 @@ import numpy as np
 from logllm.sources.formats.clock import Clock
 from logllm.sources.formats.levels import severities, severity_of_pri, severity_of_status, severity_of_word
 from logllm.sources.formats.line_format import columns_of
-from logllm.sources.multiline import continues, join_records, record_starts
+from logllm.sources.multiline import continues, record_starts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -90,14 +90,7 @@ class HeaderFormat:
             messages = self._messages(columns)
         else:
             position = starts.astype(np.int64)
-            messages = join_records(
-                lines,
-                self._messages(columns),
-                starts,
-                self._reading.counts,
-                max_lines=self._reading.max_record_lines,
-                max_chars=self._reading.max_record_chars,
-            )
+            messages = self._reading.joined(lines, self._messages(columns), starts)
             chosen = starts.tolist()
             columns = [[column[row] for row in chosen] for column in columns]
         return columns_of(

@@ -27,7 +27,7 @@ from logllm.sources.formats.json_fields import (
 from logllm.sources.formats.json_rows import JsonRows
 from logllm.sources.formats.json_times import JsonTimes
 from logllm.sources.formats.line_format import columns_of
-from logllm.sources.multiline import continues, join_records, record_starts, unfinished_lines
+from logllm.sources.multiline import continues, record_starts, unfinished_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,15 +71,7 @@ class JsonFormat:
         position = np.arange(len(lines), dtype=np.int64)
         starts = record_starts(lines) if join and bad else None
         if starts is not None:
-            reading = self._reading
-            messages = join_records(
-                lines,
-                messages,
-                starts,
-                reading.counts,
-                max_lines=reading.max_record_lines,
-                max_chars=reading.max_record_chars,
-            )
+            messages = self._reading.joined(lines, messages, starts)
             chosen = starts.tolist()
             times, levels, services = ([column[row] for row in chosen] for column in (times, levels, services))
             position = starts.astype(np.int64)

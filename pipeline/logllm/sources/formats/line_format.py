@@ -11,6 +11,7 @@ import numpy as np
 
 from logllm.errors import ConfigError
 from logllm.events import Columns
+from logllm.sources.multiline import join_records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,6 +69,17 @@ class Reading:
     first_year: int | None = None
     last_ns: int | None = None
     counts: Counter[str] = field(default_factory=Counter)
+
+    def joined(self, lines: list[str], messages: list[str], starts: NDArray[np.intp]) -> list[str]:
+        """See `multiline.join_records`: within this file's bounds, what is cut counted here."""
+        return join_records(
+            lines,
+            messages,
+            starts,
+            self.counts,
+            max_lines=self.max_record_lines,
+            max_chars=self.max_record_chars,
+        )
 
     def settle(self, times: NDArray[np.int64], ok: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Replace times that are not `ok` by the last good one before, and remember the last.

@@ -17,7 +17,7 @@ from logllm.sources.formats.json_fields import Place, places, scalars
 from logllm.sources.formats.json_times import JsonTimes
 from logllm.sources.formats.levels import severities
 from logllm.sources.formats.line_format import columns_of
-from logllm.sources.multiline import continues, join_records, record_starts, unfinished_lines
+from logllm.sources.multiline import continues, record_starts, unfinished_lines
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -90,15 +90,7 @@ class LogfmtFormat:
         position = np.arange(count, dtype=np.int64)
         messages = columns["message"]
         if starts is not None:
-            reading = self._reading
-            messages = join_records(
-                lines,
-                messages,
-                starts,
-                reading.counts,
-                max_lines=reading.max_record_lines,
-                max_chars=reading.max_record_chars,
-            )
+            messages = self._reading.joined(lines, messages, starts)
             columns = {name: [column[row] for row in starts.tolist()] for name, column in columns.items()}
             position = starts.astype(np.int64)
         services = [name or self._reading.default_service for name in columns["service"]]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from logllm.sources.formats.line_format import columns_of
-from logllm.sources.multiline import join_records, record_starts, unfinished_lines
+from logllm.sources.multiline import record_starts, unfinished_lines
 
 if TYPE_CHECKING:
     from logllm.events import Columns
@@ -32,14 +32,7 @@ class TextFormat:
             messages = list(lines)
             position = np.arange(len(lines), dtype=np.int64)
         else:
-            messages = join_records(
-                lines,
-                lines,
-                starts,
-                self._reading.counts,
-                max_lines=self._reading.max_record_lines,
-                max_chars=self._reading.max_record_chars,
-            )
+            messages = self._reading.joined(lines, lines, starts)
             position = starts.astype(np.int64)
         times = self._reading.untimed(len(messages))
         return columns_of(times, messages, None, self._reading.default_service, position)
