@@ -12,6 +12,7 @@ LAYERS = (
     {"errors"},
     {"events"},
     {"metrics"},
+    {"wasm"},
     {"sources", "filters", "templates", "detectors", "incidents", "explain", "notify", "sinks"},
     {"checkpoint", "report"},
     {"config"},

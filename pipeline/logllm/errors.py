@@ -7,6 +7,10 @@
   - StateError         saved state cannot be used (other version, damaged); the old file is kept aside
   - ModelError         a model cannot be found, fetched or verified
   - ExplainError       no explanation; the alert goes out with the facts alone
+  - PluginError
+    + PluginLoadError  a .wasm cannot be used as it is configured; exit code 2; nothing has started
+    + PluginTrap       one call into a plugin failed; `on_error` says what becomes of its records
+    + PluginStopped    a plugin failed and its `on_error` is `stop`
 
 Bugs are not in this tree: they propagate.
 """
@@ -18,6 +22,10 @@ __all__ = [
     "ExplainError",
     "LogllmError",
     "ModelError",
+    "PluginError",
+    "PluginLoadError",
+    "PluginStopped",
+    "PluginTrap",
     "ProtocolError",
     "SourceError",
     "StateError",
@@ -54,3 +62,30 @@ class ModelError(LogllmError):
 
 class ExplainError(LogllmError):
     """The model gave no usable answer. The facts stand alone."""
+
+
+class PluginError(LogllmError):
+    """Something about a plugin."""
+
+
+class PluginLoadError(PluginError):
+    """A plugin cannot be used: no module, not one of the known ABIs, an import that is not granted, a bad config."""
+
+    exit_code = 2
+
+
+class PluginTrap(PluginError):
+    """One call into a plugin failed.
+
+    Args:
+        reason: One word for metrics: `trap`, `timeout`, `stack`, `memory`, `exit`, `bad_pointer`, `bad_result`,
+            `output`, `refused`.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class PluginStopped(PluginError):
+    """A plugin failed and is configured to stop the pipeline rather than to let its records by."""

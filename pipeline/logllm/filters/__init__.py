@@ -1,0 +1,1 @@
+"""Filters in WebAssembly: one loader, three ABIs, no rights but those that are granted."""

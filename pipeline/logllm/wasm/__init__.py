@@ -1,0 +1,1 @@
+"""wasmtime, wrapped once: compiled modules from a cache, one sandboxed guest a Store, calls that cost a microsecond."""
