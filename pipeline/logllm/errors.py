@@ -74,7 +74,7 @@ class PluginLoadError(PluginError):
     exit_code = 2
 
 
-class PluginTrap(PluginError):
+class PluginTrap(PluginError):  # noqa: N818 - it is what happened to a call, as wasmtime names it
     """One call into a plugin failed.
 
     Args:
@@ -87,5 +87,5 @@ class PluginTrap(PluginError):
         self.reason = reason
 
 
-class PluginStopped(PluginError):
+class PluginStopped(PluginError):  # noqa: N818 - the state the pipeline is in
     """A plugin failed and is configured to stop the pipeline rather than to let its records by."""

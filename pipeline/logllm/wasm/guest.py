@@ -237,7 +237,7 @@ class Guest:
         return int(self._how_much(self._context, self._memory_at))
 
     def at(self, pointer: int, size: int) -> int:
-        """The address of `size` bytes of its memory, until it is entered again. Raises PluginTrap where there are none."""
+        """The address of `size` bytes of its memory, until it is entered again. Raises PluginTrap: none are there."""
         if self._memory is None or pointer + size > self._how_much(self._context, self._memory_at):
             raise PluginTrap("bad_pointer", f"it points at {size} bytes from {pointer}, outside its memory")
         return int(self._where(self._context, self._memory_at)) + pointer
