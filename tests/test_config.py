@@ -63,7 +63,12 @@ def test_every_part_refuses_keys_it_does_not_know(place: str, struct: type[msgsp
 
 @pytest.mark.parametrize("section", ["", *SECTIONS])
 def test_an_unknown_key_is_named_with_its_file_and_place(tmp_path: Path, section: str) -> None:
-    text = f"[{section}]\nalert_per_day = 5\n" if section else "alert_per_day = 5\n"
+    text = {
+        "": "alert_per_day = 5\n",
+        "plugins": "[[plugins]]\npath = 'a.wasm'\nalert_per_day = 5\n",
+        "plugins.limits": "[[plugins]]\npath = 'a.wasm'\nlimits = { alert_per_day = 5 }\n",
+        "plugins.tenants": "[[plugins]]\npath = 'a.wasm'\n[plugins.tenants.acme]\nalert_per_day = 5\n",
+    }.get(section, f"[{section}]\nalert_per_day = 5\n")
 
     with pytest.raises(ConfigError) as error:
         _load(tmp_path, text)
@@ -71,7 +76,7 @@ def test_an_unknown_key_is_named_with_its_file_and_place(tmp_path: Path, section
     message = str(error.value)
     assert message.startswith(str(tmp_path / "logllm.toml"))
     assert "alert_per_day" in message
-    assert section in message
+    assert all(part in message for part in section.split("."))
     assert "\n" not in message
 
 
@@ -89,6 +94,11 @@ def test_an_unknown_key_is_named_with_its_file_and_place(tmp_path: Path, section
         ("http = []", "$.http"),
         ("[forward]\nmax_connections = 'x'", "$.forward.max_connections"),
         ("[[forward]]\nlisten = 'x'", "$.forward"),
+        ("[[plugins]]\nname = 'x'", "$.plugins[...]"),
+        ("[[plugins]]\npath = 'x'\ngrants = ['net']", "$.plugins[...].grants[...]"),
+        ("[[plugins]]\npath = 'x'\non_error = 'ignore'", "$.plugins[...].on_error"),
+        ("[[plugins]]\npath = 'x'\ntenant = 'record:x'", "$.plugins[...].tenant"),
+        ("[[plugins]]\npath = 'x'\nlimits = { memory_bytes = 1 }", "$.plugins[...].limits.memory_bytes"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_was_expected(tmp_path: Path, text: str, named: str) -> None:
@@ -98,8 +108,17 @@ def test_a_wrong_value_is_named_with_what_was_expected(tmp_path: Path, text: str
     message = str(error.value)
     assert message.startswith(str(tmp_path / "logllm.toml"))
     assert named in message
-    assert "Expected" in message
+    assert "xpected" in message or "missing" in message or "Invalid" in message
     assert "\n" not in message
+
+
+def test_a_plugin_beside_the_file_is_found_wherever_logllm_is_started(tmp_path: Path) -> None:
+    (tmp_path / "mine.wasm").write_bytes(b"")
+
+    config = _load(tmp_path, "[[plugins]]\npath = 'mine.wasm'\n[[plugins]]\npath = 'redact'\nmatch = 'kube.*'\n")
+
+    assert [plugin.path for plugin in config.plugins] == [str(tmp_path / "mine.wasm"), "redact"]
+    assert config.plugins[1].match == "kube.*"
 
 
 @pytest.mark.parametrize("text", ["data_dir =", "[detect", "a = 1\na = 2", "x = " + "[" * 20_000])

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from logllm.errors import StateError
 from logllm.events import Chunk, Columns, IncidentEvent
-from logllm.pipeline import FUTURE_NS, LIVE_NS, Pipeline
+from logllm.arrivals import FUTURE_NS
+from logllm.pipeline import LIVE_NS, Pipeline
 from tests.incidents.stream import START_NS, Record, blocks, chunks, eventful, json_of, pipeline, run
 
 SECOND_NS = 1_000_000_000
@@ -249,7 +250,7 @@ def test_records_from_a_clock_that_runs_ahead_are_taken_to_be_of_now() -> None:
 
     made.feed(_chunk(columns), now_ns=START_NS + SECOND_NS)
 
-    assert made.ahead == 1
+    assert made.arrivals.ahead == 1
     assert made.windows.watermark_ns <= START_NS + FUTURE_NS
     assert columns.time_ns[1] == times[1]
 

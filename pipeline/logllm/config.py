@@ -6,10 +6,12 @@ import tomllib
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from logllm.detectors.budget import BudgetConfig
 from logllm.errors import ConfigError
 from logllm.explain.explainer import ExplainConfig
+from logllm.filters.config import PluginConfig
 from logllm.sources.forward import ForwardConfig
 
 __all__ = ["Config", "HttpConfig"]
@@ -26,6 +28,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Args:
         data_dir: Where incidents and what was learned are kept; None: nowhere, a restart learns anew.
+        plugins: The filters, `[[plugins]]` in the file, in the order they run. A relative path is looked for beside
+            the file first.
 
     >>> Config().detect.alerts_per_day
     5.0
@@ -36,6 +40,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     http: HttpConfig = HttpConfig()
     detect: BudgetConfig = BudgetConfig()
     explain: ExplainConfig = ExplainConfig()
+    plugins: list[PluginConfig] = []
 
     @classmethod
     def load(cls, path: str | Path) -> Config:
@@ -53,8 +58,14 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         except ValueError as error:
             raise ConfigError(f"{str(path)!r}: not a path: {error}") from error
         try:
-            return msgspec.convert(tomllib.loads(text), cls)
+            config = msgspec.convert(tomllib.loads(text), cls)
         except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise ConfigError(f"{path}: not TOML: {error}") from error
         except msgspec.ValidationError as error:
             raise ConfigError(f"{path}: {error}") from error
+        beside = Path(path).parent
+        return replace(config, plugins=[_found(plugin, beside) for plugin in config.plugins])
+
+
+def _found(plugin: PluginConfig, folder: Path) -> PluginConfig:
+    return replace(plugin, path=str(folder / plugin.path)) if (folder / plugin.path).is_file() else plugin

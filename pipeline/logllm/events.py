@@ -111,6 +111,7 @@ class Columns:
         service_names: the services of this chunk, each once; "" for unknown.
         position: int64[n] or None, line number in the file (from 1) of the record's first line.
         text_codes: which messages are equal but for their digits, or None.
+        raw: n str, each record as it stands in the file, where the source was asked to keep that; else None.
     """
 
     time_ns: NDArray[np.int64]
@@ -120,6 +121,7 @@ class Columns:
     service_names: list[str]
     position: NDArray[np.int64] | None = None
     text_codes: TextCodes | None = None
+    raw: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.messages)
@@ -134,6 +136,7 @@ class Columns:
             self.service_names,
             None if self.position is None else self.position[start:end],
             None if self.text_codes is None else self.text_codes[start:end],
+            None if self.raw is None else self.raw[start:end],
         )
 
 
@@ -194,7 +197,8 @@ class Evidence(msgspec.Struct, frozen=True):
 class IncidentEvent(msgspec.Struct, frozen=True, tag_field="type", tag="incident"):
     """An incident was opened, changed or ended. Times are event time, RFC 3339 with `Z`.
 
-    `kinds` are the detectors' names: `rate`, `silence`, `new`, `rare`, `severity`, `release`, `dominant`.
+    `kinds` are the detectors' names: `rate`, `silence`, `new`, `rare`, `severity`, `release`, `dominant`;
+    `plugin` is what a plugin raised.
     `score` orders incidents of one report, larger is odder; it is not a probability.
     """
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 
-from logllm.checkpoint import STATE_VERSION
+from logllm.arrivals import Arrivals
 from logllm.config import Config
 from logllm.detectors.budget import Budget
 from logllm.detectors.detection import LEARNING_WINDOWS, Detection
@@ -16,31 +14,35 @@ from logllm.detectors.keys import Keys
 from logllm.detectors.names import FirstSight, Names
 from logllm.detectors.survey import Survey
 from logllm.detectors.windows import Windows
-from logllm.errors import StateError
-from logllm.events import WINDOW_NS, Columns, IncidentEvent, Severity
+from logllm.events import WINDOW_NS, IncidentEvent, Severity
 from logllm.explain.advice import Advice
 from logllm.explain.redact import Redactor
+from logllm.filtering import Filtering
 from logllm.incidents.compose import Composer, Lookups
 from logllm.incidents.grouper import Grouper, Incident
 from logllm.incidents.recent import Recent
+from logllm.pipeline_state import restore_into, state_of
 from logllm.report import Report
+from logllm.signals import Raised, columns_of, named
 from logllm.sources.decode import Decoder
 from logllm.sources.decode_lines import detected
 from logllm.templates.miner import Miner
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from logllm.detectors.slices import Slice
-    from logllm.events import Chunk
+    from logllm.events import Chunk, Columns, TextCodes
+    from logllm.filters.host import Signal
     from logllm.incidents.grouper import EventName
     from logllm.templates.miner import Changes
 
 __all__ = ["Pipeline"]
 
 LIVE_NS = 3_600_000_000_000
-FUTURE_NS = 600_000_000_000
-LAG_FADES = 0.95
 
 
 class Pipeline:
@@ -53,6 +55,7 @@ class Pipeline:
     Args:
         config: Budget, runbooks and the like.
         look_back: Hold incidents until `report` is called, which ranks them.
+        filtering: The plugins; by default those that `config` names.
 
     >>> from logllm import Pipeline, read_file
     >>> pipeline = Pipeline()
@@ -63,8 +66,11 @@ class Pipeline:
     orders ...
     """
 
-    def __init__(self, config: Config | None = None, *, look_back: bool = False) -> None:
+    def __init__(
+        self, config: Config | None = None, *, look_back: bool = False, filtering: Filtering | None = None
+    ) -> None:
         self.config = config or Config()
+        self.filtering = filtering or Filtering.of(self.config)
         self.miner = Miner()
         self.keys = Keys()
         self.windows = Windows(whole_blocks=look_back)
@@ -76,11 +82,11 @@ class Pipeline:
         self.redactor = Redactor()
         self.records = 0
         self.bytes = 0
-        self.ahead = 0
         self.anomalies: dict[str, int] = {}
-        self._first_sight = FirstSight()
-        self._lag_ns = 0
-        self._first_window = -1
+        self.first_sight = FirstSight()
+        self.raised = Raised()
+        self.arrivals = Arrivals()
+        self.first_window = -1
         self._report: Report | None = None
         self._decoder = Decoder(detected)
         self.advice = Advice(self.config.explain.runbooks)
@@ -124,17 +130,26 @@ class Pipeline:
         return f"{missing} more minutes of log before it can tell what is odd" if missing else None
 
     def feed(self, chunk: Chunk, now_ns: int | None = None) -> list[IncidentEvent]:
-        """Take a chunk in; returns what opened, changed or ended by it.
+        """Filter a chunk and take it in; returns what opened, changed or ended by it.
 
         Args:
             now_ns: The wall clock, where the chunk has just been received: records that claim to be from more than
-                FUTURE_NS after it are taken to be of now, so that one wrong clock cannot close everyone's windows.
+                ten minutes after it are taken to be of now, so that one wrong clock cannot close everyone's windows.
+
+        Raises:
+            PluginStopped: A plugin failed whose `on_error` is `stop`.
         """
+        return self.take(*self.filtering.ingest(chunk), now_ns)
+
+    def take(self, chunk: Chunk, signals: list[Signal], now_ns: int | None = None) -> list[IncidentEvent]:
+        """Take a filtered chunk in, with the anomalies that filters raised. `feed` is both."""
         columns = chunk.columns if chunk.columns is not None else self._decoder.decode(chunk, now_ns or 0)
         n = len(columns)
         if n and now_ns is not None:
-            columns = self._at_most_now(columns, now_ns)
+            columns = self.arrivals.at_most_now(columns, now_ns)
         source = chunk.origin.peer or chunk.tag
+        if signals:
+            self._signal(signals, int(columns.time_ns[-1]) if n else self.windows.watermark_ns, source)
         events: list[IncidentEvent] = []
         at = 0
         while at < n:
@@ -147,26 +162,23 @@ class Pipeline:
             at = end
         return events
 
-    def _at_most_now(self, columns: Columns, now_ns: int) -> Columns:
-        latest_ns = int(columns.time_ns.max())
-        if latest_ns > now_ns + FUTURE_NS:
-            ahead = columns.time_ns > now_ns + FUTURE_NS
-            self.ahead += int(ahead.sum())
-            columns = replace(columns, time_ns=np.where(ahead, now_ns, columns.time_ns))
-        # The clock closes windows, so it must wait for what is usually still under way.
-        self._lag_ns = int(max(now_ns - latest_ns, LAG_FADES * self._lag_ns))
-        return columns
-
-    def _take(self, columns: Columns, source: str, size_bytes: int, held_bytes: int) -> list[IncidentEvent]:
-        templates = self.miner.ids(columns.messages, columns.text_codes)
-        changes = self.miner.drain_changes()
-        if changes.merged:
-            self._merge(changes)
-            distinct, which = np.unique(templates, return_inverse=True)
-            templates = np.array([self.miner.canonical(index) for index in distinct.tolist()], np.int32)[which]
+    def _signal(self, signals: list[Signal], time_ns: int, source: str) -> None:
+        columns = columns_of(signals, time_ns)
+        templates, changes = self._templates([named(signal) for signal in signals], None)
         keys, new = self.keys.number(columns.service_codes, columns.service_names, templates)
         self.names.listen(new)
-        self._first_sight.expect(new, self.keys.template)
+        self.keys.tally(keys, columns.time_ns, columns.severity)
+        for signal, key in zip(signals, keys.tolist(), strict=True):
+            self.raised.add(signal, time_ns, key, int(self.keys.service[key]))
+        self.recent.add(columns, keys, source, sum(map(len, columns.messages)), new)
+        if changes.evicted:
+            self._forget(changes)
+
+    def _take(self, columns: Columns, source: str, size_bytes: int, held_bytes: int) -> list[IncidentEvent]:
+        templates, changes = self._templates(columns.messages, columns.text_codes)
+        keys, new = self.keys.number(columns.service_codes, columns.service_names, templates)
+        self.names.listen(new)
+        self.first_sight.expect(new, self.keys.template)
         self.keys.tally(keys, columns.time_ns, columns.severity)
         self.records += len(columns)
         self.bytes += size_bytes
@@ -177,19 +189,28 @@ class Pipeline:
             self._forget(changes)
         return events
 
+    def _templates(self, messages: Sequence[str], codes: TextCodes | None) -> tuple[NDArray[np.int32], Changes]:
+        templates = self.miner.ids(messages, codes)
+        changes = self.miner.drain_changes()
+        if changes.merged:
+            self._merge(changes)
+            distinct, which = np.unique(templates, return_inverse=True)
+            templates = np.array([self.miner.canonical(index) for index in distinct.tolist()], np.int32)[which]
+        return templates, changes
+
     def _merge(self, changes: Changes) -> None:
         for old, new in changes.merged:
-            fresh = self._first_sight.waiting
-            self._first_sight.merge_templates(old, new)
+            fresh = self.first_sight.waiting
+            self.first_sight.merge_templates(old, new)
             for old_key, new_key in self.keys.merge_templates(old, new):
                 self.detection.merge(old_key, new_key, fresh)
-                for part in (self._first_sight, self.windows, self.grouper, self.recent, self._report):
+                for part in (self.first_sight, self.windows, self.grouper, self.recent, self.raised, self._report):
                     if part is not None:
                         part.merge(old_key, new_key)
                 self.keys.free([old_key])
 
     def _forget(self, changes: Changes) -> None:
-        spoken_of = {key for incident in self.grouper.open for key in incident.concerned}
+        spoken_of = {key for incident in self.grouper.open for key in incident.concerned} | self.raised.keys
         if self._report is not None:
             spoken_of |= self._report.held_keys
         for template in changes.evicted:
@@ -197,7 +218,7 @@ class Pipeline:
             self.windows.forget(gone)
             for key in gone:
                 self.detection.forget(key)
-                self._first_sight.forget(key)
+                self.first_sight.forget(key)
                 if key not in spoken_of:
                     self.recent.forget(key)
                     self.keys.free([key])
@@ -208,17 +229,22 @@ class Pipeline:
         It waits as long as records have been under way of late. An input whose latest record is more than an hour
         old is a past being read, and no clock's business.
         """
-        now_ns -= self._lag_ns
+        events = self._flush(now_ns)
+        now_ns -= self.arrivals.lag_ns
         if now_ns - self.windows.watermark_ns > LIVE_NS:
-            return []
-        return self._judge(self.windows.advance(now_ns, self.keys.count))
+            return events
+        return events + self._judge(self.windows.advance(now_ns, self.keys.count))
+
+    def _flush(self, now_ns: int) -> list[IncidentEvent]:
+        return [event for chunk, signals in self.filtering.flush(now_ns) for event in self.take(chunk, signals)]
 
     def _judge(self, slices: list[Slice]) -> list[IncidentEvent]:
         events: list[IncidentEvent] = []
         for window_slice in slices:
-            if self._first_window < 0 or window_slice.gap < 0:
-                self._first_window = window_slice.first
-            anomalies = self.detection.judge(window_slice, self._first_sight.counted(window_slice))
+            if self.first_window < 0 or window_slice.gap < 0:
+                self.first_window = window_slice.first
+            anomalies = self.detection.judge(window_slice, self.first_sight.counted(window_slice))
+            anomalies = self.raised.among(anomalies, window_slice.first + len(window_slice) - 1)
             for anomaly in anomalies:
                 self.anomalies[anomaly.kind] = self.anomalies.get(anomaly.kind, 0) + 1
             if self._report is not None:
@@ -233,7 +259,7 @@ class Pipeline:
 
     def _tell(self, what: EventName, incident: Incident) -> IncidentEvent | None:
         window = incident.last if what == "open" else incident.ended if incident.ended is not None else incident.last
-        watched = float(max(incident.started - self._first_window, 0))
+        watched = float(max(incident.started - self.first_window, 0))
         wanted = self._report is None or self._report.wants(incident, ended=what == "resolve")
         event = self._composer.event(incident, what, (window + 1) * WINDOW_NS, watched=watched) if wanted else None
         if self._report is None:
@@ -243,7 +269,7 @@ class Pipeline:
 
     def finish(self) -> list[IncidentEvent]:
         """The input has ended: close the windows that are still open. Incidents that have not ended stay open."""
-        return self._judge(self.windows.finish(self.keys.count))
+        return self._flush(self.windows.watermark_ns) + self._judge(self.windows.finish(self.keys.count))
 
     def report(self, limit: int = 10) -> list[IncidentEvent]:
         """What the look back found, oddest first, at most `limit`; afterwards incidents are told as they come."""
@@ -270,46 +296,8 @@ class Pipeline:
 
     def state(self) -> dict[str, Any]:
         """All that was learned, msgpack-able: restore it and feed the rest, and the incidents are the same."""
-        return {
-            "version": STATE_VERSION,
-            "miner": self.miner.state(),
-            "keys": self.keys.state(),
-            "names": self.names.state(),
-            "first_sight": self._first_sight.state(),
-            "windows": self.windows.state(),
-            "detection": self.detection.state(),
-            "budget": self.budget.state(),
-            "open": self.grouper.state(),
-            "redactor": self.redactor.state(),
-            "records": self.records,
-            "bytes": self.bytes,
-            "anomalies": dict(self.anomalies),
-            "ahead": self.ahead,
-            "first_window": self._first_window,
-        }
+        return state_of(self)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take a state back. Raises StateError; the pipeline is then of no use, make a new one."""
-        if state.get("version") != STATE_VERSION:
-            raise StateError(f"saved state has version {state.get('version')}, expected {STATE_VERSION}")
-        try:
-            self.miner = Miner.restore(state["miner"])
-            self.keys.restore(state["keys"])
-            self.names.restore(state["names"])
-            self._first_sight.restore(state["first_sight"], self.miner.size)
-            self.windows.restore(state["windows"])
-            self.detection.restore(state["detection"])
-            self.budget.restore(state["budget"])
-            self.grouper.restore(state["open"])
-            self.redactor = Redactor.from_state(state["redactor"])
-            self.records, self.bytes, self.ahead = int(state["records"]), int(state["bytes"]), int(state["ahead"])
-            self.anomalies = {str(kind): int(times) for kind, times in state["anomalies"].items()}
-            self._first_window = int(state["first_window"])
-        except (LookupError, TypeError, ValueError, AttributeError, OverflowError, msgspec.ValidationError) as error:
-            raise StateError(f"saved state is damaged: {error!r}") from error
-        named = {key for incident in self.grouper.open for key in incident.concerned}
-        numbers = [*named, *self.windows.keys.tolist(), self.detection.rate.size - 1]
-        if not all(-1 <= number < self.keys.count for number in numbers) or -1 in named:
-            raise StateError("saved state is damaged: it speaks of keys that are not there")
-        if int(self.keys.template[: self.keys.count].max(initial=-1)) >= self.miner.size:
-            raise StateError("saved state is damaged: it speaks of templates that are not there")
+        restore_into(self, state)

@@ -6,7 +6,7 @@ import collections
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
 
@@ -17,6 +17,7 @@ from logllm.explain.choice import NONE_PREFIX, SCORED, SCORED_TOKENS, choose, de
 from logllm.explain.client import ChatClient
 from logllm.explain.models import LocalModel, ModelStore
 from logllm.explain.prompt import ANSWER_TOKENS, Shown, build_prompt
+from logllm.explain.questions import QUESTION_TOKENS, build_question, parse_question
 from logllm.explain.server import ModelServer
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Asker", "ExplainConfig"]
 
+_Answer = TypeVar("_Answer")
 _LEAST_S = 1.0
 
 
@@ -103,22 +105,41 @@ class Asker:
             ModelError: as for `prepare`.
             ExplainError: no usable answer, with the reason.
         """
-        if self._stopped.is_set():
-            raise ExplainError("the explainer is stopping")
         if not shown:
             raise ExplainError("no evidence that may be shown to a model")
+        return self._with_client(
+            lambda client, ends: self._score_and_chat(client, shown, facts, matches, ends),
+            lambda client, ends: self._chat(client, shown, facts, matches, {}, ends, local=False),
+        )
+
+    def question(self, text: str) -> str:
+        """The model's answer, in a sentence, to a question that is no incident's; unchecked. Raises as `ask` does."""
+
+        def put(client: ChatClient, ends: float) -> str:
+            messages, schema = build_question(text)
+            answer = client.chat(messages, schema, max_tokens=QUESTION_TOKENS, deadline_s=self._left(ends))
+            self._spend(answer.prompt_tokens + answer.completion_tokens or len(text) // 3 + QUESTION_TOKENS)
+            return parse_question(answer.text)
+
+        return self._with_client(put, put)
+
+    def _with_client(
+        self, local: Callable[[ChatClient, float], _Answer], remote: Callable[[ChatClient, float], _Answer]
+    ) -> _Answer:
+        if self._stopped.is_set():
+            raise ExplainError("the explainer is stopping")
         self._within_budget()
         self.prepare()
         ends = self._clock() + self._config.deadline_s
         if self._remote is not None:
-            return self._chat(self._remote, shown, facts, matches, {}, ends, local=False)
+            return remote(self._remote, ends)
         server = self.server
         if server is None:
             raise ExplainError("no model was found")
         with server.session(max(_LEAST_S, ends - self._clock())) as endpoint:
             client = ChatClient(endpoint.base_url, endpoint.key, endpoint.model, deadline_s=self._config.deadline_s)
             try:
-                answer = self._score_and_chat(client, shown, facts, matches, ends)
+                answer = local(client, ends)
             except ExplainError as error:
                 raise self._why(server, error) from None
             server.succeeded()

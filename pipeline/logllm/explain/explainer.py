@@ -108,6 +108,16 @@ class Explainer:
             explanation = self._explain(incident, self._case(incident))
             return msgspec.structs.replace(explanation, seconds=round(self._clock() - began, 3))
 
+    def question(self, text: str) -> str:
+        """A plugin's question, put to the model with secrets and names replaced; "" where there is no answer."""
+        with self._lock:
+            if self._asker is None or looks_like_instruction(text):
+                return ""
+            try:
+                return self._asker.question(tame(self.redactor.mask(text)))
+            except (ExplainError, ModelError):
+                return ""
+
     def without_model(self, incident: IncidentEvent, reason: str) -> Explanation:
         """Facts and runbook alone, as "failed" for `reason`; takes milliseconds and waits for nothing."""
         return self._failed(incident, self._case(incident), reason)

@@ -92,6 +92,8 @@ def title(anomaly: Anomaly, template: str, *, others: int = 0, records: int = 0)
             return f"Errors are up, first of all: {text}{more}"
         case "release":
             return f"{count_of(anomaly.seen, 'new template')} at once, as after a release: {text}"
+        case "plugin":
+            return f"{text[:1].upper()}{text[1:]}{more}"
         case "dominant":
             return f"{text} makes up {100 * anomaly.seen / max(records, 1):.0f} % of the log{more}"
         case _:
@@ -113,6 +115,8 @@ def expected(anomaly: Anomaly, *, watched: float, records: int = 0) -> str:
             return f"about {quantity(anomaly.expected)} errors in {span_of(anomaly.span)}, from the usual share"
         case "release":
             return f"about {quantity(anomaly.expected)} new templates a day"
+        case "plugin":
+            return "none: a plugin raises what it takes to be odd"
         case "dominant":
             return f"a problem message to be under 5 % of the log ({quantity(0.05 * records)} of {records:,})"
         case _:
@@ -132,6 +136,8 @@ def seen(anomaly: Anomaly, *, records: int = 0) -> str:
             return f"{count_of(anomaly.seen, 'new template')} close together"
         case "dominant":
             return f"{quantity(anomaly.seen)} of {records:,} records"
+        case "plugin":
+            return f"raised {count_of(anomaly.seen, 'time')} in {span_of(anomaly.span)}"
         case "rare":
             return f"{count_of(anomaly.seen, 'record')} of {records:,}"
         case _:

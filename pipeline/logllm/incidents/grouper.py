@@ -141,6 +141,8 @@ class Grouper:
             return
         if anomaly.kind not in incident.kinds:
             incident.kinds.append(anomaly.kind)
+        if anomaly.kind == "plugin":
+            incident.count += int(anomaly.seen)  # no record of any window
         same = next(
             (i for i, a in enumerate(incident.anomalies) if (a.kind, a.key) == (anomaly.kind, anomaly.key)), None
         )
@@ -176,7 +178,7 @@ class Grouper:
             kinds=[anomaly.kind],
         )
         incident.count = int(counts[incident.keys].sum())
-        if anomaly.kind == "rate":
+        if anomaly.kind in {"rate", "plugin"}:
             incident.count = max(incident.count, int(anomaly.seen))
         incident.series = [incident.count]
         self.open.append(incident)

@@ -15,8 +15,10 @@ from logllm import checkpoint
 from logllm.errors import ModelError, StateError
 from logllm.explain.cache import ExplanationCache
 from logllm.explain.explainer import ExplainConfig, Explainer
+from logllm.explain.questions import Questions
 from logllm.explain.runbooks import Catalogue
 from logllm.explain.worker import ExplainWorker
+from logllm.filtering import Filtering
 from logllm.incidents.store import IncidentStore
 from logllm.pipeline import Pipeline
 
@@ -62,12 +64,18 @@ class Run:
     Raises:
         ConfigError: A runbook cannot be read.
         ModelError: The model that was asked for by name cannot be had.
+        PluginLoadError: A plugin cannot be used as it is configured.
         StateError: The data directory cannot be used.
     """
 
     def __init__(self, config: Config, outlet: Outlet, *, look_back: bool = False, reveal: bool = False) -> None:
         self.config = config
-        self.pipeline = Pipeline(config, look_back=look_back)
+        data_dir = None if config.data_dir is None else Path(config.data_dir)
+        if data_dir is not None:
+            _make_private(data_dir)
+        self._questions: Questions | None = None
+        self.filtering = Filtering.of(config, self._ask)
+        self.pipeline = Pipeline(config, look_back=look_back, filtering=self.filtering)
         self.opened = 0
         self.opened_by: dict[str, int] = {}
         self.explained: dict[str, int] = {}
@@ -76,9 +84,6 @@ class Run:
         self._lock = threading.Lock()
         self._early: list[str] | None = []
         self._latest: dict[str, IncidentEvent] = {}
-        data_dir = None if config.data_dir is None else Path(config.data_dir)
-        if data_dir is not None:
-            _make_private(data_dir)
         self._state_path = None if data_dir is None else data_dir / "state.msgpack"
         self._store = IncidentStore(":memory:" if data_dir is None else data_dir / "logllm.db")
         self._catalogue = Catalogue.load(config.explain.runbooks)
@@ -90,6 +95,11 @@ class Run:
             cache = ExplanationCache(None if data_dir is None else data_dir / "explanations.db")
             self._explainer = self._explainer_for(cache)
             self._worker = ExplainWorker(self._explainer, self._explained)
+            if any("ask" in plugin.grants for plugin in config.plugins):
+                self._questions = Questions(self._explainer, self.filtering.answer)
+
+    def _ask(self, plugin: str, tenant: str, ticket: int, text: str) -> bool:
+        return self._questions is not None and self._questions.put(plugin, tenant, ticket, text)
 
     def _explainer_for(self, cache: ExplanationCache) -> Explainer:
         """The explainer, with the model if it can be had: without one, facts and runbooks still are."""
@@ -105,6 +115,7 @@ class Run:
             if config.model != ExplainConfig().model:
                 cache.close()
                 self._store.close()
+                self.filtering.close()
                 raise
             self.notice(f"{error}; going on with facts and runbooks alone")
             return made(None)
@@ -126,7 +137,7 @@ class Run:
         except StateError as error:
             self.notice(f"{error}; learning anew")
             look_back = self.pipeline.looks_back
-            self.pipeline = Pipeline(self.config, look_back=look_back)
+            self.pipeline = Pipeline(self.config, look_back=look_back, filtering=self.filtering)
             self.pipeline.advice.use(self._catalogue)
 
     def tell(self, events: Iterable[IncidentEvent]) -> None:
@@ -211,6 +222,7 @@ class Run:
 
     def save(self) -> None:
         """Write what was learned, if there is a place for it. A failure is told, and tried again next time."""
+        self.filtering.save()
         if self._state_path is None:
             return
         try:
@@ -231,12 +243,15 @@ class Run:
             self._outlet.summary(summary)
 
     def close(self) -> None:
-        """End the explainer and its model, save what was learned, close the store."""
+        """End the explainer and its model, save what was learned, end the plugins, close the store."""
         if self._worker is not None:
             self._worker.close()
+        if self._questions is not None:
+            self._questions.close()
         if self._explainer is not None:
             self._explainer.close()
         self.save()
+        self.filtering.close()
         self._store.close()
         self._catalogue.close()
 

@@ -8,17 +8,24 @@ import os
 import resource
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from logllm import __version__
+from logllm.errors import PluginStopped
 from logllm.events import Summary
 from logllm.metrics import render
+from logllm.service.lanes import Lanes
+from logllm.service.plugin_metrics import plugin_values
 from logllm.service.run import Run
 
 if TYPE_CHECKING:
     from typing import Self
 
     from logllm.config import Config
+    from logllm.events import Chunk
+    from logllm.filters.host import Signal
+    from logllm.filters.status import PluginStatus
     from logllm.metrics import Value
     from logllm.service.run import Outlet
     from logllm.sources.forward import ForwardServer, ForwardStats
@@ -51,6 +58,9 @@ class Serve:
         self._config = config
         self._run = Run(config, outlet)
         self._pipeline_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pipeline")
+        self._lanes = Lanes()
+        self.failed: asyncio.Event = asyncio.Event()
+        self.failure: PluginStopped | None = None
         self._forward: ForwardServer = config.forward.build(self._take)
         self._clock: asyncio.Task[None] | None = None
         self._started_s = time.time()
@@ -66,6 +76,7 @@ class Serve:
             await self._forward.start()
         except BaseException:
             self._pipeline_thread.shutdown()
+            self._lanes.close()
             self._run.close()
             raise
         self._clock = asyncio.create_task(self._tick())
@@ -77,6 +88,7 @@ class Serve:
         if self._clock is not None:
             self._clock.cancel()
             await asyncio.gather(self._clock, return_exceptions=True)
+        self._lanes.close()
         self._pipeline_thread.shutdown(wait=True)
         self._run.summarise(self.summary())
         await asyncio.to_thread(self._run.close)
@@ -91,18 +103,30 @@ class Serve:
         self._run.announce()
 
     async def _take(self, received: Received) -> None:
-        """Hand a chunk to the pipeline; returning is what acknowledges it."""
+        """Hand a chunk to the pipeline; returning is what acknowledges it.
+
+        Raises:
+            PluginStopped: A plugin stops the pipeline: the sender keeps this chunk, and the service ends.
+        """
         chunk = received.chunk
         self._waiting += chunk.count
         self._waiting_bytes += chunk.size_bytes
         try:
-            await asyncio.get_running_loop().run_in_executor(self._pipeline_thread, self._feed, received)
+            lane = self._run.filtering.lane(chunk)
+            # A plugin with an instance for each tenant runs beside the pipeline, so that none waits for another's.
+            ready = await self._lanes.run(lane, partial(self._run.filtering.ingest, chunk)) if lane else None
+            await asyncio.get_running_loop().run_in_executor(self._pipeline_thread, self._feed, chunk, ready)
+        except PluginStopped as error:
+            self.failure = self.failure or error
+            self.failed.set()
+            raise
         finally:
             self._waiting -= chunk.count
             self._waiting_bytes -= chunk.size_bytes
 
-    def _feed(self, received: Received) -> None:
-        self._run.tell(self._run.pipeline.feed(received.chunk, time.time_ns()))
+    def _feed(self, chunk: Chunk, ready: tuple[Chunk, list[Signal]] | None) -> None:
+        pipeline, now_ns = self._run.pipeline, time.time_ns()
+        self._run.tell(pipeline.feed(chunk, now_ns) if ready is None else pipeline.take(*ready, now_ns))
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
@@ -126,7 +150,7 @@ class Serve:
         for reason, count in (
             ("connections closed for what they sent", stats.protocol_errors),
             ("incidents over the budget", pipeline.budget.held_back),
-            ("records from the future", pipeline.ahead),
+            ("records from the future", pipeline.arrivals.ahead),
         ):
             if count:
                 skipped[reason] = count
@@ -149,6 +173,10 @@ class Serve:
     def ready(self) -> list[str]:
         """For `/readyz`: what is missing. A model that is down is not: alerts go out without it."""
         return ["draining"] if self._draining else []
+
+    def plugins(self) -> list[PluginStatus]:
+        """For `/plugins`."""
+        return self._run.filtering.status()
 
     def metrics(self) -> bytes:
         """For `/metrics`."""
@@ -175,6 +203,7 @@ class Serve:
             "logllm_process_cpu_seconds": usage.ru_utime + usage.ru_stime,
             "logllm_process_resident_memory_bytes": float(_resident_bytes()),
             **_forward_values(stats),
+            **plugin_values(self._run.filtering.status()),
         }
         if pipeline.windows.watermark_ns:
             values["logllm_event_lag_seconds"] = time.time() - pipeline.windows.watermark_ns / 1e9

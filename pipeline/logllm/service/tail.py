@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from logllm.errors import LogllmError, SourceError
+from logllm.errors import LogllmError, PluginStopped, SourceError
 from logllm.events import Summary
 from logllm.service.run import Run
 from logllm.sources.file import ReadStats, read_file
@@ -161,6 +161,7 @@ class _Tail:
                 tz=self._options.tz,
                 reference_ns=time.time_ns() if path == "-" else None,
                 stats=self._stats,
+                keep_raw=self._run.filtering.ingests,
             )
         except SourceError as error:
             self._failed += 1
@@ -168,7 +169,12 @@ class _Tail:
 
     def _follow(self) -> float:
         follower = Follower(
-            self._options.paths, format=self._options.format, tz=self._options.tz, stats=self._stats, clock=time.time_ns
+            self._options.paths,
+            format=self._options.format,
+            tz=self._options.tz,
+            stats=self._stats,
+            clock=time.time_ns,
+            keep_raw=self._run.filtering.ingests,
         )
         live = False
         reading_s = 0.0
@@ -213,6 +219,8 @@ class _Tail:
             chunk.columns, chunk.count = columns, len(columns)
         try:
             self._run.tell(self._run.pipeline.feed(chunk))
+        except PluginStopped:
+            raise
         except LogllmError as error:
             self._failed += 1
             self._run.notice(f"{chunk.tag}: {error}")

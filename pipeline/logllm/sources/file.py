@@ -40,6 +40,7 @@ def read_file(
     chunk_bytes: int = 1 << 20,
     stats: ReadStats | None = None,
     max_line_bytes: int = MAX_LINE_BYTES,
+    keep_raw: bool = False,
 ) -> Iterator[Chunk]:
     """The records of a file as chunks of columns, in the file's order; memory stays flat however large the file is.
 
@@ -52,6 +53,7 @@ def read_file(
         tz: the zone of times that name none.
         reference_ns: no time without a year lies after it; by default the file's mtime, the clock for pipes.
         stats: counts grow here.
+        keep_raw: fill `Columns.raw`, for filters.
 
     Raises:
         SourceError: the file is missing, unreadable or a directory (at the call), or binary (at the first chunk).
@@ -69,7 +71,7 @@ def read_file(
     reference_ns = time.time_ns() if reference_ns is None else reference_ns
     name = "stdin" if path == STDIN else PurePath(path).name
     reading = Reading(reference_ns, service_of(path) if service is None else service, zone_named(tz), first_year=year)
-    reader = RecordReader(name, path, reading, stats, format_name=format)
+    reader = RecordReader(name, path, reading, stats, format_name=format, keep_raw=keep_raw)
     splitter = LineSplitter(stats.skipped, max_line_bytes=max_line_bytes)
     return _chunks(path, reader, splitter, chunk_bytes, stats)
 

@@ -10,6 +10,9 @@ from logllm.events import Chunk, Origin
 from logllm.sources.formats.detect import detect_in, named_in
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from logllm.events import Columns
     from logllm.sources.file_stats import ReadStats
     from logllm.sources.formats.line_format import LineFormat, Reading
@@ -32,17 +35,28 @@ class RecordReader:
         tag: the chunks' tag, a file's name.
         path: the chunks' origin.
         format_name: a format's name, or `auto`.
+        keep_raw: fill `Columns.raw`.
 
     Raises:
         ConfigError: there is no such format.
     """
 
-    def __init__(self, tag: str, path: str, reading: Reading, stats: ReadStats, *, format_name: str = "auto") -> None:
+    def __init__(
+        self,
+        tag: str,
+        path: str,
+        reading: Reading,
+        stats: ReadStats,
+        *,
+        format_name: str = "auto",
+        keep_raw: bool = False,
+    ) -> None:
         self._tag = tag
         self._origin = Origin(peer=path)
         self.reading = reading
         self._stats = stats
         self._auto = format_name == "auto"
+        self._keep_raw = keep_raw
         self._format: LineFormat | None = None if self._auto else named_in(format_name, reading)
         self._held: list[str] = []
         self._sample: list[str] = []
@@ -109,6 +123,8 @@ class RecordReader:
         if not len(columns):
             return []
         if columns.position is not None:
+            if self._keep_raw:
+                columns.raw = _raw(lines, columns.position)
             columns.position = columns.position + first
         self._stats.records += len(columns)
         self._stats.skipped.update({reason: count for reason, count in self.reading.counts.items() if count})
@@ -133,3 +149,12 @@ class RecordReader:
         self._format = detect_in(lines, self.reading)
         self.reading.last_ns, self.reading.counts = trial.last_ns, trial.counts
         return found
+
+
+def _raw(lines: list[str], starts: NDArray[np.int64]) -> list[str]:
+    """Each record's lines as one text; empty lines after it are no part of it. `starts`: int64[n], its first line."""
+    ends = [*starts[1:].tolist(), len(lines)]
+    return [
+        lines[start] if end - start == 1 else "\n".join(lines[start:end]).rstrip("\n")
+        for start, end in zip(starts.tolist(), ends, strict=True)
+    ]

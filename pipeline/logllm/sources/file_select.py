@@ -92,6 +92,7 @@ def _chosen(columns: Columns, rows: NDArray[np.bool_]) -> Columns:
         codes.astype(np.int32),
         [columns.service_names[code] for code in used.tolist()],
         None if columns.position is None else columns.position[rows],
+        raw=None if columns.raw is None else [columns.raw[row] for row in kept],
     )
 
 

@@ -43,6 +43,7 @@ class Follower:
         flush_after_s: after so long without a new byte an unfinished line or record is given away.
         budget_bytes: about how much one `poll` reads at most.
         from_end: do not read what the files hold already.
+        keep_raw: fill `Columns.raw`, for filters.
 
     Raises:
         ConfigError: there is no such format or zone.
@@ -64,6 +65,7 @@ class Follower:
         budget_bytes: int = 4 << 20,
         max_line_bytes: int = MAX_LINE_BYTES,
         from_end: bool = False,
+        keep_raw: bool = False,
     ) -> None:
         self.stats = ReadStats() if stats is None else stats
         self._interval_s = poll_interval_s
@@ -76,6 +78,7 @@ class Follower:
         self._chunk_bytes = chunk_bytes
         self._blocks_a_poll = max(1, budget_bytes // chunk_bytes)
         self._max_line_bytes = max_line_bytes
+        self._keep_raw = keep_raw
         self._files: list[FollowedFile] = []
         self._paths: set[str] = set()
         self._refused: set[tuple[str, Identity | None]] = set()
@@ -196,6 +199,7 @@ class Follower:
             chunk_bytes=self._chunk_bytes,
             max_line_bytes=self._max_line_bytes,
             start_at_end=from_end,
+            keep_raw=self._keep_raw,
         )
 
     def _scan(self, *, at_start: bool, from_end: bool) -> None:

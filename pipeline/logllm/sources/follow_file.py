@@ -41,6 +41,7 @@ class FollowedFile:
 
     Args:
         start_at_end: do not read what the file holds already.
+        keep_raw: fill `Columns.raw`.
 
     Raises:
         SourceError: it cannot be opened or is binary.
@@ -57,6 +58,7 @@ class FollowedFile:
         chunk_bytes: int,
         max_line_bytes: int,
         start_at_end: bool = False,
+        keep_raw: bool = False,
     ) -> None:
         self.path = path
         self.caught_up = False
@@ -78,7 +80,9 @@ class FollowedFile:
         self._quiet_since_ns: int | None = None
         self._past: deque[tuple[Identity | None, bytes]] = deque(maxlen=_REMEMBERED)
         reading = Reading(0, service_of(path) if service is None else service, zone)
-        self._records = RecordReader(PurePath(path).name, path, reading, stats, format_name=format_name)
+        self._records = RecordReader(
+            PurePath(path).name, path, reading, stats, format_name=format_name, keep_raw=keep_raw
+        )
         status = self._open()
         self.modified_ns = reading.reference_ns = status.st_mtime_ns
         if start_at_end:

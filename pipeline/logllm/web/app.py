@@ -12,7 +12,7 @@ import errno
 import ipaddress
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -38,14 +38,18 @@ _JSON = "application/json"
 
 
 def application(
-    health: Callable[[], Mapping[str, object]], ready: Callable[[], list[str]], metrics: Callable[[], bytes]
+    health: Callable[[], Mapping[str, object]],
+    ready: Callable[[], list[str]],
+    metrics: Callable[[], bytes],
+    plugins: Callable[[], Sequence[msgspec.Struct]],
 ) -> App:
-    """An ASGI application: `/healthz`, `/readyz`, `/metrics`, and 404 or 405 for all else.
+    """An ASGI application: `/healthz`, `/readyz`, `/metrics`, `/plugins`, and 404 or 405 for all else.
 
     Args:
         health: What to say beside `"status": "ok"`; being able to answer is the check.
         ready: What is still missing, in plain words; empty is ready (200), else 503 with the reasons.
         metrics: Prometheus text.
+        plugins: How each plugin does.
     """
 
     def healthz() -> tuple[int, str, bytes]:
@@ -59,7 +63,10 @@ def application(
     def exposition() -> tuple[int, str, bytes]:
         return 200, CONTENT_TYPE, metrics()
 
-    routes = {"/healthz": healthz, "/readyz": readyz, "/metrics": exposition}
+    def plugin_list() -> tuple[int, str, bytes]:
+        return 200, _JSON, msgspec.json.encode(plugins())
+
+    routes = {"/healthz": healthz, "/readyz": readyz, "/metrics": exposition, "/plugins": plugin_list}
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -91,7 +98,7 @@ class HttpServer:
 
     Args:
         listen: `host:port`; port 0 picks a free one.
-        health, ready, metrics: See `application`.
+        health, ready, metrics, plugins: See `application`.
     """
 
     def __init__(
@@ -100,9 +107,10 @@ class HttpServer:
         health: Callable[[], Mapping[str, object]],
         ready: Callable[[], list[str]],
         metrics: Callable[[], bytes],
+        plugins: Callable[[], Sequence[msgspec.Struct]] = tuple,
     ) -> None:
         self._listen = listen
-        self._app = application(health, ready, metrics)
+        self._app = application(health, ready, metrics, plugins)
         self._server: uvicorn.Server | None = None
         self._socket: socket.socket | None = None
         self._task: asyncio.Task[None] | None = None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from logllm.sources.decode_fields import MESSAGE_KEYS, SERVICE_KEYS, SEVERITY_KEYS
+from logllm.wasm.call import bind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,8 +107,8 @@ class Scanner:
         self._store.set_limits(memory_size=_MEMORY_BYTES, instances=1, memories=1)
         exports: Any = wasmtime.Instance(self._store, module, []).exports(self._store)
         self._memory = exports["memory"]
-        self._call = exports["scan"]
-        self._reset = exports["reset"]
+        self._call = bind(self._store, exports["scan"])
+        self._reset = bind(self._store, exports["reset"])
         # The memory cannot grow, so these views stay where they are.
         length = self._memory.data_len(self._store)
         space = (ctypes.c_ubyte * length).from_address(ctypes.addressof(self._memory.data_ptr(self._store).contents))
@@ -143,7 +144,7 @@ class Scanner:
     def refresh(self) -> None:
         """Forget old codes where there is little room for new ones. Between blocks only."""
         if any(int(count[0]) * 4 > most * 3 for count, most in zip(self._counts, (65_536, 1024, 8192), strict=True)):
-            self._reset(self._store)
+            self._reset()
             self.codes = Codes()
 
     def read(self, data: bytes | bytearray, at: int, most: int) -> tuple[list[Part], int, int]:
@@ -158,7 +159,7 @@ class Scanner:
         while True:
             take = min(len(source) - at, _INPUT)
             self._input[:take] = source[at : at + take]
-            count = self._call(self._store, take, min(most, 0x7FFFFFFF))
+            count = self._call(take, min(most, 0x7FFFFFFF))
             used, status = self._found.tolist()
             if count:
                 columns = {name: column[:count].copy() for name, column in self._columns.items()}

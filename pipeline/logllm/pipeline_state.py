@@ -1,0 +1,95 @@
+"""What a pipeline has learned, as one msgpack-able value, and back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from logllm.checkpoint import STATE_VERSION
+from logllm.errors import StateError
+from logllm.explain.redact import Redactor
+from logllm.templates.miner import Miner
+
+if TYPE_CHECKING:
+    from logllm.arrivals import Arrivals
+    from logllm.detectors.budget import Budget
+    from logllm.detectors.detection import Detection
+    from logllm.detectors.keys import Keys
+    from logllm.detectors.names import FirstSight, Names
+    from logllm.detectors.windows import Windows
+    from logllm.incidents.grouper import Grouper
+    from logllm.signals import Raised
+
+__all__ = ["Learned", "restore_into", "state_of"]
+
+
+class Learned(Protocol):
+    """The parts of a pipeline that learn."""
+
+    miner: Miner
+    keys: Keys
+    names: Names
+    first_sight: FirstSight
+    windows: Windows
+    detection: Detection
+    budget: Budget
+    grouper: Grouper
+    redactor: Redactor
+    arrivals: Arrivals
+    raised: Raised
+    anomalies: dict[str, int]
+    records: int
+    bytes: int
+    first_window: int
+
+
+def state_of(learned: Learned) -> dict[str, Any]:
+    """A copy of all of it."""
+    return {
+        "version": STATE_VERSION,
+        "miner": learned.miner.state(),
+        "keys": learned.keys.state(),
+        "names": learned.names.state(),
+        "first_sight": learned.first_sight.state(),
+        "windows": learned.windows.state(),
+        "detection": learned.detection.state(),
+        "budget": learned.budget.state(),
+        "open": learned.grouper.state(),
+        "redactor": learned.redactor.state(),
+        "records": learned.records,
+        "bytes": learned.bytes,
+        "anomalies": dict(learned.anomalies),
+        "ahead": learned.arrivals.ahead,
+        "first_window": learned.first_window,
+        "raised": learned.raised.state(),
+    }
+
+
+def restore_into(learned: Learned, state: dict[str, Any]) -> None:
+    """Take a copy back. Raises StateError: it is of another version or damaged; the parts are then of no use."""
+    if state.get("version") != STATE_VERSION:
+        raise StateError(f"saved state has version {state.get('version')}, expected {STATE_VERSION}")
+    try:
+        learned.miner = Miner.restore(state["miner"])
+        learned.keys.restore(state["keys"])
+        learned.names.restore(state["names"])
+        learned.first_sight.restore(state["first_sight"], learned.miner.size)
+        learned.windows.restore(state["windows"])
+        learned.detection.restore(state["detection"])
+        learned.budget.restore(state["budget"])
+        learned.grouper.restore(state["open"])
+        learned.redactor = Redactor.from_state(state["redactor"])
+        learned.records, learned.bytes = int(state["records"]), int(state["bytes"])
+        learned.arrivals.ahead = int(state["ahead"])
+        learned.anomalies = {str(kind): int(times) for kind, times in state["anomalies"].items()}
+        learned.first_window = int(state["first_window"])
+        learned.raised.restore(state.get("raised", []))
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, msgspec.ValidationError) as error:
+        raise StateError(f"saved state is damaged: {error!r}") from error
+    spoken_of = {key for incident in learned.grouper.open for key in incident.concerned} | learned.raised.keys
+    numbers = [*spoken_of, *learned.windows.keys.tolist(), learned.detection.rate.size - 1]
+    if not all(-1 <= number < learned.keys.count for number in numbers) or -1 in spoken_of:
+        raise StateError("saved state is damaged: it speaks of keys that are not there")
+    if int(learned.keys.template[: learned.keys.count].max(initial=-1)) >= learned.miner.size:
+        raise StateError("saved state is damaged: it speaks of templates that are not there")

@@ -1,0 +1,44 @@
+"""Work in lanes: one thing after the other within a lane, lanes side by side."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Lanes"]
+
+THREADS = 8
+_T = TypeVar("_T")
+
+
+class Lanes:
+    """A few threads. A lane exists while it has work, so there may be any number of names.
+
+    So many lanes that are stuck at once as there are threads hold up the others, each for as long as one call may
+    take.
+    """
+
+    def __init__(self, threads: int = THREADS) -> None:
+        self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="filter")
+        self._ends: dict[str, asyncio.Future[None]] = {}
+
+    async def run(self, lane: str, work: Callable[[], _T]) -> _T:
+        """Do `work` in a thread when everything given to this lane before is done. Raises what it raises."""
+        before = self._ends.get(lane)
+        mine = self._ends[lane] = asyncio.get_running_loop().create_future()
+        try:
+            if before is not None:
+                await before
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        finally:
+            mine.set_result(None)
+            if self._ends.get(lane) is mine:
+                del self._ends[lane]
+
+    def close(self) -> None:
+        """Wait for the work under way."""
+        self._threads.shutdown(wait=True)
