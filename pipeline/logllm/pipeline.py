@@ -164,15 +164,13 @@ class Pipeline:
 
     def _signal(self, signals: list[Signal], time_ns: int, source: str) -> None:
         columns = columns_of(signals, time_ns)
-        templates, changes = self._templates([named(signal) for signal in signals], None)
+        templates = np.array([self.miner.named(named(signal)) for signal in signals], np.int32)
         keys, new = self.keys.number(columns.service_codes, columns.service_names, templates)
         self.names.listen(new)
         self.keys.tally(keys, columns.time_ns, columns.severity)
         for signal, key in zip(signals, keys.tolist(), strict=True):
             self.raised.add(signal, time_ns, key, int(self.keys.service[key]))
         self.recent.add(columns, keys, source, sum(map(len, columns.messages)), new)
-        if changes.evicted:
-            self._forget(changes)
 
     def _take(self, columns: Columns, source: str, size_bytes: int, held_bytes: int) -> list[IncidentEvent]:
         templates, changes = self._templates(columns.messages, columns.text_codes)

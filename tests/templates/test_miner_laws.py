@@ -18,7 +18,7 @@ from logllm.templates.codes import CODE, CODE_STEM
 from logllm.templates.keys import Keys
 from logllm.templates.masks import mask
 from logllm.templates.merge import Texts
-from logllm.templates.miner import OVERFLOW_TEXT, Miner
+from logllm.templates.miner import MOST_NAMED, OVERFLOW_TEXT, Miner
 from logllm.templates.room import STRETCH, Room
 
 _WORDS = st.sampled_from(["disk", "error", "http", "E", "user", "root", "()", "x=", "k=v", "'a'", "to", "Jan", "…"])
@@ -300,3 +300,32 @@ def test_dead_texts_do_not_pile_up_in_the_signatures() -> None:
     held = sum(len(crowd) for crowd in texts._neighbours.values())
     assert held < 6 * (2 * len(texts) + 1001)
     assert sys.getsizeof(texts._neighbours) < 5_000_000
+
+
+def test_a_named_template_is_its_text_and_no_message_is_ever_of_it() -> None:
+    miner = Miner()
+    names = [f"plugin fraud raised rule {n}" for n in range(30)]
+
+    indices = [miner.named(name) for name in names]
+    given = miner.ids([*names, *names])
+
+    assert len(set(indices)) == 30
+    assert [miner.template(index).text for index in indices] == names
+    assert not set(indices) & set(given.tolist())
+    assert miner.named(names[7]) == indices[7]
+    assert miner.template(indices[7]).count == 2
+    restored = Miner.restore(miner.state())
+    assert restored.named(names[3]) == indices[3]
+    assert restored.template(indices[4]).text == names[4]
+
+
+def test_named_templates_are_bounded_and_the_first_named_goes() -> None:
+    miner = Miner()
+
+    first = miner.named("first")
+    for n in range(MOST_NAMED):
+        miner.named(f"rule {n}")
+
+    assert len(miner) == MOST_NAMED
+    assert miner.drain_changes().evicted == [first]
+    assert miner.named("first") != first

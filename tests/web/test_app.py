@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from logllm.errors import ConfigError, SourceError
+from logllm.filters.host import Signal
 from logllm.metrics import render
 from logllm.web.app import HttpServer
 
@@ -26,6 +27,7 @@ class State:
             health=lambda: {"records": self.records},
             ready=lambda: self.missing,
             metrics=lambda: render({"logllm_forward_frames": self.records}),
+            plugins=lambda: [Signal("fraud", "rule", "text", 0.5)],
         )
 
 
@@ -50,6 +52,18 @@ def test_health_says_that_the_process_is_alive() -> None:
             assert response.status_code == 200
             assert response.json() == {"status": "ok", "records": 0}
             assert response.headers["content-type"] == "application/json"
+
+    run(test)
+
+
+def test_plugins_are_told_as_json() -> None:
+    async def test() -> None:
+        async with State().server() as server, client(server) as http:
+            response = await http.get("/plugins")
+
+            assert response.status_code == 200
+            assert [one["plugin"] for one in response.json()] == ["fraud"]
+            assert (await http.post("/plugins")).status_code == 405
 
     run(test)
 

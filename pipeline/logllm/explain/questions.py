@@ -55,7 +55,7 @@ def parse_question(text: str) -> str:
     for end in ("", '"}', "}"):
         try:
             return msgspec.json.decode(text + end, type=_Reply).answer[:_MOST_CHARS].strip()
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeError):
             continue
     raise ExplainError(f"the model answered {text[:80]!r}, expected a JSON object with `answer`")
 

@@ -24,20 +24,19 @@ class Lanes:
 
     def __init__(self, threads: int = THREADS) -> None:
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="filter")
-        self._ends: dict[str, asyncio.Future[None]] = {}
+        self._locks: dict[str, tuple[asyncio.Lock, list[None]]] = {}
 
     async def run(self, lane: str, work: Callable[[], _T]) -> _T:
         """Do `work` in a thread when everything given to this lane before is done. Raises what it raises."""
-        before = self._ends.get(lane)
-        mine = self._ends[lane] = asyncio.get_running_loop().create_future()
+        lock, users = self._locks.setdefault(lane, (asyncio.Lock(), []))
+        users.append(None)
         try:
-            if before is not None:
-                await before
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            async with lock:
+                return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         finally:
-            mine.set_result(None)
-            if self._ends.get(lane) is mine:
-                del self._ends[lane]
+            users.pop()
+            if not users:
+                del self._locks[lane]
 
     def close(self) -> None:
         """Wait for the work under way."""

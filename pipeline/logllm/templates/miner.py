@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -28,40 +28,18 @@ from logllm.templates.parameters import values_in
 from logllm.templates.room import Room
 from logllm.templates.saved import STATE_VERSION, Saved, SavedKeys, SavedLedger, SavedTexts, read_saved
 from logllm.templates.shortcut import Shortcut
+from logllm.templates.template import Changes, Template
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from logllm.events import TextCodes
 
-__all__ = ["OVERFLOW_TEXT", "Changes", "Miner", "Template"]
+__all__ = ["MOST_NAMED", "OVERFLOW_TEXT", "Changes", "Miner", "Template"]
 
 OVERFLOW_TEXT = "<*> (too many different texts)"
+MOST_NAMED = 1_000
 _TYPE = re.compile(r"<(?:num|ip|host|path|url|id|hex|uuid|time|email|mac|bool|user)>")
-
-
-class Template(msgspec.Struct, frozen=True):
-    """A template as it stands now.
-
-    `id` is 12 hexadecimal digits of a hash of the text at first sight with all its parameters as `<*>`: equal on every
-    machine that meets the texts in the same order, and it stays when the template generalises (`version` rises).
-    `text` names the types of its parameters (`<ip>`, `<num>`) and shows words that have not varied yet;
-    `untyped` has `<*>` for every parameter. `count` is the number of messages so far.
-    """
-
-    index: int
-    id: str
-    text: str
-    untyped: str
-    count: int
-    version: int
-
-
-class Changes(NamedTuple):
-    """What happened to indices that were given out: `merged` (old, new) in order, `evicted` never come again."""
-
-    merged: list[tuple[int, int]]
-    evicted: list[int]
 
 
 class Miner:
@@ -92,6 +70,7 @@ class Miner:
         self._overflow = -1
         self._room = Room(max_new, max_new)
         self._shortcut = Shortcut()
+        self._named: dict[str, int] = {}
 
     @property
     def size(self) -> int:
@@ -252,6 +231,20 @@ class Miner:
             batch.out[done:upto] = self._ledger.count(batch.raw[done:upto], batch.first + done)
             batch.done = upto
 
+    def named(self, text: str) -> int:
+        """The index of a template of just this text, for what is no message: no message is ever of it.
+
+        There are at most MOST_NAMED; the one named first goes.
+        """
+        index = self._named.get(text, -1)
+        if index not in self._ledger.ids:
+            if len(self._named) >= MOST_NAMED:
+                gone = self._named.pop(next(iter(self._named)))
+                self._ledger.evict({gone} & self._ledger.ids.keys())
+            index = self._named[text] = self._ledger.add(text)
+        self._ledger.count(np.array([index], np.int32), self._seen)
+        return index
+
     def canonical(self, index: int) -> int:
         """What an index given out earlier is now."""
         return int(self._ledger.canonical[index])
@@ -268,7 +261,7 @@ class Miner:
         if index not in ledger.ids:
             raise IndexError(f"template {index}: forgotten, nothing was seen of it for long")
         node = self._texts.nodes.get(index)
-        text = OVERFLOW_TEXT if node is None else node.text()
+        text = self._text_of(index) if node is None else node.text()
         return Template(
             index=index,
             id=ledger.ids[index],
@@ -277,6 +270,9 @@ class Miner:
             count=int(ledger.counts[index]),
             version=1 if node is None else node.version,
         )
+
+    def _text_of(self, index: int) -> str:
+        return next((text for text, named in self._named.items() if named == index), OVERFLOW_TEXT)
 
     def resolve(self, template_id: str) -> int | None:
         """The index of a template by its id or by the id of one that became part of it; None where unknown."""
@@ -312,6 +308,7 @@ class Miner:
             ledger=SavedLedger.of(self._ledger),
             texts=SavedTexts.of(self._texts),
             keys=SavedKeys.of(self._keys),
+            named=[(text, index) for text, index in self._named.items() if index in self._ledger.ids],
         )
         state: dict[str, Any] = msgspec.to_builtins(saved, builtin_types=(bytes,))
         return state
@@ -327,4 +324,5 @@ class Miner:
         miner._ledger = saved.ledger.back()
         miner._texts = saved.texts.back()
         miner._keys = saved.keys.back()
+        miner._named = dict(saved.named)
         return miner

@@ -147,6 +147,7 @@ class Saved(msgspec.Struct):
     ledger: SavedLedger
     texts: SavedTexts
     keys: SavedKeys
+    named: list[tuple[str, int]] = []
 
     def check(self) -> None:
         """Raise ValueError unless the parts fit together, so that nothing later leads out of range."""
@@ -158,7 +159,7 @@ class Saved(msgspec.Struct):
         if not -1 <= self.overflow < self.ledger.size:
             raise ValueError("the overflow template is not there")
         alive = {index for index, _ in self.ledger.ids}
-        if {text.index for text in self.texts.texts} != alive - {self.overflow}:
+        if {text.index for text in self.texts.texts} != alive - {self.overflow} - {index for _, index in self.named}:
             raise ValueError("texts and identifiers do not pair up")
 
 
