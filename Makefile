@@ -5,6 +5,8 @@ SHELL := /bin/sh
 BIN := .venv/bin
 SAMPLE ?= samples/kubernetes.log
 ARGS ?=
+# Where the compilers from npm are, for the languages that need them.
+WITH_NODE := LOGLLM_NODE_MODULES="$(CURDIR)/.venv/node/node_modules"
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test check bench plugins scan docs clean
@@ -23,23 +25,25 @@ run: .venv/.ready ## find, explain and print the incidents of a sample log (SAMP
 	@options=; sh tools/model.sh || { [ $$? -eq 1 ] || exit 1; options=--no-llm; }; \
 	set -x; $(BIN)/logllm tail --once $$options $(SAMPLE)
 
-test: .venv/.ready ## all tests, with the real model (ARGS="-k name")
+test: .venv/.ready .venv/.toolchains ## all tests, with the real model and the compilers of plugins (ARGS="-k name")
 	@sh tools/model.sh || [ $$? -eq 1 ]
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(WITH_NODE) $(BIN)/python -m pytest $(ARGS)
+
+.venv/.toolchains: .venv/.ready pyproject.toml tools/toolchains.py
+	@$(BIN)/python tools/toolchains.py
 
 check: .venv/.ready ## ruff and mypy
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 
-bench: .venv/.ready ## every benchmark of tests/bench (ARGS="name...")
-	@$(BIN)/python tools/bench.py $(ARGS)
+bench: .venv/.ready .venv/.toolchains ## every benchmark of tests/bench (ARGS="name...")
+	@$(WITH_NODE) $(BIN)/python tools/bench.py $(ARGS)
 
-plugins: ## build the WebAssembly filters of plugins/
-	@echo "nothing to build: this version runs no WebAssembly filters yet (see the README, 'Not yet')"
+plugins: .venv/.ready .venv/.toolchains ## build the plugins that ship (ARGS="--check" compares with what is committed)
+	@$(WITH_NODE) $(BIN)/python tools/plugins.py $(ARGS)
 
-scan: .venv/.ready ## rebuild the scan of forward frames from its C source
-	$(BIN)/python -m pip install --quiet ziglang==0.17.1
+scan: .venv/.ready .venv/.toolchains ## rebuild the scan of forward frames from its C source
 	$(BIN)/python tools/scan.py
 
 docs: .venv/.ready ## list the pages and check their links

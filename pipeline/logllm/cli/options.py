@@ -27,6 +27,12 @@ _RUN_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "--runbooks", multiple=True, type=click.Path(), help="A folder with runbooks of your own; repeatable."
     ),
+    click.option(
+        "--filter",
+        "filters",
+        multiple=True,
+        help="A .wasm plugin, or the name of one that ships, that each record goes through; repeatable, in this order.",
+    ),
     click.option("--json", "as_json", is_flag=True, help="One JSON object a line on standard output."),
 )
 
@@ -45,6 +51,7 @@ def configured(
     no_llm: bool,
     model: str | None,
     runbooks: tuple[str, ...],
+    filters: tuple[str, ...],
 ) -> Config:
     """The configuration that the file and the options make together. Raises ConfigError."""
     from msgspec.structs import replace
@@ -66,4 +73,8 @@ def configured(
         explain = replace(explain, model=model)
     if runbooks:
         explain = replace(explain, runbooks=[*explain.runbooks, *runbooks])
+    if filters:
+        from logllm.filters.config import PluginConfig
+
+        config = replace(config, plugins=[*config.plugins, *(PluginConfig(path=path) for path in filters)])
     return replace(config, explain=explain)

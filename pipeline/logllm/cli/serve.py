@@ -30,6 +30,7 @@ def serve(
     no_llm: bool,
     model: str | None,
     runbooks: tuple[str, ...],
+    filters: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Take records over Fluent Bit's forward protocol and tell what is odd.
@@ -45,7 +46,7 @@ def serve(
 
     from logllm.cli.output import outlet
 
-    config = configured(config_path, data_dir, alerts_per_day, no_llm, model, runbooks)
+    config = configured(config_path, data_dir, alerts_per_day, no_llm, model, runbooks, filters)
     if listen is not None:
         config = replace(config, forward=replace(config.forward, listen=listen))
     if http_listen is not None:
@@ -89,12 +90,17 @@ async def _serve(config: Config, outlet: Outlet, listening: Callable[[str], None
         loop.add_signal_handler(known, stop, int(known))
     async with (
         Serve(config, outlet) as service,
-        HttpServer(config.http.listen, service.health, service.ready, service.metrics) as http,
+        HttpServer(config.http.listen, service.health, service.ready, service.metrics, service.plugins) as http,
     ):
         forward, web = service.address, http.address
         listening(f"forward on {_shown(forward)}, http on {_shown(web)}")
         service.announce()
-        number = await stopped
+        failed = asyncio.create_task(service.failed.wait())
+        await asyncio.wait({stopped, failed}, return_when=asyncio.FIRST_COMPLETED)
+        failed.cancel()
+    if service.failure is not None:
+        raise service.failure
+    number = stopped.result()
     return 0 if number == signal.SIGTERM else number
 
 

@@ -41,6 +41,7 @@ def tail(
     no_llm: bool,
     model: str | None,
     runbooks: tuple[str, ...],
+    filters: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Read FILES from the start, report what stands out, then follow them.
@@ -62,7 +63,7 @@ def tail(
         if sys.stdin.isatty():
             raise ConfigError("tail: name a file, or - for standard input")
         files = ("-",)
-    config = configured(config_path, data_dir, alerts_per_day, no_llm, model, runbooks)
+    config = configured(config_path, data_dir, alerts_per_day, no_llm, model, runbooks, filters)
     options = TailOptions(
         paths=files,
         once=once,

@@ -106,7 +106,7 @@ class FileBlock:
         known = sorted({row for row in rows if row >= 0})
         texts = dict(zip(known, _decode([self._entries[row] for row in known], decoder).messages, strict=True))
         messages = [
-            text if row < 0 else _without_header(text, texts[row], before.messages[row])
+            text if row < 0 else _message(text, texts[row], before.messages[row])
             for text, row in zip(found.messages, rows, strict=True)
         ]
         names: dict[str, int] = {name: number for number, name in enumerate(before.service_names)}
@@ -151,10 +151,14 @@ def _line_of(entry: bytes) -> int:
         return -1
 
 
-def _without_header(text: str, whole: str, message: str) -> str:
-    """A changed text without what the file's format takes off the front of its `whole`, as it did for `message`."""
-    header = whole[: len(whole) - len(message)] if message and whole.endswith(message) else ""
-    return text[len(header) :] if text.startswith(header) else text
+def _message(text: str, whole: str, message: str) -> str:
+    """A filter's text without what the file's format took off before and behind `message` in the text as it was."""
+    if text == whole:
+        return message
+    before, found, behind = whole.rpartition(message) if message else ("", "", "")
+    if not found or not text.startswith(before) or not text.endswith(behind) or len(text) < len(before) + len(behind):
+        return text
+    return text[len(before) : len(text) - len(behind)]
 
 
 def _interleaved(first: Columns, second: Columns, places: list[int], count: int) -> Columns:
