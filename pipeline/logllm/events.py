@@ -247,7 +247,10 @@ class Explanation(msgspec.Struct, frozen=True, tag_field="type", tag="explanatio
 
 
 class Summary(msgspec.Struct, frozen=True, tag_field="type", tag="summary"):
-    """What a run saw. `lines` counts physical lines, `records` what they joined to."""
+    """What a run saw. `lines` counts physical lines, `records` what they joined to and filters let through.
+
+    `plugins`, in their order: name, records in, out and dropped, calls that failed.
+    """
 
     lines: int
     records: int
@@ -259,6 +262,7 @@ class Summary(msgspec.Struct, frozen=True, tag_field="type", tag="summary"):
     services: int = 0
     learning: str | None = None
     top: list[dict[str, str | int | float]] = []
+    plugins: list[dict[str, str | int]] = []
 
 
 Event = IncidentEvent | Explanation | Summary

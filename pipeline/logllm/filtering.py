@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from logllm.config import Config
-    from logllm.filters.chain import Filters, Passed
+    from logllm.filters.chain import Filters, Passed, Stage
     from logllm.filters.config import PluginConfig
     from logllm.filters.host import Signal
     from logllm.filters.status import PluginStatus
@@ -79,33 +79,40 @@ class Filtering:
             return chunk, []
         if chunk.block is not None:
             passed = self._apply("ingest", chunk, chunk.block, chunk.count)
-            return _with(chunk, passed), passed.signals
+            return _with(chunk, passed), list(passed.signals)
         if chunk.columns is None or chunk.columns.raw is None:
             return chunk, []
         before = FileBlock(chunk.columns)
         passed = self._apply("ingest", chunk, before.block, before.count)
         # A decoder of its own for each chunk: it remembers tags, and threads come and go.
         columns = before.columns(passed.block, passed.count, Decoder())
-        return replace(chunk, columns=columns, count=passed.count), passed.signals
+        return replace(chunk, columns=columns, count=passed.count), list(passed.signals)
 
     def egress(self, chunk: Chunk) -> tuple[Chunk, list[Signal]]:
         """A chunk of a block after the egress filters, on its way to the sinks."""
         if self.filters is None or not chunk.count or chunk.block is None or not self.filters.active("egress"):
             return chunk, []
         passed = self._apply("egress", chunk, chunk.block, chunk.count)
-        return _with(chunk, passed), passed.signals
+        return _with(chunk, passed), list(passed.signals)
 
     def lane(self, chunk: Chunk) -> str:
         """Chunks of one lane are filtered one after the other; "" where no plugin has an instance for each tenant."""
         return "" if self.filters is None else self.filters.lane(chunk.tag, chunk.origin.peer)
 
-    def flush(self, now_ns: int) -> list[tuple[Chunk, list[Signal]]]:
-        """What filters have held back until now, ready to be taken in."""
+    def flush(self, now_ns: int, *, at_end: bool = False) -> list[tuple[Chunk, list[Signal]]]:
+        """What ingest filters have held back until now, ready to be taken in.
+
+        Args:
+            at_end: Wait for plugins that are at work in another thread; else they are left for the next time.
+
+        Raises:
+            PluginStopped: One failed whose `on_error` is `stop`.
+        """
         if self.filters is None:
             return []
         return [
-            (_with(Chunk(tag, 0, len(passed.block), block=b""), passed), passed.signals)
-            for tag, passed in self.filters.flush(now_ns // 1_000_000)
+            (_with(Chunk(tag, 0, len(passed.block), block=b""), passed), list(passed.signals))
+            for tag, passed in self.filters.flush("ingest", now_ns // 1_000_000, wait=at_end)
         ]
 
     def answer(self, plugin: str, tenant: str, ticket: int, text: str) -> None:
@@ -127,7 +134,7 @@ class Filtering:
         if self.filters is not None:
             self.filters.close()
 
-    def _apply(self, stage: str, chunk: Chunk, block: bytes, count: int) -> Passed:
+    def _apply(self, stage: Stage, chunk: Chunk, block: bytes, count: int) -> Passed:
         assert self.filters is not None  # noqa: S101 - callers have looked
         return self.filters.apply(stage, chunk.tag, chunk.origin.peer, block, count, chunk.scan)
 

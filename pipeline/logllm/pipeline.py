@@ -227,14 +227,15 @@ class Pipeline:
         It waits as long as records have been under way of late. An input whose latest record is more than an hour
         old is a past being read, and no clock's business.
         """
-        events = self._flush(now_ns)
+        events = self._flush(now_ns, at_end=False)
         now_ns -= self.arrivals.lag_ns
         if now_ns - self.windows.watermark_ns > LIVE_NS:
             return events
         return events + self._judge(self.windows.advance(now_ns, self.keys.count))
 
-    def _flush(self, now_ns: int) -> list[IncidentEvent]:
-        return [event for chunk, signals in self.filtering.flush(now_ns) for event in self.take(chunk, signals)]
+    def _flush(self, now_ns: int, *, at_end: bool) -> list[IncidentEvent]:
+        held = self.filtering.flush(now_ns, at_end=at_end)
+        return [event for chunk, signals in held for event in self.take(chunk, signals)]
 
     def _judge(self, slices: list[Slice]) -> list[IncidentEvent]:
         events: list[IncidentEvent] = []
@@ -267,7 +268,7 @@ class Pipeline:
 
     def finish(self) -> list[IncidentEvent]:
         """The input has ended: close the windows that are still open. Incidents that have not ended stay open."""
-        return self._flush(self.windows.watermark_ns) + self._judge(self.windows.finish(self.keys.count))
+        return self._flush(self.windows.watermark_ns, at_end=True) + self._judge(self.windows.finish(self.keys.count))
 
     def report(self, limit: int = 10) -> list[IncidentEvent]:
         """What the look back found, oddest first, at most `limit`; afterwards incidents are told as they come."""

@@ -10,6 +10,7 @@ import click
 from logllm import __version__
 from logllm.cli.incidents import incidents
 from logllm.cli.model import model
+from logllm.cli.plugin import plugin, plugins
 from logllm.cli.serve import serve
 from logllm.cli.tail import tail
 
@@ -52,3 +53,5 @@ main.add_command(tail)
 main.add_command(serve)
 main.add_command(incidents)
 main.add_command(model)
+main.add_command(plugin)
+main.add_command(plugins)

@@ -100,6 +100,8 @@ class Layout:
         lines = [Text("Summary", style="bold")]
         lines += self._row("read", f"{read}, {size(summary.bytes)}" if summary.bytes else read)
         lines += self._row("found", f"{found}, {amount(summary.services, 'service')}" if summary.services else found)
+        for plugin in summary.plugins:
+            lines += self._row("plugin", self._plugin(plugin))
         lines += self._row("incidents", f"{summary.incidents:,}", "bold")
         if summary.skipped:
             skipped = sorted(summary.skipped.items(), key=lambda one: -one[1])
@@ -207,6 +209,12 @@ class Layout:
         reason = self._plain(explanation.error or "the model gave no usable answer", 300)
         told = f"{reason}; the facts stand"
         return self._wrapped(Text.assemble(("no explanation: ", "bold yellow"), told), "  ")
+
+    def _plugin(self, plugin: dict[str, str | int]) -> str:
+        told = f"{self._plain(str(plugin['name']), 40)}: {plugin['in']:,} in, {plugin['out']:,} out"
+        dropped = f", {plugin['dropped']:,} dropped" if plugin["dropped"] else ""
+        failed = f", {amount(int(plugin['failures']), 'call')} failed" if plugin["failures"] else ""
+        return told + dropped + failed
 
     def _top(self, top: list[dict[str, str | int | float]]) -> list[Text]:
         table = [("count", "share", "change", "service", "template")]

@@ -95,8 +95,8 @@ async def _serve(config: Config, outlet: Outlet, listening: Callable[[str], None
         forward, web = service.address, http.address
         listening(f"forward on {_shown(forward)}, http on {_shown(web)}")
         service.announce()
-        failed = asyncio.create_task(service.failed.wait())
-        await asyncio.wait({stopped, failed}, return_when=asyncio.FIRST_COMPLETED)
+        failed = asyncio.ensure_future(service.failed.wait())
+        await asyncio.wait([asyncio.ensure_future(stopped), failed], return_when=asyncio.FIRST_COMPLETED)
         failed.cancel()
     if service.failure is not None:
         raise service.failure

@@ -76,13 +76,15 @@ class Run:
         self._questions: Questions | None = None
         self.filtering = Filtering.of(config, self._ask)
         self.pipeline = Pipeline(config, look_back=look_back, filtering=self.filtering)
+        self._early: list[str] | None = []
+        if any(plugin.stage == "egress" for plugin in config.plugins):
+            self._early.append("plugins of the stage egress are loaded and never called: nothing is sent on yet")
         self.opened = 0
         self.opened_by: dict[str, int] = {}
         self.explained: dict[str, int] = {}
         self._outlet = outlet
         self._reveal = reveal
         self._lock = threading.Lock()
-        self._early: list[str] | None = []
         self._latest: dict[str, IncidentEvent] = {}
         self._state_path = None if data_dir is None else data_dir / "state.msgpack"
         self._store = IncidentStore(":memory:" if data_dir is None else data_dir / "logllm.db")
@@ -193,6 +195,19 @@ class Run:
             steps=[put_back(step) for step in explanation.steps],
             removed=[put_back(text) for text in explanation.removed],
         )
+
+    def plugins(self) -> list[dict[str, str | int]]:
+        """For the summary: what each plugin did."""
+        return [
+            {
+                "name": each.name,
+                "in": each.records_in,
+                "out": each.records_out,
+                "dropped": each.dropped,
+                "failures": sum(each.failures.values()),
+            }
+            for each in self.filtering.status()
+        ]
 
     @property
     def waiting_for_explanation(self) -> int:

@@ -164,6 +164,7 @@ class Serve:
             skipped=skipped,
             services=len(pipeline.keys.services),
             learning=pipeline.learning,
+            plugins=self._run.plugins(),
         )
 
     def health(self) -> dict[str, object]:

@@ -269,6 +269,7 @@ class _Tail:
             services=len(pipeline.keys.services),
             learning=pipeline.learning,
             top=_top(self._run),
+            plugins=self._run.plugins(),
         )
 
 
