@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from logllm.config import Config, HttpConfig
 from logllm.errors import ConfigError
+from logllm.filters.config import PluginConfig
 
 
 def _load(folder: Path, text: str | bytes) -> Config:
@@ -189,3 +190,16 @@ def test_the_sample_configuration_says_every_default() -> None:
     said = tomllib.loads(path.read_text())
     for name in ("forward", "http", "detect", "explain"):
         assert set(said[name]) == set(msgspec.structs.asdict(getattr(Config(), name)))
+
+
+def test_the_sample_configurations_plugin_says_every_default_too(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "samples" / "logllm.toml").read_text()
+    commented = text[text.index("# [[plugins]]") :]
+    shown = "\n".join(line.removeprefix("# ") for line in commented.splitlines())
+
+    (plugin,) = _load(tmp_path, shown).plugins
+
+    assert plugin == PluginConfig(path="redact")
+    (said,) = tomllib.loads(shown)["plugins"]
+    assert set(said) == set(msgspec.structs.asdict(plugin)) - {"tenants"}
+    assert set(said["limits"]) == set(msgspec.structs.asdict(plugin.limits))
