@@ -79,7 +79,7 @@ class PluginTrap(PluginError):  # noqa: N818 - it is what happened to a call, as
 
     Args:
         reason: One word for metrics: `trap`, `timeout`, `stack`, `memory`, `exit`, `bad_pointer`, `bad_result`,
-            `output`, `refused`.
+            `bad_record` (a record it cannot be shown), `output`, `refused`, `load` (no instance of it can be made).
     """
 
     def __init__(self, reason: str, message: str) -> None:

@@ -1,75 +1,120 @@
-"""Engines, their clock, and compiled modules kept on disk.
-
-A compiled module is machine code that is run as it is, so it is only read from a folder that nobody else can write.
-"""
+"""Engines, their clock, and compiled modules."""
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import ctypes
 import hashlib
 import logging
 import os
 import platform
-import stat
-import tempfile
 import threading
 import time
-from functools import cache, lru_cache
+import weakref
+from functools import cache
 from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from logllm.errors import PluginLoadError
+from logllm.wasm.call import signature
+from logllm.wasm.code_cache import code_dir, keep, ours
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import wasmtime
     from wasmtime.component import Component
 
-__all__ = ["STACK_BYTES", "TICK_MS", "Ticker", "code_dir", "component", "engine", "module", "ticker"]
+__all__ = [
+    "MOST_STACK_BYTES",
+    "STACK_BYTES",
+    "TICK_MS",
+    "Ticker",
+    "component",
+    "engine",
+    "functions",
+    "module",
+    "ticker",
+]
 
 TICK_MS = 5
-"""Guests are stopped at a tick, so a time limit is kept to within one of these."""
+"""Guests are stopped at a tick, so a time limit is kept to within two of these; to within some more where other threads
+keep Python's lock from the clock."""
 
 STACK_BYTES = 512 << 10
+MOST_STACK_BYTES = 2 << 20
+"""wasmtime ends the process when it is asked for more."""
 
-_IDLE_S = 1.0
+_MOST_TICKS = 1 << 40
+_MOST_AT_ONCE = 2
 _log = logging.getLogger("logllm.wasm")
 
+# A module is of one engine: two threads that ask at once must get the same one, and none may be made anew later.
+_LOCK = threading.RLock()
+_engines: dict[int, wasmtime.Engine] = {}
+_tickers: dict[int, Ticker] = {}
 
-@lru_cache(maxsize=8)
+
 def engine(stack_bytes: int = STACK_BYTES) -> wasmtime.Engine:
-    """The engine for a size of the guests' stack. Shared by all threads; it has no threads of guests."""
+    """The engine for a size of the guests' stack. Shared by all threads; it has no threads of guests.
+
+    Raises:
+        PluginLoadError: The stack is larger than MOST_STACK_BYTES.
+    """
     import wasmtime
 
-    config = wasmtime.Config()
-    config.epoch_interruption = True
-    config.max_wasm_stack = stack_bytes
-    config.wasm_threads = False
-    config.shared_memory = False
-    config.wasm_component_model = True
-    return wasmtime.Engine(config)
+    if not 0 < stack_bytes <= MOST_STACK_BYTES:
+        raise PluginLoadError(f"a stack of {stack_bytes} bytes; expected at most {MOST_STACK_BYTES}")
+    with _LOCK:
+        if stack_bytes not in _engines:
+            config = wasmtime.Config()
+            config.epoch_interruption = True
+            config.max_wasm_stack = stack_bytes
+            config.wasm_threads = False
+            config.shared_memory = False
+            # Objects on the engine's own heap would be memory beside the guest's.
+            config.wasm_gc = False
+            config.wasm_component_model = True
+            made = _engines[stack_bytes] = wasmtime.Engine(config)
+            # For ever: its clock may tick until the process is gone.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(made))
+        return _engines[stack_bytes]
 
 
 class Ticker:
     """Advances an engine's epoch every TICK_MS while somebody is inside a guest; sleeps otherwise.
 
-    Use it in `with` around calls: a guest whose epochs do not pass is never stopped.
+    Use it in `with` around calls: a guest whose epochs do not pass is never stopped. A tick that comes a little late is
+    made up for, so that many do not add up; that the process stood still (a laptop's lid, a container's quota) is not
+    held against the guests that stood still with it. It does not survive a fork.
+
+    Args:
+        tick: Advances the epoch by one.
+        clock_s: Seconds that only go forward.
     """
 
-    def __init__(self, engine: wasmtime.Engine) -> None:
-        self._engine = engine
+    def __init__(self, tick: Callable[[], object], clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._tick = tick
+        self._clock_s = clock_s
         self._inside = 0
         self._lock = threading.Lock()
         self._wanted = threading.Event()
         self._thread: threading.Thread | None = None
+        # When the first came in, and the ticks since.
+        self._since_s = 0.0
+        self._passed = 0
 
     def __enter__(self) -> None:
         with self._lock:
             self._inside += 1
             if self._inside == 1:
+                self._since_s, self._passed = self._clock_s(), 0
                 self._wanted.set()
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="wasm-ticker", daemon=True)
-                self._thread.start()
+                if self._thread is None:
+                    thread = threading.Thread(target=self._run, name="wasm-ticker", daemon=True)
+                    thread.start()
+                    self._thread = thread
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
@@ -77,17 +122,42 @@ class Ticker:
             if not self._inside:
                 self._wanted.clear()
 
+    def ticks(self, time_ms: float) -> int:
+        """The deadline, in epochs from now, of a guest that may run for so long from now."""
+        wanted = int(min(max(-(-time_ms // TICK_MS), 0), _MOST_TICKS)) + 1
+        with self._lock:
+            return wanted + (min(self._due(), _MOST_AT_ONCE) if self._inside else 0)
+
+    def _due(self) -> int:
+        return max(0, int((self._clock_s() - self._since_s) * 1000 / TICK_MS) - self._passed)
+
     def _run(self) -> None:
         while True:
             self._wanted.wait()
             time.sleep(TICK_MS / 1000)
-            self._engine.increment_epoch()
+            with self._lock:
+                due = self._due() if self._inside else 0
+                for _ in range(min(due, _MOST_AT_ONCE)):
+                    self._tick()
+                self._passed += due
 
 
-@lru_cache(maxsize=8)
 def ticker(stack_bytes: int = STACK_BYTES) -> Ticker:
     """The one clock of an engine."""
-    return Ticker(engine(stack_bytes))
+    with _LOCK:
+        if stack_bytes not in _tickers:
+            its_engine = engine(stack_bytes).ptr()
+            _tickers[stack_bytes] = Ticker(lambda: _increment()(its_engine))
+        return _tickers[stack_bytes]
+
+
+@cache
+def _increment() -> Any:
+    from wasmtime import _ffi as ffi
+
+    # Another thread must not take over in the middle of some ticks: wasmtime-py's own would let it.
+    kind = ctypes.PYFUNCTYPE(None, ctypes.POINTER(ffi.wasm_engine_t))
+    return kind(("wasmtime_engine_increment_epoch", ffi.dll))
 
 
 def module(code: bytes, stack_bytes: int = STACK_BYTES) -> wasmtime.Module:
@@ -108,6 +178,16 @@ def component(code: bytes, stack_bytes: int = STACK_BYTES) -> Component:
     return _cached(code, stack_bytes, Component)
 
 
+# At the interpreter's end wasmtime-py is gone before what it would have to free.
+_alive: weakref.WeakSet[wasmtime.Module | Component] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for one in list(_alive):
+        one.close()
+
+
 _Compiled = TypeVar("_Compiled", "wasmtime.Module", "Component")
 
 
@@ -117,18 +197,24 @@ def _cached(code: bytes, stack_bytes: int, kind: type[_Compiled]) -> _Compiled:
     its_engine = engine(stack_bytes)
     folder = code_dir()
     path = None if folder is None else folder / f"{_key(code, stack_bytes)}.cwasm"
-    if path is not None and _ours(path):
+    found = None
+    if path is not None and ours(path):
         try:
-            return kind.deserialize_file(its_engine, str(path))
+            found = kind.deserialize_file(its_engine, str(path))
         except wasmtime.WasmtimeError as error:
             _log.info("%s: compiled anew: %s", path, _first_line(error))
-    try:
-        compiled = kind(its_engine, code)
-    except wasmtime.WasmtimeError as error:
-        raise PluginLoadError(_first_line(error)) from error
-    if path is not None:
-        _keep(path, compiled.serialize())
-    return compiled
+        else:
+            with contextlib.suppress(OSError):
+                os.utime(path)
+    if found is None:
+        try:
+            found = kind(its_engine, code)
+        except wasmtime.WasmtimeError as error:
+            raise PluginLoadError(_first_line(error)) from error
+        if path is not None:
+            keep(path, found.serialize())
+    _alive.add(found)
+    return found
 
 
 def _first_line(error: Exception) -> str:
@@ -143,50 +229,12 @@ def _key(code: bytes, stack_bytes: int) -> str:
     return made.hexdigest()
 
 
-@cache
-def _ours_alone(folder: Path) -> bool:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        about = folder.lstat()
-    except OSError as error:
-        _log.info("compiled plugins are not kept: %s", error)
-        return False
-    if stat.S_ISDIR(about.st_mode) and about.st_uid == os.getuid() and not about.st_mode & 0o077:
-        return True
-    _log.warning(
-        "%s: compiled plugins are not kept: others may read or write there; expected mode 700, our own", folder
-    )
-    return False
+def functions(module: wasmtime.Module) -> dict[str, tuple[list[str], list[str]]]:
+    """The functions a module exports: name to the types of its parameters and results, see `call.signature`."""
+    import wasmtime
 
-
-def code_dir() -> Path | None:
-    """Where compiled modules are kept: LOGLLM_CODE_CACHE, else below the user's cache folder; None for nowhere."""
-    named = os.environ.get("LOGLLM_CODE_CACHE")
-    if named == "":
-        return None
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = Path(named).expanduser() if named else base / "logllm" / "code"
-    return folder if _ours_alone(folder) else None
-
-
-def _ours(path: Path) -> bool:
-    try:
-        about = path.lstat()
-    except OSError:
-        return False
-    return stat.S_ISREG(about.st_mode) and about.st_uid == os.getuid() and not about.st_mode & 0o022
-
-
-def _keep(path: Path, compiled: bytes | bytearray) -> None:
-    """Write it whole or not at all; a full disk costs the cache only."""
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(compiled)
-            Path(name).replace(path)
-        except OSError:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        _log.info("%s: not kept: %s", path, error)
+    return {
+        one.name: signature(one.type)
+        for one in module.exports
+        if one.name is not None and isinstance(one.type, wasmtime.FuncType)
+    }

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import threading
 import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logllm.errors import PluginLoadError, PluginTrap
-from logllm.wasm.call import bind, signature
-from logllm.wasm.engine import STACK_BYTES, TICK_MS, engine, ticker
+from logllm.wasm.call import Stopped, bind, expose, signature, type_names
+from logllm.wasm.engine import STACK_BYTES, engine, ticker
 
 if TYPE_CHECKING:
     import wasmtime
@@ -23,7 +22,7 @@ __all__ = ["Guest", "HostFunction", "Imports"]
 class HostFunction(NamedTuple):
     """A function the host gives. `call` gets the guest and the arguments as unsigned ints; it gives an int or None.
 
-    What it raises stops the guest as soon as possible and comes out of the call into the guest, in its own thread.
+    What it raises ends the guest there and comes out of the call into the guest, in its own thread.
     """
 
     params: tuple[str, ...]
@@ -34,9 +33,8 @@ class HostFunction(NamedTuple):
 Imports = Mapping[tuple[str, str], HostFunction]
 """Host functions by module and name."""
 
-# wasmtime-py keeps host functions in one table for the whole process, filled and emptied without a lock.
-_TABLE = threading.RLock()
-_SIGNED = {"i32": (0xFFFF_FFFF, 0x8000_0000), "i64": (0xFFFF_FFFF_FFFF_FFFF, 0x8000_0000_0000_0000)}
+_PAGE = 65_536
+_INTEGERS = ("i32", "i64")
 
 
 class Guest:
@@ -50,7 +48,7 @@ class Guest:
 
     Raises:
         PluginLoadError: An import is missing or of another type; it exports no memory; it wants more than its limits;
-            its start function trapped.
+            its start function failed.
     """
 
     def __init__(
@@ -60,7 +58,7 @@ class Guest:
         *,
         memory_bytes: int,
         stack_bytes: int = STACK_BYTES,
-        start_ms: int = 1000,
+        start_ms: float = 1000,
     ) -> None:
         import wasmtime
 
@@ -68,22 +66,36 @@ class Guest:
         self._ticker = ticker(stack_bytes)
         self._raised: BaseException | None = None
         self._memory: wasmtime.Memory | None = None
-        with _TABLE:
-            self._store = wasmtime.Store(engine(stack_bytes))
+        self._exports: dict[str, Any] = {}
+        self._store = wasmtime.Store(engine(stack_bytes))
+        self._functions: list[wasmtime.Func] = []
+        # The host's functions must be there for as long as the store.
+        weakref.finalize(self, _close, self._store, self._functions)
+        try:
             self._store.set_limits(memory_size=memory_bytes, instances=1, memories=1, tables=4, table_elements=100_000)
-            externs: list[Any] = [self._extern(wanted, imports) for wanted in module.imports]
-            self.limit(start_ms)
-            try:
-                with self._ticker:
-                    instance = wasmtime.Instance(self._store, module, externs)
-            except wasmtime.WasmtimeError as error:
+            _check_memory(module, memory_bytes)
+            self._start(module, imports, start_ms)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, module: wasmtime.Module, imports: Imports, start_ms: float) -> None:
+        import wasmtime
+
+        externs: list[Any] = [self._extern(wanted, imports) for wanted in module.imports]
+        self.limit(start_ms)
+        try:
+            with self._ticker:
+                instance = wasmtime.Instance(self._store, module, externs)
+            self._look_back()
+        except (wasmtime.Trap, wasmtime.WasmtimeError, Stopped) as error:
+            # It did not come to a start, unless a host function ended it.
+            if isinstance(error, wasmtime.WasmtimeError) and self._raised is None and self.exited is None:
                 raise PluginLoadError(_line(error)) from error
-            except wasmtime.Trap as trap:
-                raise PluginLoadError(f"its start function failed: {self._trapped(trap)}") from trap
-            finally:
-                weakref.finalize(self, _close, self._store)
-        exports = instance.exports(self._store)
-        self._exports = {kind.name: exports[kind.name] for kind in module.exports if kind.name is not None}
+            raise PluginLoadError(f"its start function failed: {self._trapped(error)}") from error
+        except PluginTrap as trap:
+            raise PluginLoadError(f"its start function failed: {trap}") from trap
+        self._exports = dict(instance.exports(self._store))
         memory = self._exports.get("memory")
         if not isinstance(memory, wasmtime.Memory):
             raise PluginLoadError("it exports no memory; expected an export named `memory`")
@@ -99,43 +111,43 @@ class Guest:
         given = imports.get((wanted.module, wanted.name or ""))
         if given is None or not isinstance(wanted.type, wasmtime.FuncType):
             raise PluginLoadError(f"it imports {name}, which is not to be had")
-        params, results = _types(wanted.type)
-        if (params, results) != (given.params, given.results):
+        params, results = signature(wanted.type)
+        if (tuple(params), tuple(results)) != (given.params, given.results):
             raise PluginLoadError(
                 f"it imports {name} as ({', '.join(params)}) -> ({', '.join(results)}); "
                 f"expected ({', '.join(given.params)}) -> ({', '.join(given.results)})"
             )
-        masks = [_SIGNED[param][0] for param in params]
-        sign = _SIGNED[results[0]] if results else None
         # The store keeps its functions for ever; the guest keeps the store.
         me = weakref.ref(self)
 
         def call(*values: int) -> int | None:
             guest = me()
             if guest is None:
-                return 0 if sign else None
+                raise Stopped
             try:
-                result = given.call(guest, *(value & mask for value, mask in zip(values, masks, strict=True)))
-            except BaseException as error:  # noqa: BLE001 - it must not cross the guest: wasmtime-py mixes up threads
+                result = given.call(guest, *values)
+            except BaseException as error:
                 guest.stop(error)
-                result = 0
-            return None if sign is None else (((result or 0) & sign[0]) ^ sign[1]) - sign[1]
+                raise
+            if guest._raised is not None or guest.exited is not None:
+                raise Stopped
+            return result
 
-        return wasmtime.Func(self._store, wanted.type, call)
+        func = expose(self._store, wanted.type, call)
+        self._functions.append(func)
+        return func
 
-    def stop(self, why: BaseException | None = None) -> None:
-        """From within a host function: the guest is stopped at its next loop or call."""
+    def stop(self, why: BaseException) -> None:
+        """From within a host function: the guest ends when it returns, and the call into it raises this."""
         self._raised = self._raised or why
-        self._store.set_epoch_deadline(0)
 
     def exit(self, code: int) -> None:
         """From within a host function: the guest has ended itself."""
         self.exited = code
-        self.stop()
 
-    def limit(self, time_ms: int) -> None:
+    def limit(self, time_ms: float) -> None:
         """How long the guest may run from now on; set it before every entry."""
-        self._store.set_epoch_deadline(-(-time_ms // TICK_MS) + 1)
+        self._store.set_epoch_deadline(self._ticker.ticks(time_ms))
 
     def has(self, name: str) -> bool:
         """Whether the module exports a function of this name."""
@@ -148,14 +160,17 @@ class Guest:
         import wasmtime
 
         found = self._exports.get(name)
-        return int(found.value(self._store)) if isinstance(found, wasmtime.Global) else None
+        if not isinstance(found, wasmtime.Global):
+            return None
+        (kind,) = type_names([found.type(self._store).content])
+        return int(found.value(self._store)) if kind in _INTEGERS else None
 
     def signature(self, name: str) -> tuple[list[str], list[str]] | None:
-        """Parameter and result types of an exported function; None where there is none."""
+        """Parameter and result types of an exported function, see `call.signature`; None where there is none."""
         import wasmtime
 
         found = self._exports.get(name)
-        return signature(found, self._store) if isinstance(found, wasmtime.Func) else None
+        return signature(found.type(self._store)) if isinstance(found, wasmtime.Func) else None
 
     def function(self, name: str, params: int | None = None) -> Call:
         """An exported function, bound; calls go through `run`.
@@ -169,14 +184,14 @@ class Guest:
         if not isinstance(found, wasmtime.Func):
             raise PluginLoadError(f"it exports no function {name!r}")
         try:
-            if params is not None and len(signature(found, self._store)[0]) != params:
+            if params is not None and len(found.type(self._store).params) != params:
                 raise PluginLoadError(f"its function {name!r} takes other than {params} parameters")
             return bind(self._store, found)
         except TypeError as error:
             raise PluginLoadError(f"its function {name!r} is {error}; expected integers") from error
 
-    def run(self, function: Call, *values: int, time_ms: int) -> int:
-        """Call into the guest, for at most `time_ms` milliseconds.
+    def run(self, function: Call, *values: int, time_ms: float) -> int:
+        """Call into the guest, for at most `time_ms` milliseconds. Ctrl-C is noticed when the guest is back.
 
         Raises:
             PluginTrap: It failed; throw this guest away, nothing is known about its state.
@@ -186,19 +201,17 @@ class Guest:
             return self.enter(function, *values)
 
     def enter(self, function: Call, *values: int) -> int:
-        """The same without the clock: inside `with guest.clock:`, after `limit`, for many calls in a row."""
+        """The same without the clock: inside `with guest.clock:`, after `limit`, for many calls in a row.
+
+        Never after `close`: unlike `run` it does not look.
+        """
         import wasmtime
 
         try:
             result = function(*values)
-        except wasmtime.Trap as trap:
+        except (wasmtime.Trap, wasmtime.WasmtimeError, Stopped) as trap:
             raise self._trapped(trap) from trap
-        except wasmtime.WasmtimeError as error:
-            raise PluginTrap("trap", _line(error)) from error
-        if self._raised is not None:
-            self._throw()
-        if self.exited is not None:
-            raise PluginTrap("exit", f"it ended itself with code {self.exited}")
+        self._look_back()
         return result
 
     @property
@@ -206,28 +219,27 @@ class Guest:
         """The engine's clock, a context manager."""
         return self._ticker
 
-    def _throw(self) -> None:
-        raised, self._raised = self._raised, None
-        if raised is not None:
+    def _look_back(self) -> None:
+        """What host functions left behind: an error to raise, or the guest's wish to end."""
+        if self._raised is not None:
+            raised, self._raised = self._raised, None
             raise raised
+        if self.exited is not None:
+            raise PluginTrap("exit", f"it ended itself with code {self.exited}")
 
-    def _trapped(self, trap: wasmtime.Trap) -> PluginTrap:
+    def _trapped(self, trap: wasmtime.Trap | wasmtime.WasmtimeError | Stopped) -> PluginTrap:
         import wasmtime
 
-        self._throw()
-        if self.exited is not None:
-            return PluginTrap("exit", f"it ended itself with code {self.exited}")
-        code = trap.trap_code
-        reason = (
-            {
-                wasmtime.TrapCode.INTERRUPT: "timeout",
-                wasmtime.TrapCode.STACK_OVERFLOW: "stack",
-            }.get(code, "trap")
-            if code is not None
-            else "trap"
-        )
-        words = "ran for longer than it may" if reason == "timeout" else _line(trap)
-        return PluginTrap(reason, words)
+        try:
+            self._look_back()
+        except PluginTrap as ended:
+            return ended
+        if isinstance(trap, Stopped):
+            return PluginTrap("trap", "it was stopped")
+        code = trap.trap_code if isinstance(trap, wasmtime.Trap) else None
+        if code is wasmtime.TrapCode.INTERRUPT:
+            return PluginTrap("timeout", "ran for longer than it may")
+        return PluginTrap("stack" if code is wasmtime.TrapCode.STACK_OVERFLOW else "trap", _line(trap))
 
     @property
     def memory_bytes(self) -> int:
@@ -240,7 +252,7 @@ class Guest:
         """The address of `size` bytes of its memory, until it is entered again. Raises PluginTrap: none are there."""
         if self._memory is None or pointer + size > self._how_much(self._context, self._memory_at):
             raise PluginTrap("bad_pointer", f"it points at {size} bytes from {pointer}, outside its memory")
-        return int(self._where(self._context, self._memory_at)) + pointer
+        return int(self._where(self._context, self._memory_at) or 0) + pointer
 
     def read(self, pointer: int, size: int) -> bytes:
         """A copy of `size` bytes of its memory. Raises PluginTrap: they are not there."""
@@ -266,16 +278,23 @@ class Guest:
         """Give its memory back now."""
         self._memory = None
         self._exports.clear()
-        _close(self._store)
+        self._store.close()
 
 
-def _close(store: wasmtime.Store) -> None:
-    with _TABLE:
-        store.close()
+def _close(store: wasmtime.Store, _: object) -> None:
+    store.close()
 
 
-def _types(kind: wasmtime.FuncType) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    return tuple(str(param) for param in kind.params), tuple(str(result) for result in kind.results)
+def _check_memory(module: wasmtime.Module, memory_bytes: int) -> None:
+    import wasmtime
+
+    for one in module.exports:
+        if isinstance(one.type, wasmtime.MemoryType):
+            least = one.type.limits.min * _PAGE
+            if least > memory_bytes:
+                raise PluginLoadError(
+                    f"its memory begins with {least} bytes; its limit `memory_bytes` is {memory_bytes}"
+                )
 
 
 def _line(error: Exception) -> str:
