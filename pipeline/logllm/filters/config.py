@@ -24,7 +24,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         time_ms: One call into it; for Fluent Bit's ABI that is one record. Kept to within 5 ms.
         chunk_ms: All its calls for one chunk together, those to find a poison record included.
         init_ms: Its start: instantiation, initialisation, taking a state back.
-        stack_bytes: Its call stack.
+        stack_bytes: Its call stack; 2 MiB at most.
         output_bytes: What it may answer for a chunk; 0 is four times what it was given, at least 1 MiB.
         kv_bytes: Keys and values it may keep.
         state_bytes: The state it may save.
@@ -34,7 +34,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     time_ms: Positive = 500
     chunk_ms: Positive = 5_000
     init_ms: Positive = 5_000
-    stack_bytes: Annotated[int, msgspec.Meta(ge=16_384, le=8 << 20)] = 512 << 10
+    stack_bytes: Annotated[int, msgspec.Meta(ge=16_384, le=2 << 20)] = 512 << 10  # wasmtime aborts on more
     output_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
     kv_bytes: Annotated[int, msgspec.Meta(ge=0)] = 1 << 20
     state_bytes: Annotated[int, msgspec.Meta(ge=0)] = 4 << 20
@@ -80,15 +80,15 @@ class PluginConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     event_format: Literal["json", "msgpack"] = "json"
     reuse_buffer: bool = True
     config: dict[str, Any] = {}
-    grants: list[Grant] = ["log"]
+    grants: list[Grant] = msgspec.field(default_factory=lambda: ["log"])
     fs: list[str] = []
     limits: Limits = Limits()
     module_bytes: Positive = 32 << 20
     on_error: OnError = "keep"
     breaker_failures: Positive = 10
     breaker_s: Positive = 30
-    tenant: Annotated[str, msgspec.Meta(pattern=r"^(|peer|tag:[1-9][0-9]?)$")] = ""
+    tenant: Annotated[str, msgspec.Meta(pattern=r"^(|peer|tag:[1-9][0-9]?)\Z")] = ""
     tenants: dict[str, Limits] = {}
     most_tenants: Positive = 1_000
     reload: bool = True
-    sha256: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-fA-F]{64})?$")] = ""
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-fA-F]{64})?\Z")] = ""

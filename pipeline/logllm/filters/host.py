@@ -7,6 +7,8 @@ floods loses what is over the bound, and the loss is counted.
 from __future__ import annotations
 
 import logging
+import re
+import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -17,7 +19,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["LOG_BYTES", "MOST_ANOMALIES", "MOST_METRICS", "MOST_OPEN_ASKS", "Host", "Signal"]
+__all__ = ["KEY_BYTES", "LOG_BYTES", "MOST_ANOMALIES", "MOST_KEYS", "MOST_METRICS", "MOST_OPEN_ASKS", "Host", "Signal"]
 
 LOG_BYTES = 4096
 LOG_LINES_PER_S = 10
@@ -30,6 +32,8 @@ MOST_OPEN_ASKS = 4
 ASKS_PER_HOUR = 30
 ASK_BYTES = 2000
 KEY_BYTES = 256
+MOST_KEYS = 10_000
+"""Each takes some 200 bytes beside itself."""
 
 REFUSED = -1
 TOO_LARGE = -2
@@ -37,6 +41,10 @@ ABSENT = -3
 
 _log = logging.getLogger("logllm.plugin")
 _LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
+_NAME = re.compile(rb"[A-Za-z0-9_]{1,64}")
+_MOST_COUNT = 1 << 62
+# A plugin's instances count in the same metrics, each in its thread.
+_COUNTING = threading.Lock()
 
 
 class Signal(msgspec.Struct, frozen=True):
@@ -89,6 +97,7 @@ class Host:
         clock_ns, monotonic_s: The clocks.
         metrics: Shared by a plugin's instances: name to sum.
         kv: Outlives the instance: it is the tenant's.
+        tickets: The last ticket given; no ticket is given twice while the process lives.
     """
 
     plugin: str
@@ -102,8 +111,8 @@ class Host:
     signals: list[Signal] = field(default_factory=list)
     lost: Counts = field(default_factory=Counts)
     last_line: str = ""
+    tickets: int = 0
     _kv_size: int = 0
-    _tickets: int = 0
     _open: set[int] = field(default_factory=set)
     _asked: deque[float] = field(default_factory=deque)
     _lines: float = LOG_BURST
@@ -121,9 +130,7 @@ class Host:
             self.lost.log_lines += 1
             return
         self._lines -= 1
-        line = text[:LOG_BYTES].decode("utf-8", "replace").rstrip("\n")
-        shown = "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in line)
-        self.last_line = shown
+        shown = self.last_line = _visible(text[:LOG_BYTES].decode("utf-8", "replace").rstrip("\r\n"))
         number = _LEVELS[min(level, 3)]
         if self.tell is not None:
             self.tell(number, shown)
@@ -143,7 +150,8 @@ class Host:
         before = self.kv.get(key)
         freed = 0 if before is None else len(key) + len(before)
         size = len(key) + len(value) if value else 0
-        if len(key) > KEY_BYTES or self._kv_size - freed + size > self.kv_bytes:
+        many = value and before is None and len(self.kv) >= MOST_KEYS
+        if many or len(key) > KEY_BYTES or self._kv_size - freed + size > self.kv_bytes:
             self.lost.kv += 1
             return TOO_LARGE
         self._kv_size += size - freed
@@ -155,32 +163,34 @@ class Host:
 
     def count(self, name: bytes, delta: int) -> int:
         """Add to a metric of the plugin's own. 0, or REFUSED for a name that is none or one too many."""
-        word = name[:64].decode("ascii", "replace")
-        if (
-            not word
-            or not word.replace("_", "a").isalnum()
-            or (word not in self.metrics and len(self.metrics) >= MOST_METRICS)
-        ):
+        if _NAME.fullmatch(name) is None:
             self.lost.metrics += 1
             return REFUSED
-        self.metrics[word] = min(max(self.metrics.get(word, 0) + delta, -(1 << 62)), 1 << 62)
+        word = name.decode("ascii")
+        with _COUNTING:
+            before = self.metrics.get(word)
+            if before is None and len(self.metrics) >= MOST_METRICS:
+                self.lost.metrics += 1
+                return REFUSED
+            self.metrics[word] = min(max((before or 0) + delta, -_MOST_COUNT), _MOST_COUNT)
         return 0
 
     def anomaly(self, score_milli: int, text: bytes) -> int:
         """Raise an anomaly: JSON with `rule`, `text`, `service`, `severity`. 0, or REFUSED."""
-        if len(self.signals) >= MOST_ANOMALIES:
+        if len(self.signals) >= MOST_ANOMALIES or len(text) > LOG_BYTES:
             self.lost.anomalies += 1
             return REFUSED
         try:
-            raised = msgspec.json.decode(text[:LOG_BYTES], type=_Raised)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            raised = msgspec.json.decode(text, type=_Raised)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self.lost.anomalies += 1
             return REFUSED
         score = min(max(score_milli, 0), 1000) / 1000
         severity = raised.severity if 0 <= raised.severity <= 24 else 0
-        self.signals.append(
-            Signal(self.plugin, raised.rule[:100], raised.text[:1000], score, raised.service[:200], severity)
+        rule, said, service = (
+            _visible(one[:most]) for one, most in ((raised.rule, 100), (raised.text, 1000), (raised.service, 200))
         )
+        self.signals.append(Signal(self.plugin, rule, said, score, service, severity))
         return 0
 
     def question(self, text: bytes) -> int:
@@ -192,11 +202,11 @@ class Host:
         if self.ask is None or full or len(text) > ASK_BYTES:
             self.lost.asks += 1
             return REFUSED
-        ticket = self._tickets + 1
+        ticket = self.tickets + 1
         if not self.ask(ticket, text.decode("utf-8", "replace")):
             self.lost.asks += 1
             return REFUSED
-        self._tickets = ticket
+        self.tickets = ticket
         self._open.add(ticket)
         self._asked.append(now)
         return ticket
@@ -207,3 +217,13 @@ class Host:
             return False
         self._open.discard(ticket)
         return True
+
+    def restarted(self) -> None:
+        """The instance is a new one: it knows nothing of the questions that are open."""
+        self._open.clear()
+        self.signals.clear()
+
+
+def _visible(text: str) -> str:
+    """Without what a terminal or a log's reader would act on."""
+    return text if text.isprintable() else "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in text)
