@@ -1,7 +1,7 @@
 """Build the plugins that ship: `python tools/plugins.py [--check] [NAME...]`, with the toolchains that are there.
 
 `--check` builds into a scratch folder and compares with the committed .wasm, bit for bit. That is only asked of the
-first toolchain of a language's build.toml: the committed files are built with it.
+compiler the committed file names as its own; where it names none, of the first toolchain that is there.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from logllm.cli.plugin_build import build, recipe_for, toolchain
+from logllm.cli.plugin_build import Recipe, build, compiler, recipe_for, toolchain
 from logllm.errors import LogllmError
 from logllm.filters.manifest import FILE, Manifest
+from logllm.filters.sections import plugin_section
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -25,15 +26,28 @@ def projects(root: Path, wanted: list[str]) -> list[Path]:
     return [folder for folder in found if not wanted or folder.name in wanted]
 
 
+def named_compiler(wasm: Path) -> str:
+    """The compiler that a built file says it was built with, "" where it does not say."""
+    section = plugin_section(wasm.read_bytes()) or {}
+    return str(section.get("built_with", ""))
+
+
 def build_one(folder: Path, *, check: bool) -> tuple[bool, str]:
     """Whether it went well, and what to say."""
     manifest = Manifest.load(folder)
     recipe = recipe_for(folder, manifest)
-    way = toolchain(folder, manifest, recipe)
-    if way is None:
+    committed = manifest.wasm(folder)
+    if check and not committed.is_file():
+        return True, f"skipped: no {committed.name} is committed to compare with"
+    if check and not recipe.reproducible:
+        return True, f"skipped: what {manifest.language}'s toolchain builds is never the same twice"
+    wanted = named_compiler(committed) if check else ""
+    here = [way for way in recipe.ways if toolchain(folder, manifest, Recipe(recipe.hint, [way])) is not None]
+    if not here:
         return True, f"skipped: no toolchain for {manifest.language}; get one with: {recipe.hint}"
-    if check and way is not recipe.ways[0]:
-        return True, f"skipped: another toolchain than the committed file was built with: {recipe.hint}"
+    way = next((way for way in here if not wanted or compiler(folder, manifest, way) == wanted), None)
+    if way is None:
+        return True, f"skipped: built with {wanted}; here is {compiler(folder, manifest, here[0]) or 'another'}"
 
     def tell(text: str) -> None:
         print(text, end="", file=sys.stderr)
@@ -41,9 +55,6 @@ def build_one(folder: Path, *, check: bool) -> tuple[bool, str]:
     if not check:
         built = build(folder, manifest, way, tell=tell)
         return True, f"{built.size_bytes:,} bytes, {built.abi}, {built.seconds:.1f} s"
-    committed = manifest.wasm(folder)
-    if not committed.is_file():
-        return False, f"FAILED: no {committed.name} is committed"
     with tempfile.TemporaryDirectory(prefix="logllm-check-") as scratch:
         built = build(folder, manifest, way, out=Path(scratch) / committed.name, tell=tell)
         fresh, old = built.path.read_bytes(), committed.read_bytes()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -95,9 +95,9 @@ async def _serve(config: Config, outlet: Outlet, listening: Callable[[str], None
         forward, web = service.address, http.address
         listening(f"forward on {_shown(forward)}, http on {_shown(web)}")
         service.announce()
-        failed = asyncio.ensure_future(service.failed.wait())
-        await asyncio.wait([asyncio.ensure_future(stopped), failed], return_when=asyncio.FIRST_COMPLETED)
-        failed.cancel()
+        ends: list[asyncio.Future[Any]] = [stopped, asyncio.ensure_future(service.failed.wait())]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        ends[1].cancel()
     if service.failure is not None:
         raise service.failure
     number = stopped.result()
