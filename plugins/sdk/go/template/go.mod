@@ -1,0 +1,3 @@
+module logllm/{{name}}
+
+go 1.24
