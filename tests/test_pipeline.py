@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from logllm.arrivals import FUTURE_NS
 from logllm.errors import StateError
 from logllm.events import Chunk, Columns, IncidentEvent
-from logllm.arrivals import FUTURE_NS
 from logllm.pipeline import LIVE_NS, Pipeline
 from tests.incidents.stream import START_NS, Record, blocks, chunks, eventful, json_of, pipeline, run
 
