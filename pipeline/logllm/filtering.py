@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from logllm.filters.chain import Filters, Passed, Stage
     from logllm.filters.config import PluginConfig
     from logllm.filters.host import Signal
-    from logllm.filters.status import PluginStatus
+    from logllm.filters.life.status import PluginStatus
 
 __all__ = ["Filtering", "well_formed"]
 

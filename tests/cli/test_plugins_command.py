@@ -19,7 +19,7 @@ from logllm.cli.main import main
 from logllm.config import Config
 from logllm.filters import shipped
 from logllm.filters.config import GRANTS, Limits, PluginConfig
-from logllm.filters.status import PluginStatus
+from logllm.filters.life.status import PluginStatus
 from tests.cli.guests import FUSSY, guest, logllm
 
 STATUS = PluginStatus(

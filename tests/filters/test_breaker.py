@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logllm.filters.breaker import WINDOW_S, Breaker
+from logllm.filters.life.breaker import WINDOW_S, Breaker
 from tests.filters.lives import Clock, chain, fluent, letters, texts
 from tests.filters.native_guests import block
 

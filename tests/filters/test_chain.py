@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from logllm.errors import PluginLoadError
 from logllm.filters.chain import Filters, Passed, matches
 from logllm.filters.config import PluginConfig
-from logllm.filters.status import PluginStatus
+from logllm.filters.life.status import PluginStatus
 from tests.filters.lives import CHANGED, Checks, chain, letters, texts
 from tests.filters.native_guests import block, entry, wat
 

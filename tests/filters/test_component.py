@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from logllm.errors import PluginLoadError
 from logllm.filters.component import program
-from logllm.filters.component_batch import CALL_BYTES, CALL_RECORDS
+from logllm.filters.component.batch import CALL_BYTES, CALL_RECORDS
 from logllm.filters.config import Limits
 from logllm.filters.host import Host
 from logllm.filters.instance import Filtered, RecordFailed, entries_of

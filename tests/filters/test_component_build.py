@@ -8,7 +8,7 @@ import pytest
 import wasmtime
 
 from logllm.errors import PluginLoadError
-from logllm.filters.component_build import (
+from logllm.filters.component.build import (
     copy_sources,
     digest,
     main,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from logllm.errors import PluginError, PluginLoadError, PluginTrap
 from logllm.filters.component import program
-from logllm.filters.component_memory import memories_of
+from logllm.filters.component.memory import memories_of
 from logllm.filters.config import Limits
 from logllm.filters.host import LOG_BURST, Host
 from logllm.filters.instance import RecordFailed

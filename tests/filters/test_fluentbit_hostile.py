@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from logllm.errors import PluginLoadError, PluginTrap
 from logllm.filters.config import Limits
-from logllm.filters.fluentbit_block import Made
+from logllm.filters.fluentbit.block import Made
 from logllm.filters.instance import Filtered, RecordFailed, entries_of
 from tests.filters.fluentbit_lives import BUDGET_MS, SIX, ask, block, bring_up, records_of, silent_host, wat
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from logllm.errors import PluginTrap
 from logllm.filters import libc
-from logllm.filters.heap import Heap
-from logllm.filters.printf import MOST_BYTES
+from logllm.filters.libc.heap import Heap
+from logllm.filters.libc.printf import MOST_BYTES
 from logllm.wasm import engine
 from logllm.wasm.guest import Guest
 from tests.filters.fluentbit_lives import silent_host

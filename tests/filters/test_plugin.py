@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from logllm.errors import PluginLoadError, PluginStopped, PluginTrap
 from logllm.filters.config import Limits
 from logllm.filters.instance import Filtered, RecordFailed, entries_of
-from logllm.filters.isolate import PIECE_BYTES, Passed, isolated
-from logllm.filters.saved import Kept, Saved
+from logllm.filters.life.isolate import PIECE_BYTES, Passed, isolated
+from logllm.filters.life.saved import Kept, Saved
 from tests.filters.lives import (
     COUNTING,
     NEVER,

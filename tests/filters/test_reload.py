@@ -10,7 +10,7 @@ import pytest
 
 from logllm.filters.chain import Filters
 from logllm.filters.config import Limits, PluginConfig
-from logllm.filters.reload import TRIAL_BYTES
+from logllm.filters.life.reload import TRIAL_BYTES
 from tests.filters.lives import (
     CHANGED,
     COUNTING,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from logllm.filters.config import Limits
-from logllm.filters.plugin import tenant_of
+from logllm.filters.life.plugin import tenant_of
 from tests.filters.lives import GLOBALS, LETTERS, Clock, chain, counting, letters, texts
 from tests.filters.native_guests import block, wat
 

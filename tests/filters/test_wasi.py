@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from logllm.errors import PluginLoadError, PluginTrap
 from logllm.filters import wasi
 from logllm.filters.host import LOG_BYTES, Host
-from logllm.filters.wasi_files import Files
+from logllm.filters.wasi.files import Files
 from logllm.wasm import engine
 from logllm.wasm.guest import Guest
 from tests.filters.fluentbit_lives import silent_host

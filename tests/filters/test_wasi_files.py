@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logllm.errors import PluginLoadError
-from logllm.filters.wasi_files import MOST_OPEN, Files, Folders
-from logllm.filters.wasi_walk import MOST_FILE_BYTES, MOST_NAMES
+from logllm.filters.wasi.files import MOST_OPEN, Files, Folders
+from logllm.filters.wasi.walk import MOST_FILE_BYTES, MOST_NAMES
 from tests.filters.test_wasi import Caller
 
 OK, EACCES, EBADF, EFAULT, EFBIG, EINVAL, EISDIR, ELOOP = 0, 2, 8, 21, 22, 28, 31, 32

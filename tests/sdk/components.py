@@ -23,7 +23,7 @@ import pytest
 from logllm.cli.plugin_build import build, recipe_for, toolchain
 from logllm.cli.plugin_new import create
 from logllm.errors import PluginError
-from logllm.filters import component_build
+from logllm.filters.component import build as component_build
 from logllm.filters.component import program
 from logllm.filters.config import GRANTS, Limits, PluginConfig
 from logllm.filters.host import Host

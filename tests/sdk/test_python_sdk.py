@@ -14,7 +14,7 @@ import msgpack  # type: ignore[import-untyped]
 import pytest
 
 from logllm.errors import PluginLoadError, PluginTrap
-from logllm.filters import component_build
+from logllm.filters.component import build as component_build
 from logllm.filters.component import program
 from logllm.filters.config import Limits, PluginConfig
 from logllm.filters.instance import Filtered, entries_of
@@ -339,7 +339,7 @@ def decoded(made: Filtered) -> list[dict[str, Any]]:
 
 
 def test_a_step_that_is_asked_for_wrongly_says_what_there_is(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "logllm.filters.component_build"]
+    command = [sys.executable, "-m", "logllm.filters.component.build"]
 
     for words in ([], ["strip"], ["finish", str(tmp_path / "absent"), str(tmp_path / "out")]):
         done = subprocess.run([*command, *words], capture_output=True, text=True, check=False, timeout=60)

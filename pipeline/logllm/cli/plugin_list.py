@@ -9,7 +9,7 @@ import msgspec
 
 from logllm.cli.render_text import neutral, size
 from logllm.errors import ConfigError, LogllmError, SourceError
-from logllm.filters.status import PluginStatus
+from logllm.filters.life.status import PluginStatus
 
 if TYPE_CHECKING:
     from pathlib import Path

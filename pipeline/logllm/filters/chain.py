@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Literal
 
 from logllm.errors import PluginError
 from logllm.filters import loader
-from logllm.filters.isolate import Passed
-from logllm.filters.plugin import Plugin, tenant_of
-from logllm.filters.reload import in_thread
+from logllm.filters.life.isolate import Passed
+from logllm.filters.life.plugin import Plugin, tenant_of
+from logllm.filters.life.reload import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from logllm.filters.config import PluginConfig
+    from logllm.filters.life.status import PluginStatus
     from logllm.filters.loader import Loaded
-    from logllm.filters.status import PluginStatus
 
 __all__ = ["Filters", "Passed", "Stage", "matches"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from logllm.filters.status import PluginStatus
+    from logllm.filters.life.status import PluginStatus
     from logllm.metrics import Value
 
 __all__ = ["plugin_values"]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from logllm.config import Config
     from logllm.events import Chunk
     from logllm.filters.host import Signal
-    from logllm.filters.status import PluginStatus
+    from logllm.filters.life.status import PluginStatus
     from logllm.metrics import Value
     from logllm.service.run import Outlet
     from logllm.sources.forward import ForwardServer, ForwardStats

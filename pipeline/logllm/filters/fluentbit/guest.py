@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import wasmtime
 
     from logllm.filters.config import Limits
-    from logllm.filters.heap import Heap
-    from logllm.filters.wasi_files import Files
+    from logllm.filters.libc.heap import Heap
+    from logllm.filters.wasi.files import Files
     from logllm.wasm.call import Call
     from logllm.wasm.guest import Imports
 

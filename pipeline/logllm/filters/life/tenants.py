@@ -8,12 +8,12 @@ from collections import deque
 from dataclasses import replace
 
 from logllm.errors import PluginLoadError, PluginStopped, PluginTrap
-from logllm.filters.breaker import Breaker
 from logllm.filters.host import MOST_OPEN_ASKS
 from logllm.filters.instance import Filtered, RecordFailed
-from logllm.filters.isolate import PIECE_BYTES, Passed, isolated
 from logllm.filters.life import Common, Held, Life
-from logllm.filters.status import Tally
+from logllm.filters.life.breaker import Breaker
+from logllm.filters.life.isolate import PIECE_BYTES, Passed, isolated
+from logllm.filters.life.status import Tally
 
 __all__ = ["Tenant"]
 

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from logllm.errors import PluginTrap
-from logllm.filters.printf import formatted, string
+from logllm.filters.libc.printf import formatted, string
 from logllm.filters.wasi import Lines
 from logllm.wasm.guest import HostFunction
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     import wasmtime
 
-    from logllm.filters.heap import Heap
     from logllm.filters.host import Host
+    from logllm.filters.libc.heap import Heap
     from logllm.wasm.guest import Guest, Imports
 
 __all__ = ["FUNCTIONS", "MODULE", "has", "imports"]

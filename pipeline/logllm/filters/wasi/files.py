@@ -10,7 +10,7 @@ from struct import Struct as Layout
 from typing import TYPE_CHECKING
 
 from logllm.errors import PluginLoadError
-from logllm.filters.wasi_walk import (
+from logllm.filters.wasi.walk import (
     EBADF,
     EINVAL,
     EISDIR,

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, TypeVar
 from logllm.errors import PluginLoadError, PluginTrap
 from logllm.filters.host import MOST_ANOMALIES, Host, Signal
 from logllm.filters.instance import Instance, RecordFailed
-from logllm.filters.saved import Kept, Saved
+from logllm.filters.life.saved import Kept, Saved
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from logllm.filters.config import Limits, PluginConfig
-    from logllm.filters.isolate import Passed
+    from logllm.filters.life.isolate import Passed
+    from logllm.filters.life.status import Errors, Tally
     from logllm.filters.loader import Loaded
-    from logllm.filters.status import Errors, Tally
 
 __all__ = ["Common", "Held", "Life"]
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from logllm.errors import PluginTrap
 from logllm.filters.host import LOG_BYTES
-from logllm.filters.wasi_files import Files, io_places
-from logllm.filters.wasi_walk import EBADF, EFAULT, EINVAL, ENOSYS, ENOTCAPABLE, ESPIPE, OK, WasiError
+from logllm.filters.wasi.files import Files, io_places
+from logllm.filters.wasi.walk import EBADF, EFAULT, EINVAL, ENOSYS, ENOTCAPABLE, ESPIPE, OK, WasiError
 from logllm.wasm.guest import HostFunction
 
 if TYPE_CHECKING:

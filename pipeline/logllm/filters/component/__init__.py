@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from logllm.errors import PluginLoadError, PluginTrap
-from logllm.filters.component_batch import Batches
-from logllm.filters.component_host import functions
-from logllm.filters.component_memory import memories_of
-from logllm.filters.component_world import EXPORTS, WASI, check_grants, imports_of, printable
+from logllm.filters.component.batch import Batches
+from logllm.filters.component.host import functions
+from logllm.filters.component.memory import memories_of
+from logllm.filters.component.world import EXPORTS, WASI, check_grants, imports_of, printable
 from logllm.filters.instance import Filtered, RecordFailed
 from logllm.wasm import engine
 
 if TYPE_CHECKING:
     from wasmtime.component import Component, Func
 
-    from logllm.filters.component_memory import Memories
+    from logllm.filters.component.memory import Memories
     from logllm.filters.config import Limits, PluginConfig
     from logllm.filters.host import Host
     from logllm.filters.instance import Program

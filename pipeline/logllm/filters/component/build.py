@@ -1,8 +1,8 @@
 """Steps of a component's build that its toolchain does not do, called by `build.toml` of Python and JavaScript.
 
-    python -m logllm.filters.component_build world plugin.toml sdk/logllm.wit WIT_FOLDER
-    python -m logllm.filters.component_build sources PROJECT SDK APP_FOLDER
-    python -m logllm.filters.component_build finish RAW.wasm OUT.wasm [FOLDER...]
+    python -m logllm.filters.component.build world plugin.toml sdk/logllm.wit WIT_FOLDER
+    python -m logllm.filters.component.build sources PROJECT SDK APP_FOLDER
+    python -m logllm.filters.component.build finish RAW.wasm OUT.wasm [FOLDER...]
 
 Components of these toolchains differ from build to build, as the seeds of their hash tables are in them. So that one
 can be compared with its sources nevertheless, `finish` puts a digest of the folders it is given into it.

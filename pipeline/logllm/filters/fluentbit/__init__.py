@@ -19,12 +19,12 @@ import msgspec
 
 from logllm.errors import PluginLoadError, PluginTrap
 from logllm.filters import imports, libc, wasi
-from logllm.filters.fluentbit_block import Made, as_object, as_packed, as_text
-from logllm.filters.fluentbit_guest import FluentGuest, World
-from logllm.filters.heap import Heap
+from logllm.filters.fluentbit.block import Made, as_object, as_packed, as_text
+from logllm.filters.fluentbit.guest import FluentGuest, World
 from logllm.filters.instance import Filtered, RecordFailed
+from logllm.filters.libc.heap import Heap
 from logllm.filters.records import is_marker, maps_of, value_of
-from logllm.filters.wasi_files import Files, Folders
+from logllm.filters.wasi.files import Files, Folders
 from logllm.wasm import engine
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from logllm.errors import PluginLoadError
 from logllm.filters import loader
 from logllm.filters.host import Host
-from logllm.filters.isolate import Passed
 from logllm.filters.life import Common, Held
-from logllm.filters.reload import Candidate, Given, Reload, in_thread
-from logllm.filters.saved import Saved
-from logllm.filters.status import Errors, PluginStatus, Tally, total
-from logllm.filters.tenants import Tenant
+from logllm.filters.life.isolate import Passed
+from logllm.filters.life.reload import Candidate, Given, Reload, in_thread
+from logllm.filters.life.saved import Saved
+from logllm.filters.life.status import Errors, PluginStatus, Tally, total
+from logllm.filters.life.tenants import Tenant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from logllm.errors import PluginLoadError, PluginTrap
-from logllm.filters import imports, native_result
+from logllm.filters import imports
+from logllm.filters.native import result as native_result
 from logllm.wasm import engine
 from logllm.wasm.guest import Guest
 
