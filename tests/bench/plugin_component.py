@@ -21,7 +21,8 @@ from logllm.filters.instance import entries_of
 from logllm.filters.records import entry
 from logllm.filters.shipped import root
 from tests.filters.component_guests import compiled, wat
-from tests.sdk.components import built, install_node_modules
+from tests.sdk.components import built
+from tests.sdk.node import install_node_modules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,7 +131,7 @@ def main() -> None:
         try:
             with tempfile.TemporaryDirectory() as scratch, pytest.MonkeyPatch.context() as patch:
                 if language == "javascript":
-                    patch.setenv("LOGLLM_NODE_MODULES", str(install_node_modules()))
+                    patch.setenv("LOGLLM_NODE_MODULES", str(install_node_modules("javascript")))
                 template = built(Path(scratch) / "template", language)
                 asking = built(Path(scratch) / "asking", language, ASKING[language], ("log", "metric"))
         except pytest.skip.Exception as absent:

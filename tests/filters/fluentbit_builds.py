@@ -9,15 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.sdk.node import Absent, node_modules
+
 __all__ = ["Absent", "assemblyscript", "c", "go", "rust"]
 
 HERE = Path(__file__).parent / "guests" / "fluentbit"
-ASSEMBLYSCRIPT = "assemblyscript@0.28.20"
 _TARGET = "wasm32-unknown-unknown"
-
-
-class Absent(Exception):  # noqa: N818 - it is what a compiler is
-    """A compiler is not here; says how it is had."""
 
 
 def _run(*command: str | Path, cwd: Path | None = None, **env: str) -> None:
@@ -72,18 +69,10 @@ def go(out: Path) -> bytes:
 
 def assemblyscript(out: Path) -> bytes:
     """The AssemblyScript filter, which takes JSON and exports its runtime: the host allocates with `__new`, `__pin`."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        raise Absent("node and npm are not installed")
-    named = os.environ.get("LOGLLM_NODE_MODULES", "")
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "logllm" / "node"
-    modules = Path(named) if named and (Path(named) / "assemblyscript").is_dir() else home / "node_modules"
-    if not (modules / "assemblyscript").is_dir():
-        home.mkdir(parents=True, exist_ok=True)
-        install = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(home), ASSEMBLYSCRIPT]
-        made = subprocess.run(install, cwd=home, capture_output=True, text=True, timeout=600, check=False)
-        if made.returncode != 0:
-            raise Absent(f"{ASSEMBLYSCRIPT} cannot be installed from npm: {made.stderr.strip()[-200:]}")
+    node = shutil.which("node")
+    modules = node_modules("assemblyscript")
+    if node is None:
+        raise Absent("no node on the PATH")
     source = shutil.copy(HERE / "filter.ts", out.with_suffix(".ts"))
     asc = modules / "assemblyscript" / "bin" / "asc.js"
     _run(node, asc, source, "-o", out, "-O2", "--runtime", "incremental", "--exportRuntime")

@@ -24,8 +24,8 @@ from logllm.filters.loader import about
 from logllm.filters.manifest import Manifest
 from logllm.filters.native import program
 from logllm.filters.shipped import root, sdk
-from tests.sdk.assemblyscript import install_node_modules
 from tests.sdk.conformance import EVENT_TIME, HEADS, HOSTILE, Native, entry
+from tests.sdk.node import install_node_modules
 
 PROJECT = root() / "kubernetes"
 CODE = (PROJECT / "kubernetes.wasm").read_bytes()
@@ -303,7 +303,7 @@ def test_the_sdk_in_it_is_the_one_that_projects_get() -> None:
 
 
 def test_the_file_that_ships_is_what_its_source_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LOGLLM_NODE_MODULES", str(install_node_modules()))
+    monkeypatch.setenv("LOGLLM_NODE_MODULES", str(install_node_modules("assemblyscript")))
     manifest = Manifest.load(PROJECT)
     made = []
     for place in (tmp_path / "one", tmp_path / "two" / "deeper"):

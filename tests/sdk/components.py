@@ -13,7 +13,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -31,34 +30,12 @@ from logllm.filters.instance import Filtered, RecordFailed, entries_of
 from logllm.filters.manifest import Manifest
 from logllm.filters.records import entry, from_json, split_entry, to_json
 from logllm.filters.shipped import sdk
+from tests.sdk.node import CACHE
 
-__all__ = ["CACHE", "Running", "built", "check_abilities", "check_page", "check_template", "install_node_modules"]
+__all__ = ["Running", "built", "check_abilities", "check_page", "check_template"]
 
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "logllm"
 BUDGET_MS = 60_000
 _MOST_KEPT = 20
-
-
-def install_node_modules() -> Path:
-    """componentize-qjs, installed once into a cache folder; skips where npm cannot."""
-    named = os.environ.get("LOGLLM_NODE_MODULES", "")
-    if named and (Path(named) / "componentize-qjs").is_dir():
-        return Path(named)
-    wanted = json.loads((sdk("javascript") / "template/package.json").read_text())["devDependencies"]
-    kept = CACHE / f"componentize-qjs-{wanted['componentize-qjs']}"
-    if not (kept / "node_modules/componentize-qjs").is_dir():
-        npm = shutil.which("npm")
-        if npm is None or shutil.which("node") is None:
-            pytest.skip("no node or npm on the PATH")
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-            (Path(scratch) / "package.json").write_text(json.dumps({"private": True, "dependencies": wanted}))
-            command = [npm, "install", "--no-audit", "--no-fund", "--no-package-lock"]
-            made = subprocess.run(command, cwd=scratch, capture_output=True, timeout=300, check=False)
-            if made.returncode:
-                pytest.skip(f"npm cannot install componentize-qjs: {made.stderr.decode()[-200:]}")
-            shutil.copytree(scratch, kept, dirs_exist_ok=True, symlinks=True)
-    return kept / "node_modules"
 
 
 def built(

@@ -12,8 +12,8 @@ import pytest
 from logllm.errors import PluginTrap
 from logllm.filters.loader import about
 from tests.sdk.abilities import Running, built, check_all
-from tests.sdk.assemblyscript import install_node_modules
 from tests.sdk.conformance import Native, check, entry
+from tests.sdk.node import install_node_modules
 from tests.sdk.pages import PAGES, follow
 
 GUEST = r"""
@@ -209,7 +209,7 @@ export function filter(r: Record): bool {
 @pytest.fixture(scope="module", autouse=True)
 def node_modules() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LOGLLM_NODE_MODULES", str(install_node_modules()))
+        patch.setenv("LOGLLM_NODE_MODULES", str(install_node_modules("assemblyscript")))
         yield
 
 

@@ -11,7 +11,8 @@ from logllm.errors import PluginLoadError, PluginTrap
 from logllm.filters.config import Limits
 from logllm.filters.loader import about
 from logllm.filters.sections import sections
-from tests.sdk.components import Running, built, check_abilities, check_page, check_template, install_node_modules
+from tests.sdk.components import Running, built, check_abilities, check_page, check_template
+from tests.sdk.node import install_node_modules
 
 GUEST = r"""
 import * as logllm from "./sdk/logllm.js";
@@ -70,7 +71,7 @@ GRANTED = ("log", "clock", "kv", "metric", "anomaly", "ask")
 @pytest.fixture(scope="module", autouse=True)
 def node_modules() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LOGLLM_NODE_MODULES", str(install_node_modules()))
+        patch.setenv("LOGLLM_NODE_MODULES", str(install_node_modules("javascript")))
         yield
 
 
