@@ -54,6 +54,19 @@ def test_new_fills_in_the_name_in_texts_and_file_names_and_brings_the_sdk_along(
     ]
 
 
+def test_new_names_the_toolchain_that_is_missing_first(here: Path) -> None:
+    sdk = wat_sdk(here)
+    (Path(sdk) / "build.toml").write_text(
+        'hint = "pip install a-compiler"\n[[try]]\nprobe = [["no-such-tool"]]\nrun = [["no-such-tool"]]\n'
+    )
+
+    done = logllm("plugin", "new", "drop-debug", "--lang", "c", "--sdk", sdk)
+
+    commands = [line.strip() for line in done.stdout.splitlines() if line.startswith("  ")]
+    assert commands[0] == "the toolchain, which is not here yet: pip install a-compiler"
+    assert commands[1] == "logllm plugin build drop-debug"
+
+
 def test_new_never_writes_over_what_is_there(here: Path) -> None:
     (here / "mine").mkdir()
     (here / "link").symlink_to(here / "nowhere")

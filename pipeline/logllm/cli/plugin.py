@@ -91,11 +91,17 @@ def run(file: str, tag: str | None, written: str | None, **options: Any) -> None
 @click.option("--sdk", type=click.Path(path_type=Path), help="The language's SDK, where it is not the one that ships.")
 def new(name: str, language: str, abi: str | None, sdk: Path | None) -> None:
     """Make the plugin project NAME in a folder of that name."""
+    from logllm.cli.plugin_build import recipe_for, toolchain
     from logllm.cli.plugin_new import create
+    from logllm.filters.manifest import Manifest
     from logllm.filters.shipped import sdk as folder_of
 
     target = create(name, folder_of(language) if sdk is None else sdk, Path(), abi)
+    manifest = Manifest.load(target)
+    recipe = recipe_for(target, manifest, sdk)
     click.echo(f"{target}: a plugin in {language}. What comes next:\n")
+    if toolchain(target, manifest, recipe, sdk) is None:
+        click.echo(f"  the toolchain, which is not here yet: {recipe.hint}")
     click.echo(f"  logllm plugin build {target}")
     click.echo(f"  logllm plugin test {target}")
     click.echo(f"  logllm tail --once app.log --filter {target}/{name}.wasm")
