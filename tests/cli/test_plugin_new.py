@@ -94,17 +94,30 @@ def test_the_names_in_a_template() -> None:
     assert substituted("{{Name}} {{name}} {{name_}} {name}", "a-b_c2") == "ABC2 a-b_c2 a_b_c2 {name}"
 
 
-def test_an_sdk_without_the_template_for_fluent_bits_abi_says_so(here: Path) -> None:
+@pytest.mark.parametrize("part", ["sdk", "template"])
+def test_an_sdk_that_lacks_a_part_makes_no_project(here: Path, part: str) -> None:
     folder = wat_sdk(here)
+    (folder / part).rename(here / "elsewhere")
 
-    refused = logllm("plugin", "new", "one", "--lang", "c", "--abi", "fluentbit", "--sdk", folder)
-    (folder / "template").rename(folder / "template-fluentbit")
-    made = logllm("plugin", "new", "one", "--lang", "c", "--abi", "fluentbit", "--sdk", folder)
+    refused = logllm("plugin", "new", "one", "--lang", "c", "--sdk", folder)
 
     assert refused.exit_code == 2
-    assert "--abi fluentbit: sdk-wat has no template for it" in refused.stderr
-    assert made.exit_code == 0
-    assert (here / "one" / "plugin.toml").is_file()
+    assert f"{part}: no such folder; expected an SDK with template/, sdk/ and build.toml" in refused.stderr
+    assert not (here / "one").exists()
+
+
+def test_a_languages_name_may_be_written_in_capitals(here: Path) -> None:
+    done = logllm("plugin", "new", "one", "--lang", "C", "--sdk", wat_sdk(here))
+
+    assert done.exit_code == 0, done.stderr
+    assert "a plugin in c." in done.stdout
+
+
+def test_a_folder_that_is_not_there_is_named(here: Path) -> None:
+    done = logllm("plugin", "build", "nowhere")
+
+    assert done.exit_code == 2
+    assert "'nowhere' does not exist" in done.stderr
 
 
 def test_build_uses_the_first_toolchain_that_is_there_and_labels_what_comes_out(project: Path, here: Path) -> None:

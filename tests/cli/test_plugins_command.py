@@ -141,6 +141,7 @@ def test_the_filters_of_a_configuration_are_each_tried(ours: Path, tmp_path: Pat
     assert (found[0]["match"], found[1]["stage"], found[2]["name"]) == ("kube.*", "egress", "gone")
     assert "cannot be used" in told.stdout
     assert "ok, native" in well.stdout
+    assert "plugins that ship" not in well.stdout
 
 
 def test_a_configuration_names_the_address_to_ask(ours: Path, tmp_path: Path) -> None:
@@ -165,6 +166,7 @@ def test_a_running_service_tells_how_its_plugins_fare(ours: Path, monkeypatch: p
     assert told.exit_code == 0, told.stderr
     assert msgspec.convert(found["running"], list[PluginStatus]) == [STATUS, bypassed]
     lines = told.stdout.splitlines()
+    assert lines[0] == f"running at {service.url}"
     row = next(line for line in lines if line.startswith("redact "))
     assert row.split() == ["redact", "ingest", "ok", "1,234", "1.23", "M", "1.2", "M", "34,567", "4", "2.5", "MB"]
     assert max(map(len, lines)) <= 80

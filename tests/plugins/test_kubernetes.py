@@ -23,7 +23,7 @@ from logllm.filters.instance import Instance, entries_of
 from logllm.filters.loader import about
 from logllm.filters.manifest import Manifest
 from logllm.filters.native import program
-from logllm.filters.shipped import root, sdk
+from logllm.filters.shipped import root
 from tests.sdk.conformance import EVENT_TIME, HEADS, HOSTILE, Native, entry
 from tests.sdk.node import install_node_modules
 
@@ -293,13 +293,6 @@ def test_its_memory_is_flat_over_many_calls() -> None:
     plugin.many(blocks, 3000)
 
     assert plugin.guest.memory_bytes == before
-
-
-def test_the_sdk_in_it_is_the_one_that_projects_get() -> None:
-    ours, theirs = PROJECT / "sdk", sdk("assemblyscript") / "sdk"
-
-    assert sorted(path.name for path in ours.iterdir()) == sorted(path.name for path in theirs.iterdir())
-    assert [path.name for path in ours.iterdir() if path.read_bytes() != (theirs / path.name).read_bytes()] == []
 
 
 def test_the_file_that_ships_is_what_its_source_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

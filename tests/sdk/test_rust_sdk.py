@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from logllm.filters.loader import about
-from logllm.filters.shipped import root, sdk
 from tests.sdk.abilities import Running, built, check_all
 from tests.sdk.conformance import Native, check, entry
 from tests.sdk.pages import PAGES, follow, pieces
@@ -323,12 +322,6 @@ def test_a_block_for_which_there_is_no_memory_is_an_error_and_the_next_one_goes_
     assert plugin.call("logllm_buffer", 1 << 30) == 0
     assert plugin.call("logllm_buffer", 100 << 20) == 0
     assert plugin.process(b"\x92\x01\x81\xa5level\xa5debug").n_out == 0
-
-
-def test_the_plugin_that_ships_has_the_sdk_as_it_is() -> None:
-    ours = {path.name: path.read_bytes() for path in (sdk("rust") / "sdk").iterdir()}
-
-    assert {path.name: path.read_bytes() for path in (root() / "redact" / "sdk").iterdir()} == ours
 
 
 def test_a_current_compiler_and_its_lints_have_nothing_to_say(template: bytes, folder: Path, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def _with(options: tuple[Callable[[Any], Any], ...]) -> Callable[[Callable[..., 
     return decorated
 
 
-@click.group()
+@click.group(short_help="Make, try, test and hand on filters in WebAssembly.")
 def plugin() -> None:
     """Filters in WebAssembly: try, make, build, test, measure, hand on.
 
@@ -86,17 +86,22 @@ def run(file: str, tag: str | None, written: str | None, **options: Any) -> None
 
 @plugin.command()
 @click.argument("name")
-@click.option("--lang", "language", required=True, type=click.Choice(_LANGUAGES), help="The language to write it in.")
-@click.option("--abi", type=click.Choice(["native", "fluentbit"]), help="Where the SDK has both.  [default: native]")
+@click.option(
+    "--lang",
+    "language",
+    required=True,
+    type=click.Choice(_LANGUAGES, case_sensitive=False),
+    help="The language to write it in.",
+)
 @click.option("--sdk", type=click.Path(path_type=Path), help="The language's SDK, where it is not the one that ships.")
-def new(name: str, language: str, abi: str | None, sdk: Path | None) -> None:
+def new(name: str, language: str, sdk: Path | None) -> None:
     """Make the plugin project NAME in a folder of that name."""
     from logllm.cli.plugin_build import recipe_for, toolchain
     from logllm.cli.plugin_new import create
     from logllm.filters.manifest import Manifest
     from logllm.filters.shipped import sdk as folder_of
 
-    target = create(name, folder_of(language) if sdk is None else sdk, Path(), abi)
+    target = create(name, folder_of(language) if sdk is None else sdk, Path())
     manifest = Manifest.load(target)
     recipe = recipe_for(target, manifest, sdk)
     click.echo(f"{target}: a plugin in {language}. What comes next:\n")
@@ -107,7 +112,7 @@ def new(name: str, language: str, abi: str | None, sdk: Path | None) -> None:
     click.echo(f"  logllm tail --once app.log --filter {target}/{name}.wasm")
 
 
-_folder = click.argument("folder", default=".", type=click.Path(path_type=Path))
+_folder = click.argument("folder", default=".", type=click.Path(exists=True, file_okay=False, path_type=Path))
 
 
 @plugin.command()
@@ -240,12 +245,12 @@ def verify(file: Path) -> None:
     click.echo(neutral(f"ok: {found.name} {found.version}, {found.license}, {found.abi}{wants}"))
 
 
-@click.command()
-@click.option("-c", "--config", "config_path", type=click.Path(), help="Look at the filters this file names, too.")
-@click.option("--url", help="The running service to ask.  [default: http://127.0.0.1:24280]")
+@click.command(short_help="List plugins, and how those that run fare.")
+@click.option("-c", "--config", "config_path", type=click.Path(), help="Try the plugins this file names.")
+@click.option("--url", help="The running service to ask.  [default: the file's, or http://127.0.0.1:24280]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def plugins(config_path: str | None, url: str | None, as_json: bool) -> None:
-    """List plugins: those that ship, those a configuration names, and how those of a running service fare."""
+    """List plugins: those that ship; with -c those of a configuration; and how those of a running service fare."""
     from logllm.cli.plugin_list import collect, show
 
     found = collect(config_path, url)
@@ -254,6 +259,6 @@ def plugins(config_path: str | None, url: str | None, as_json: bool) -> None:
 
         click.echo(msgspec.json.encode(found))
     else:
-        show(found)
+        show(found, shipped=config_path is None and url is None)
     if any(one.error for one in found.configured):
         raise SystemExit(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -153,10 +154,12 @@ def build(
     target = manifest.wasm(project) if out is None else out
     with tempfile.TemporaryDirectory(prefix="logllm-build-") as scratch:
         places = _places(project, manifest, sdk, Path(scratch))
+        if not (project / "sdk").is_dir():
+            places["dir"], places["sdk"] = _staged(project, Path(places["sdk"]), Path(scratch))
         environment = _environment(way, places)
         for command in way.run:
             filled = _filled(command, places)
-            code, text = _run(filled, project, environment, BUILD_S)
+            code, text = _run(filled, Path(places["dir"]), environment, BUILD_S)
             if text:
                 tell(text)
             if code != 0:
@@ -168,6 +171,14 @@ def build(
     finished, abi, wants = label(raw, manifest, compiler(project, manifest, way, sdk))
     _replace(target, finished)
     return Built(target, len(finished), abi, wants, time.monotonic() - began)
+
+
+def _staged(project: Path, sdk: Path, scratch: Path) -> tuple[str, str]:
+    """A copy of a project that brings no SDK of its own, with the shared one in it, as sources expect it there."""
+    here = scratch / "project"
+    shutil.copytree(project, here, ignore=shutil.ignore_patterns("node_modules", "*.wasm"))
+    shutil.copytree(sdk, here / "sdk")
+    return str(here), str(here / "sdk")
 
 
 def _replace(target: Path, content: bytes) -> None:

@@ -160,8 +160,8 @@ def _ask(url: str) -> list[PluginStatus]:
         raise SourceError(f"{where}: answered something else than the state of plugins: {error}") from error
 
 
-def show(found: Listed) -> None:
-    """Tables on standard output, readable from 80 columns on."""
+def show(found: Listed, *, shipped: bool) -> None:
+    """Tables on standard output, readable from 80 columns on. `shipped`: whether what ships is one of them."""
     from rich.text import Text
 
     from logllm.cli.render import console_for
@@ -171,19 +171,20 @@ def show(found: Listed) -> None:
     def say(text: str, style: str = "") -> None:
         console.print(Text(neutral(text), style))
 
-    say("plugins that ship", "bold")
-    if found.shipped:
-        _print_shipped(console, found.shipped)
-    else:
-        say("none", "dim")
-    if found.configured:
+    if shipped:
+        say("plugins that ship", "bold")
+        if found.shipped:
+            _print_shipped(console, found.shipped)
+        else:
+            say("none", "dim")
         say("")
+    if found.configured:
         say("configured", "bold")
         _print_configured(console, found.configured)
         for one in found.configured:
             if one.error:
                 say(one.error, "red")
-    say("")
+        say("")
     if found.running is None:
         say(f"no service answers at {found.url}", "dim")
         return

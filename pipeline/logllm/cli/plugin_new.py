@@ -12,35 +12,30 @@ from logllm.errors import ConfigError, PluginError
 __all__ = ["create", "substituted"]
 
 _NOT_COPIED = {"__pycache__", "node_modules", ".zig-cache", "zig-out", "target", ".DS_Store"}
-_TEMPLATES = {"native": "template", "component": "template", "fluentbit": "template-fluentbit"}
 
 
-def create(name: str, sdk: Path, into: Path, abi: str | None = None) -> Path:
+def create(name: str, sdk: Path, into: Path) -> Path:
     """Make the project NAME below `into` from a language's SDK folder; the folder is there whole or not at all.
 
-    Args:
-        abi: "fluentbit" for the SDK's other template, where it has one; None for its own.
-
     Raises:
-        ConfigError: The name is none, or the SDK has no such template.
+        ConfigError: The name is none, or the SDK is not whole.
         PluginError: There is already something of this name, or it cannot be written.
     """
     from logllm.filters.manifest import NAME_PATTERN
 
     if not re.fullmatch(NAME_PATTERN, name):
         raise ConfigError(f"{name!r}: expected a name of small letters, digits, - and _ that begins with a letter")
-    template = sdk / _TEMPLATES[abi or "native"]
-    if not template.is_dir():
-        raise ConfigError(f"--abi {abi}: {sdk.name} has no template for it" if abi else f"{template}: no such folder")
+    for part in (sdk / "template", sdk / "sdk"):
+        if not part.is_dir():
+            raise ConfigError(f"{part}: no such folder; expected an SDK with template/, sdk/ and build.toml")
     target = into / name
     if target.exists() or target.is_symlink():
         raise PluginError(f"{target}: exists; nothing was written")
     try:
         with tempfile.TemporaryDirectory(dir=into, prefix=f".{name}-") as scratch:
             made = Path(scratch) / name
-            _copy(template, made, name)
-            if (sdk / "sdk").is_dir():
-                _copy(sdk / "sdk", made / "sdk", None)
+            _copy(sdk / "template", made, name)
+            _copy(sdk / "sdk", made / "sdk", None)
             made.rename(target)
     except OSError as error:
         raise PluginError(f"{target}: cannot be written: {error.strerror or error}") from error
