@@ -113,6 +113,23 @@ def test_a_wrong_value_is_named_with_what_was_expected(tmp_path: Path, text: str
     assert "\n" not in message
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("grants = ['net']", "log clock random kv metric anomaly ask"),
+        ("on_error = 'ignore'", "keep, drop or stop"),
+        ("tenant = 'record:x'", '"peer" or "tag:N"'),
+        ("sha256 = 'abc'", "64 hexadecimal digits"),
+    ],
+)
+def test_a_choice_that_is_none_is_answered_with_those_there_are(tmp_path: Path, line: str, expected: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        _load(tmp_path, f"[[plugins]]\npath = 'x'\n{line}\n")
+
+    assert expected in str(error.value)
+    assert "\n" not in str(error.value)
+
+
 def test_a_plugin_beside_the_file_is_found_wherever_logllm_is_started(tmp_path: Path) -> None:
     (tmp_path / "mine.wasm").write_bytes(b"")
 

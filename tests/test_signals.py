@@ -55,6 +55,17 @@ def test_a_signal_is_told_when_its_window_closes_with_its_text_as_evidence() -> 
     assert event.started == "2026-03-10T00:01:00.000Z"
 
 
+def test_a_signal_without_a_service_is_of_the_one_its_records_are_of_and_in_no_list_of_templates() -> None:
+    pipeline = Pipeline()
+
+    events = run(pipeline, range(4), {1: [signal(service="")]})
+
+    assert events[0].service == "cart"
+    assert pipeline.keys.services == ["cart"]
+    named = [key for key in range(pipeline.keys.count) if pipeline.miner.is_named(int(pipeline.keys.template[key]))]
+    assert [pipeline.template_text(key) for key in named] == ["plugin fraud raised card testing"]
+
+
 def test_signals_of_one_rule_are_one_incident_and_count() -> None:
     pipeline = Pipeline()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -11,10 +12,19 @@ from msgspec.structs import replace
 from logllm.detectors.budget import BudgetConfig
 from logllm.errors import ConfigError
 from logllm.explain.explainer import ExplainConfig
-from logllm.filters.config import PluginConfig
+from logllm.filters.config import GRANTS, PluginConfig
 from logllm.sources.forward import ForwardConfig
 
 __all__ = ["Config", "HttpConfig"]
+
+_CHOICES = {
+    "grants": " ".join(GRANTS),
+    "on_error": "keep, drop or stop",
+    "stage": "ingest or egress",
+    "event_format": "json or msgpack",
+    "tenant": 'nothing, "peer" or "tag:N"',
+    "sha256": "64 hexadecimal digits",
+}
 
 
 class HttpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,9 +72,18 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise ConfigError(f"{path}: not TOML: {error}") from error
         except msgspec.ValidationError as error:
-            raise ConfigError(f"{path}: {error}") from error
+            raise ConfigError(f"{path}: {error}{_choices(str(error))}") from error
         beside = Path(path).parent
         return replace(config, plugins=[_found(plugin, beside) for plugin in config.plugins])
+
+
+def _choices(told: str) -> str:
+    """What may stand at the place that msgspec complains of, where it does not say so itself."""
+    place = told.rpartition("`$.")[2].rstrip("`")
+    key = re.sub(r"\[[^]]*\]", "", place).rpartition(".")[2]
+    if place.startswith("plugins") and key in _CHOICES and ("enum" in told or "regex" in told):
+        return f"; expected {_CHOICES[key]}"
+    return ""
 
 
 def _found(plugin: PluginConfig, folder: Path) -> PluginConfig:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from logllm.arrivals import Arrivals
 from logllm.config import Config
@@ -149,6 +150,11 @@ class Pipeline:
             columns = self.arrivals.at_most_now(columns, now_ns)
         source = chunk.origin.peer or chunk.tag
         if signals:
+            # What was raised over records of one service is that service's, where the plugin does not say.
+            alone = (
+                columns.service_names[int(columns.service_codes[0])] if n and np.ptp(columns.service_codes) == 0 else ""
+            )
+            signals = [replace(one, service=one.service or alone) for one in signals]
             self._signal(signals, int(columns.time_ns[-1]) if n else self.windows.watermark_ns, source)
         events: list[IncidentEvent] = []
         at = 0

@@ -35,6 +35,7 @@ POLL_INTERVAL_S = 0.25
 QUIET_POLLS = 4
 """Standard input that has said nothing for a second has been read up to now."""
 EXPLAIN_WAIT_S = 180.0
+MOST_TOP = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,9 +281,11 @@ def _top(run: Run) -> list[dict[str, str | int | float]]:
     total = keys.total[: keys.count]
     whole = max(int(total.sum()), 1)
     rows: list[dict[str, str | int | float]] = []
-    for key in np.argsort(-total, kind="stable")[:8].tolist():
-        if not total[key]:
+    for key in np.argsort(-total, kind="stable").tolist():
+        if not total[key] or len(rows) == MOST_TOP:
             break
+        if pipeline.miner.is_named(int(keys.template[key])):
+            continue  # what plugins raised is no record
         rows.append(
             {
                 "template": pipeline.redactor.mask(pipeline.template_text(key)),

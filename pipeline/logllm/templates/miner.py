@@ -245,6 +245,10 @@ class Miner:
         self._ledger.count(np.array([index], np.int32), self._seen)
         return index
 
+    def is_named(self, index: int) -> bool:
+        """Whether an index was given out by `named`."""
+        return index in self._named.values()
+
     def canonical(self, index: int) -> int:
         """What an index given out earlier is now."""
         return int(self._ledger.canonical[index])
@@ -261,7 +265,8 @@ class Miner:
         if index not in ledger.ids:
             raise IndexError(f"template {index}: forgotten, nothing was seen of it for long")
         node = self._texts.nodes.get(index)
-        text = self._text_of(index) if node is None else node.text()
+        named = next((text for text, given in self._named.items() if given == index), OVERFLOW_TEXT)
+        text = named if node is None else node.text()
         return Template(
             index=index,
             id=ledger.ids[index],
@@ -270,9 +275,6 @@ class Miner:
             count=int(ledger.counts[index]),
             version=1 if node is None else node.version,
         )
-
-    def _text_of(self, index: int) -> str:
-        return next((text for text, named in self._named.items() if named == index), OVERFLOW_TEXT)
 
     def resolve(self, template_id: str) -> int | None:
         """The index of a template by its id or by the id of one that became part of it; None where unknown."""
