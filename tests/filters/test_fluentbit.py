@@ -107,13 +107,23 @@ def test_seconds_and_nanoseconds_go_in_as_they_are() -> None:
     assert plugin.process("app", b"\x92\x01\x80", 1, BUDGET_MS).dropped == 0
 
 
+RECORD_TIMES = [
+    b"\xff",
+    b"\xfe",
+    b"\xce\xff\xff\xff\xff",
+    b"\xcb\xbf\xe0\0\0\0\0\0\0",
+    b"\xd7\x00\xff\xff\xff\xff\0\0\0\5",
+    b"\x92\xff\x80",
+]
+"""What a sender may write and the forward protocol takes for a record's: -1, -2, 2**32 - 1, -0.5..."""
+
+
 @pytest.mark.parametrize(
     "time",
     [
         b"\xd7\x00\xff\xff\xff\xff\0\0\0\0",
         b"\xd7\x00\xff\xff\xff\xfe\0\0\0\0",
-        b"\xff",
-        b"\xfe",
+        b"\xc7\x08\x00\xff\xff\xff\xff\0\0\0\0",
         b"\x92\xd7\x00\xff\xff\xff\xff\0\0\0\0\x81\xa1g\x01",
     ],
 )
@@ -124,6 +134,15 @@ def test_group_markers_go_by_untouched(time: bytes) -> None:
     made = plugin.process("app", b"\x92\x01\x80" + marker + b"\x92\x02\x80", 3, BUDGET_MS)
 
     assert (made.block, made.count, made.dropped) == (marker, 1, 2)
+
+
+@pytest.mark.parametrize("time", RECORD_TIMES)
+def test_a_time_that_is_nearly_a_markers_does_not_get_a_record_past_the_filter(time: bytes) -> None:
+    plugin = bring_up(wat(NULL))
+
+    made = plugin.process("app", b"\x92" + time + b"\x81\xa3log\xa6secret", 1, BUDGET_MS)
+
+    assert (made.count, made.dropped) == (0, 1)
 
 
 @pytest.mark.parametrize("event_format", ["json", "msgpack"])

@@ -77,6 +77,7 @@ def test_stripping_takes_custom_sections_and_nothing_else() -> None:
         (MAGIC, "it is cut off"),
         (MAGIC + b"\x02\0\0\0", "of an unknown version (02000000)"),
         (b"\x7fELF\x02\x01\x01", "it is an ELF program or library"),
+        (b"\0aot\x03\0\0\0", "it is compiled ahead of time, by wamrc for one kind of machine"),
         (b"MZ\x90\0", "it is a Windows program"),
         (b"\x1f\x8b\x08", "it is gzip"),
         (b"  (module)", "WebAssembly text; give it a name that ends in .wat"),

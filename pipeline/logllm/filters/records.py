@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from struct import Struct as Layout
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -53,7 +54,7 @@ _FROM_TEXT = msgspec.json.Decoder()
 _TO_TEXT = msgspec.json.Encoder()
 _U32_PAIR = Layout(">II")
 _EVENT_TIME = b"\xd7\x00"
-_MARKER_SECONDS = frozenset((0xFFFF_FFFF, 0xFFFF_FFFE, -1, -2))
+_MARKER = re.compile(rb"(?:\x92|\xdc\x00\x02|\xdd\x00\x00\x00\x02)?(?:\xd7|\xc7\x08)\x00\xff{3}[\xfe\xff]\x00{4}")
 _BROKEN = (ValueError, RecursionError, OverflowError)  # msgspec's DecodeError and UnicodeDecodeError are ValueErrors
 
 
@@ -112,9 +113,12 @@ def value_of(time: bytes) -> tuple[int, int]:
     return (value, 0) if type(value) is int else (0, 0)
 
 
-def is_marker(seconds: int) -> bool:
-    """Whether a time is that of a group marker: OTLP's groups begin at second -1 and end at -2."""
-    return seconds in _MARKER_SECONDS
+def is_marker(time: bytes) -> bool:
+    """Whether what stands in a head behind its array is a group marker's: EventTimes of second -1 and -2.
+
+    Nothing else is one, not the integer -1 either: what the rest of the pipeline takes for a record is filtered.
+    """
+    return _MARKER.match(time) is not None
 
 
 def is_map(value: bytes | memoryview) -> bool:
@@ -268,21 +272,25 @@ def from_json(text: bytes | bytearray | memoryview) -> bytes:
         raise ValueError("nested too deep") from error
 
 
-def object_of(text: bytes | bytearray | memoryview) -> dict[str, Any]:
-    """A JSON object as Python's, its integers perhaps too large for msgpack. Raises ValueError as `from_json` does."""
+def object_of(text: bytes | bytearray | memoryview, *, controls: bool = False) -> dict[str, Any]:
+    """A JSON object as Python's, its integers perhaps too large for msgpack. Raises ValueError as `from_json` does.
+
+    Args:
+        controls: Control characters may stand in its strings as they are.
+    """
     try:
         found = _FROM_TEXT.decode(text)
     except _BROKEN:
-        found = _leniently(bytes(text))
+        found = _leniently(bytes(text), controls=controls)
     if type(found) is not dict:
         raise ValueError(f"expected a JSON object, got {_named(found)}")
     return found
 
 
-def _leniently(text: bytes) -> Any:
+def _leniently(text: bytes, *, controls: bool) -> Any:
     """What msgspec takes for broken but is text with broken characters, or a number out of range."""
     try:
-        found = json.loads(text.decode("utf-8", "replace"), parse_constant=_refuse)
+        found = json.loads(text.decode("utf-8", "replace"), parse_constant=_refuse, strict=not controls)
         return _clean(found)
     except RecursionError as error:
         raise ValueError("nested too deep") from error

@@ -71,7 +71,12 @@ def _looks_like(code: bytes) -> str:
         if len(code) < 8:
             return "it is cut off"
         return f"it is WebAssembly of an unknown version ({code[4:8].hex()})"
-    known = {b"\x7fELF": "it is an ELF program or library", b"MZ": "it is a Windows program", b"\x1f\x8b": "it is gzip"}
+    known = {
+        b"\x7fELF": "it is an ELF program or library",
+        b"MZ": "it is a Windows program",
+        b"\x1f\x8b": "it is gzip",
+        b"\0aot": "it is compiled ahead of time, by wamrc for one kind of machine",
+    }
     for begin, words in known.items():
         if code.startswith(begin):
             return words

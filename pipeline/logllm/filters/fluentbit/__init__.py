@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import threading
+from struct import Struct as Layout
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,10 @@ import msgspec
 
 from logllm.errors import PluginLoadError, PluginTrap
 from logllm.filters import imports, libc, wasi
-from logllm.filters.fluentbit.block import Made, as_object, as_packed, as_text
-from logllm.filters.fluentbit.guest import FluentGuest, World
+from logllm.filters.fluentbit import bindgen
+from logllm.filters.fluentbit.block import Made, as_object, as_packed, checked_text, texts
+from logllm.filters.fluentbit.guest import FluentGuest, World, has_allocator
+from logllm.filters.fluentbit.memory import without_maximum
 from logllm.filters.instance import Filtered, RecordFailed
 from logllm.filters.libc.heap import Heap
 from logllm.filters.records import is_marker, maps_of, value_of
@@ -44,6 +47,9 @@ _WORDS = "(tag, tag_len, sec, nsec, record, record_len: i32) -> i32"
 _STARTS = ("_initialize", "__post_instantiate", "__wasm_call_ctors")
 _REARM_S = 0.002
 _U32 = 0xFFFF_FFFF
+_MARKERS_FROM_S = 0xFFFF_FFFE
+_USUAL_TIME = b"\x92\xd7\x00"  # EventTime before metadata
+_U32_PAIR = Layout(">II")
 
 
 def program(code: bytes, config: PluginConfig) -> Program:
@@ -71,6 +77,10 @@ class FluentBitProgram:
         self._modules: dict[int, wasmtime.Module] = {}
         self._lock = threading.Lock()
         module = self._module(config.limits.stack_bytes)
+        if not has_allocator(module) and (grows := without_maximum(code)) != code:
+            self._code = grows
+            self._modules.clear()
+            module = self._module(config.limits.stack_bytes)
         self.function = _chosen(module, config.function)
         self._has_wasi = any(home in wasi.MODULES for home, _ in imports.wanted(module))
         _check(module, config)
@@ -115,6 +125,7 @@ class FluentBitProgram:
                 module, host, clock="clock" in grants, random="random" in grants, log="log" in grants, files=files
             ),
             **libc.imports(module, host, heap, log="log" in grants),
+            **bindgen.placeholders(module),
         }
         return World(given, files, heap)
 
@@ -137,6 +148,12 @@ def _chosen(module: wasmtime.Module, name: str) -> str:
 
 
 def _check(module: wasmtime.Module, config: PluginConfig) -> None:
+    import wasmtime
+
+    for one in module.imports:
+        if not isinstance(one.type, wasmtime.FuncType):
+            kind = type(one.type).__name__.removesuffix("Type").lower()
+            raise PluginLoadError(f"it imports {one.module}.{one.name}, a {kind}; expected one of its own")
     for home, name in imports.wanted(module):
         if home in wasi.MODULES and name not in wasi.FUNCTIONS:
             raise PluginLoadError(f"it imports {home}.{name}, which is no function of WASI preview 1")
@@ -145,7 +162,8 @@ def _check(module: wasmtime.Module, config: PluginConfig) -> None:
     for name in _STARTS:
         if engine.functions(module).get(name, ([], [])) != ([], []):
             raise PluginLoadError(f"its function {name} takes or gives something; expected nothing")
-    imports.check(imports.wanted(module), config.grants, (*wasi.MODULES, libc.MODULE))
+    imports.check(imports.wanted(module), config.grants, (*wasi.MODULES, libc.MODULE, *bindgen.MODULES))
+    bindgen.placeholders(module)
 
 
 class FluentBitInstance:
@@ -168,12 +186,13 @@ class FluentBitInstance:
         life = self._alive()
         try:
             made = Made(block, count)
-            maps = None if self._packed else maps_of(block, count)
+            given = [] if self._packed else texts(maps_of(block, count))
         except ValueError as error:
             raise PluginTrap("bad_record", str(error)) from error
-        pairs = made.pairs
-        read = FluentGuest.packed if self._packed else FluentGuest.text
-        left_bytes = self._limits.most_output(len(block))
+        pairs, packed = made.pairs, self._packed
+        read = FluentGuest.packed if packed else FluentGuest.text
+        # As text a record may be six times as long.
+        left_bytes = self._limits.most_output(max(len(block), sum(map(len, given))))
         tag_bytes = tag.encode("utf-8", "replace")
         tag_size = len(tag_bytes)
         tag_bytes += bytes(8 - tag_size % 8)
@@ -184,11 +203,15 @@ class FluentBitInstance:
             with life.guest.clock:
                 for index in range(count):
                     time, raw = pairs[index]
-                    sec, nsec = value_of(bytes(time))
-                    if is_marker(sec):
+                    written = bytes(time)
+                    if written[:3] == _USUAL_TIME:
+                        sec, nsec = _U32_PAIR.unpack_from(written, 3)
+                    else:
+                        sec, nsec = value_of(written)
+                    if sec >= _MARKERS_FROM_S and is_marker(written):
                         made.leave(index)
                         continue
-                    record = as_packed(raw) if maps is None else as_text(maps[index], raw)
+                    record = as_packed(raw) if packed else checked_text(given[index], raw)
                     if not record:
                         made.leave(index)
                         continue
@@ -203,12 +226,12 @@ class FluentBitInstance:
                     inside = False
                     if not pointer:
                         continue
-                    answer = read(life, pointer, len(record), left_bytes)
+                    answer = read(life, pointer, record, left_bytes)
                     left_bytes -= len(answer)
                     if answer == record:
                         made.leave(index)
                     elif answer:
-                        made.put(index, time, msgspec.Raw(answer) if self._packed else as_object(answer))
+                        made.put(index, time, msgspec.Raw(answer) if packed else as_object(answer))
         except PluginTrap as trap:
             # It is whole where it only had no room for a record, or gave an answer that is none.
             if inside and trap.reason != "memory":

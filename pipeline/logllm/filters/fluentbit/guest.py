@@ -14,6 +14,7 @@ import msgpack  # type: ignore[import-untyped]
 
 from logllm.errors import PluginTrap
 from logllm.filters.records import is_map
+from logllm.wasm.engine import functions
 from logllm.wasm.guest import Guest
 
 if TYPE_CHECKING:
@@ -27,12 +28,14 @@ if TYPE_CHECKING:
     from logllm.wasm.call import Call
     from logllm.wasm.guest import Imports
 
-__all__ = ["FluentGuest", "World"]
+__all__ = ["FluentGuest", "World", "has_allocator"]
 
 _PAGE = 65536
 _SLACK = 256  # an answer is rarely longer than its record by more
 _LEAST_ROOM = 4096
-_GUARD = b"\0"
+_NUL = b"\0"
+_MALLOC = (["i32"], ["i32"])
+_NEW = (["i32", "i32"], ["i32"])
 
 
 class World(NamedTuple):
@@ -122,10 +125,10 @@ class FluentGuest:
                 self._make_room(need)
             tag_at = self._place
             record_at = tag_at + len(tag)
-            self._view[tag_at : tag_at + need] = tag + record + _GUARD
+            self._view[tag_at : tag_at + need] = tag + record + _NUL
         else:
             tag_at = self._put(tag)
-            record_at = self._put(record + _GUARD)
+            record_at = self._put(record + _NUL)
         pointer = self.guest.enter(self._function, tag_at, tag_size, sec, nsec, record_at, len(record))
         if self.guest.memory_bytes != self._size:
             self._look()
@@ -180,11 +183,11 @@ class FluentGuest:
             raise PluginTrap("bad_pointer", f"its allocator points at {size} bytes from {place}, outside its memory")
         return place
 
-    def text(self, pointer: int, about: int, most: int) -> bytes:
+    def text(self, pointer: int, given: bytes, most: int) -> bytes:
         """The string at a pointer, without its NUL.
 
         Args:
-            about: How long it may well be.
+            given: The record it answers to.
             most: How long it may be.
 
         Raises:
@@ -192,10 +195,10 @@ class FluentGuest:
         """
         if pointer >= self._size:
             raise PluginTrap("bad_pointer", f"its answer is at {pointer}, outside its memory of {self._size} bytes")
-        size = about + _SLACK
+        size = len(given) + _SLACK
         while True:
             found = bytes(self._view[pointer : pointer + size])
-            end = found.find(0)
+            end = found.find(_NUL)
             if end >= 0 and end <= most:
                 return found[:end]
             if end > most or len(found) > most:
@@ -206,8 +209,12 @@ class FluentGuest:
                 raise PluginTrap("bad_pointer", f"its answer at {pointer} has no end: no NUL before the end of memory")
             size *= 4
 
-    def packed(self, pointer: int, about: int, most: int) -> bytes:
+    def packed(self, pointer: int, given: bytes, most: int) -> bytes:
         """The one msgpack map at a pointer; b"" where there is a NUL instead. What follows it does not matter.
+
+        Args:
+            given: The record it answers to; often it is the answer.
+            most: How long it may be.
 
         Raises:
             PluginTrap: As for `text`; or it is no map.
@@ -220,10 +227,10 @@ class FluentGuest:
             raise PluginTrap(
                 "bad_result", f"its answer begins with the byte {self._view[pointer]:#04x}; expected a map"
             )
-        size = about + _SLACK
+        size = len(given) + _SLACK
         while True:
             found = bytes(self._view[pointer : pointer + size])
-            end = _end_of_object(found)
+            end = len(given) if found.startswith(given) else _end_of_object(found)
             if 0 < end <= most:
                 return found[:end]
             if end > most or len(found) > most:
@@ -235,15 +242,20 @@ class FluentGuest:
             size *= 4
 
 
+def has_allocator(module: wasmtime.Module) -> bool:
+    """Whether a module exports an allocator that records can be given room with."""
+    found = functions(module)
+    return found.get("malloc") == _MALLOC or found.get("__new") == _NEW
+
+
 def _allocator(guest: Guest) -> Callable[[int], int] | None:
     """The guest's own allocator: `malloc`, or AssemblyScript's `__new` and `__pin`; None where it exports none."""
-    one, two = ["i32"], ["i32", "i32"]
-    if guest.signature("malloc") == (one, one):
+    if guest.signature("malloc") == _MALLOC:
         malloc = guest.function("malloc")
         return lambda size: guest.enter(malloc, size)
-    if guest.signature("__new") == (two, one):
+    if guest.signature("__new") == _NEW:
         new = guest.function("__new")
-        pin: Call | None = guest.function("__pin") if guest.signature("__pin") == (one, one) else None
+        pin: Call | None = guest.function("__pin") if guest.signature("__pin") == _MALLOC else None
 
         def make(size: int) -> int:
             place = guest.enter(new, size, 0)
