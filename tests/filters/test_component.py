@@ -91,6 +91,15 @@ def test_markers_of_groups_are_not_shown_and_stay_in_their_place() -> None:
     assert lines[1][1] == "7.000000009\\x0a7.000000009"
 
 
+@pytest.mark.parametrize("time", [b"\xff", b"\xce\xff\xff\xff\xff", b"\xcb\xbf\xe0\0\0\0\0\0\0"])
+def test_a_time_that_is_nearly_a_markers_does_not_get_a_record_past_the_filter(time: bytes) -> None:
+    lines: list[tuple[int, str]] = []
+
+    alive(lines=lines).process("app", b"\x92" + time + b"\x81\xa3log\xa6secret", 1, BUDGET_MS)
+
+    assert lines != []
+
+
 def test_a_block_of_markers_alone_is_not_handed_over_at_all() -> None:
     lines: list[tuple[int, str]] = []
     given = entry(0xFFFF_FFFF, 0, b"\x80") + entry(0xFFFF_FFFE, 0, b"\x80")
@@ -185,7 +194,7 @@ def test_a_record_that_is_no_map_fails_and_the_guest_is_not_asked() -> None:
     with pytest.raises(RecordFailed) as failed:
         alive(lines=lines).process("app", b"\x92\x01\x90", 1, BUDGET_MS)
 
-    assert (failed.value.index, failed.value.reason) == (0, "refused")
+    assert (failed.value.index, failed.value.reason) == (0, "bad_record")
     assert lines == []
 
 

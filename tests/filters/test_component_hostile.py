@@ -235,7 +235,7 @@ def test_at_any_depth_a_record_goes_through_or_is_a_failure() -> None:
         finally:
             instance.close()
 
-    assert ends == {"2", "refused"}
+    assert ends == {"2", "bad_record"}
 
 
 def test_a_block_nested_deeper_than_it_can_be_taken_apart_is_a_failure_like_any_other() -> None:

@@ -196,3 +196,15 @@ def test_the_name_of_one_that_ships_is_a_path_as_well() -> None:
 
     for name, path in ours.items():
         assert load(PluginConfig(path=name, grants=["clock", "random", "kv", "metric", "anomaly", "ask"])).path == path
+
+
+def test_names_that_a_file_chooses_do_not_steer_the_terminal() -> None:
+    name = "evil\\0a\\1b[2J" + 5_000 * "x"
+    exporting = binary(f'(module (func (export "{name}")))'.encode())
+
+    with pytest.raises(PluginLoadError) as refused:
+        recognise(exporting)
+
+    assert "evil\\x0a\\x1b[2Jxx" in str(refused.value)
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 500

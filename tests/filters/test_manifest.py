@@ -48,6 +48,8 @@ def test_what_the_author_wants_to_run_it_with_becomes_its_configuration(tmp_path
         (LEAST.replace("a-filter", "A"), r"at `\$\.name`"),
         (LEAST.replace("1.0.0", "1.0"), r"at `\$\.version`"),
         (LEAST.replace('"MIT"', '""'), r"length >= 1 .* `\$\.license`"),
+        (LEAST.replace('"MIT"', '"MIT\\u001b[2J"'), r"matching regex .* at `\$\.license`"),
+        (LEAST + 'description = "\\u202e"\n', r"matching regex .* at `\$\.description`"),
         (LEAST + "extra = 1\n", r"unknown field `extra`"),
         (LEAST + '[run]\ngrants = ["network"]\n', r"Invalid enum value 'network' - at `\$\.run\.grants\[0\]`"),
         (LEAST + "[run]\nevent_format = 1\n", r"Expected `str`, got `int` - at `\$\.run\.event_format`"),

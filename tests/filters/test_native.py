@@ -117,6 +117,16 @@ def test_the_configuration_comes_first_and_as_json() -> None:
     assert json.loads(lines[1]) == {"level": "debug", "n": [1, 2.5]}
 
 
+def test_a_configuration_that_json_has_no_form_for_is_refused() -> None:
+    deep: dict[str, object] = {}
+    for _ in range(5_000):
+        deep = {"a": deep}
+
+    for config in (deep, {"a": "\ud800"}):
+        with pytest.raises(PluginLoadError, match="its `config` cannot be written as JSON"):
+            bring_up(wat(), config=config)
+
+
 def test_a_plugin_that_refuses_its_configuration_says_why() -> None:
     init = """(data (i32.const 128) "`level` is no level")
       (func (export "logllm_init") (param i32 i32) (result i32)

@@ -296,6 +296,13 @@ def test_a_zip_of_many_files_or_of_other_kinds_is_refused(project: Path, tmp_pat
             verify(path)
 
 
+def test_a_program_with_a_package_behind_it_is_refused(project: Path, tmp_path: Path) -> None:
+    path = written(tmp_path, b"#!/bin/sh\nrm -r data\n" + pack(project))
+
+    with pytest.raises(PluginLoadError, match="it does not begin as a zip"):
+        verify(path)
+
+
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PluginLoadError, match="cannot read"):
         verify(tmp_path / "missing.zip")

@@ -3,14 +3,17 @@ from __future__ import annotations
 import logging
 import os
 import re
+import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from logllm.filters import loader
 from logllm.filters.chain import Filters
 from logllm.filters.config import Limits, PluginConfig
-from logllm.filters.life.reload import TRIAL_BYTES
+from logllm.filters.life.reload import TRIAL_BYTES, in_thread
 from tests.filters.lives import (
     CHANGED,
     COUNTING,
@@ -31,6 +34,14 @@ from tests.filters.test_chain import holding, to_letter
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from logllm.filters.loader import Loaded
+
+
+def settled(path: Path, number: int = 1) -> None:
+    """Written a while ago, each time at another: what has just been written may not be whole yet."""
+    at_s = time.time() - 60 + number
+    os.utime(path, (at_s, at_s))
+
 
 class Running:
     """A chain of one plugin whose file changes; reloads are done at once, the clock is ours."""
@@ -46,6 +57,7 @@ class Running:
         self._number += 1
         new = self.path.with_suffix(f".new{self._number}")
         new.write_bytes(code)
+        settled(new, self._number)
         new.replace(self.path)
         self.clock.now_s += 1
 
@@ -187,6 +199,79 @@ def test_a_file_that_was_only_touched_is_not_loaded_again(tmp_path: Path) -> Non
     assert running.filters.status()[0].reloads == 0
 
 
+# Its answer's mode is data: the half of the file that lacks its data is a valid module that answers PASS.
+MODE_IN_DATA = """(call $answer (i32.load8_u (i32.const 200)) (local.get $count) (i32.const 0) (i32.const 0)
+  (i32.const 0) (i32.const 0))"""
+
+
+def test_a_file_that_is_being_written_is_not_taken_although_what_is_there_is_a_valid_module(tmp_path: Path) -> None:
+    half = wat(MODE_IN_DATA)
+    whole = wat(MODE_IN_DATA, more='(data (i32.const 200) "\\02")')
+    running = Running(tmp_path, to_letter("1"))
+    running.apply("x")
+
+    running.path.write_bytes(half)
+    running.clock.now_s += 1
+    meanwhile = [running.apply("x")]
+    running.clock.now_s += 1
+    meanwhile.append(running.apply("x"))
+    running.path.write_bytes(whole)
+    settled(running.path)
+    running.clock.now_s += 1
+    after = running.apply("x")
+
+    assert meanwhile == [["1"], ["1"]]
+    assert after == []
+    assert running.filters.status()[0].reloads == 1
+
+
+def test_a_file_that_changes_while_it_is_tried_is_looked_at_again(tmp_path: Path) -> None:
+    waiting: list[Callable[[], None]] = []
+    running = Running(tmp_path, to_letter("1"))
+    running.filters.close()
+    clock = Clock()
+    filters = Filters([PluginConfig(path=str(running.path))], check=Checks(), clock_s=clock, spawn=waiting.append)
+
+    def letter() -> list[str]:
+        clock.now_s += 1
+        return texts(filters.apply("ingest", "t", "", block("x"), 1).block, 1)
+
+    running.write(to_letter("2"))
+    seen = letter()
+
+    def changing(number: int) -> Callable[[PluginConfig], Loaded]:
+        def load(config: PluginConfig) -> Loaded:
+            loaded = loader.load(config)
+            running.write(to_letter(str(number)))
+            return loaded
+
+        return load
+
+    filters._plugins[0]._reload._load = changing(3)
+    waiting.pop()()
+    seen += letter()
+    filters._plugins[0]._reload._load = loader.load
+    waiting.pop()()
+    seen += letter()
+    filters.close()
+
+    assert seen == ["1", "1", "3"]
+
+
+def test_the_interpreter_does_not_end_while_a_new_file_is_tried() -> None:
+    daemons: list[bool] = []
+    done = threading.Event()
+
+    def work() -> None:
+        daemons.append(threading.current_thread().daemon)
+        done.set()
+
+    in_thread(work)
+    done.wait(10)
+
+    assert daemons == [False]
+
+
 def test_a_pinned_digest_holds_for_the_new_file_too(tmp_path: Path) -> None:
     running = Running(tmp_path, to_letter("1"))
     pinned = running.filters.status()[0].sha256
@@ -298,6 +383,7 @@ def test_loading_goes_on_in_a_thread_of_its_own_while_blocks_flow(tmp_path: Path
     path.write_bytes(to_letter("1"))
     filters = Filters([PluginConfig(path=str(path))], check=Checks(), clock_s=clock, spawn=waiting.append)
     path.write_bytes(to_letter("2") + b" ;; longer")
+    settled(path)
     clock.now_s += 1
 
     seen = []
@@ -318,6 +404,7 @@ def test_the_thread_is_waited_for_at_the_end(tmp_path: Path) -> None:
     clock = Clock()
     filters = Filters([PluginConfig(path=str(path))], check=Checks(), clock_s=clock)
     path.write_bytes(to_letter("2") + b" ;; longer")
+    settled(path)
     clock.now_s += 1
     filters.apply("ingest", "t", "", block("x"), 1)
 

@@ -160,3 +160,13 @@ def test_many_threads_of_many_tenants_lose_and_mix_nothing(tmp_path: Path) -> No
     assert status.records_in == 6 * 150 * 4
     assert status.failed_records == 6 * 3
     assert status.instances <= 3 + 6
+
+
+def test_a_tenants_name_reaches_no_log_as_it_was_sent(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    filters = chain(tmp_path, wat("unreachable"), tenant="tag:1")
+
+    filters.apply("ingest", "evil\n\x1b[2J" + 10_000 * "x", "", block("_"), 1)
+
+    (said,) = caplog.messages
+    assert said.startswith("guest (evil\\x0a\\x1b[2Jx")
+    assert len(said) < 300

@@ -112,6 +112,16 @@ def test_what_a_module_exports_can_be_asked_without_calling_it() -> None:
         here.function("v")
 
 
+def test_what_a_trap_says_is_not_about_wasmtimes_settings() -> None:
+    debug_info = r'(@custom ".debug_info" "\00")'  # wasmtime has a hint for modules with it
+    here = guest(f'(module {MEMORY} (func (export "f") unreachable) {debug_info})')
+
+    with pytest.raises(PluginTrap) as trapped:
+        here.run(here.function("f"), time_ms=20)
+
+    assert str(trapped.value) == "wasm trap: wasm `unreachable` instruction executed"
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
@@ -322,3 +332,35 @@ except KeyboardInterrupt:
         child.wait()
 
     assert out == "interrupted\n"
+
+
+def test_a_guest_that_calls_the_host_for_ever_is_stopped_although_no_tick_comes() -> None:
+    called = 0
+
+    def host(_: Guest) -> None:
+        nonlocal called
+        called += 1
+        if called > 3_000_000:
+            raise AssertionError("it is not stopped")
+
+    busy = guest(
+        f'(module (import "h" "f" (func $f)) {MEMORY} (func (export "run") (loop $ever (call $f) (br $ever))))',
+        {("h", "f"): HostFunction((), (), host)},
+    )
+    run = busy.function("run")
+
+    # Outside `with busy.clock`: as if the clock's thread did not get Python's lock.
+    busy.limit(30)
+    with pytest.raises(PluginTrap) as trapped:
+        busy.enter(run)
+
+    assert trapped.value.reason == "timeout"
+
+
+def test_a_module_with_absurdly_many_imports_or_exports_is_refused_before_they_are_walked() -> None:
+    imports = '(import "h" "f" (func))' * 1_001
+    exports = "".join(f'(export "e{number}" (memory 0))' for number in range(2_000))
+    given = {("h", "f"): HostFunction((), (), lambda _: None)}
+
+    assert "it imports 1001 things; expected at most 1000" in refusal(f"(module {imports} {MEMORY})", given)
+    assert "it exports 2001 things; expected at most 2000" in refusal(f"(module {MEMORY} {exports})")

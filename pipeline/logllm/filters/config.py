@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-__all__ = ["GRANTS", "Grant", "Limits", "OnError", "PluginConfig"]
+from logllm.errors import PluginLoadError
+
+__all__ = ["GRANTS", "Grant", "Limits", "OnError", "PluginConfig", "config_text"]
 
 Grant = Literal["log", "clock", "random", "kv", "metric", "anomaly", "ask"]
 GRANTS: tuple[Grant, ...] = ("log", "clock", "random", "kv", "metric", "anomaly", "ask")
@@ -92,3 +94,11 @@ class PluginConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     most_tenants: Positive = 1_000
     reload: bool = True
     sha256: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-fA-F]{64})?\Z")] = ""
+
+
+def config_text(config: PluginConfig) -> bytes:
+    """The table `config` as the JSON that the plugin gets. Raises PluginLoadError: it has no form in JSON."""
+    try:
+        return msgspec.json.encode(config.config)
+    except (RecursionError, TypeError, ValueError) as error:
+        raise PluginLoadError(f"its `config` cannot be written as JSON: {error}") from error

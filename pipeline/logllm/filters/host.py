@@ -19,7 +19,17 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["KEY_BYTES", "LOG_BYTES", "MOST_ANOMALIES", "MOST_KEYS", "MOST_METRICS", "MOST_OPEN_ASKS", "Host", "Signal"]
+__all__ = [
+    "KEY_BYTES",
+    "LOG_BYTES",
+    "MOST_ANOMALIES",
+    "MOST_KEYS",
+    "MOST_METRICS",
+    "MOST_OPEN_ASKS",
+    "Host",
+    "Signal",
+    "visible",
+]
 
 LOG_BYTES = 4096
 LOG_LINES_PER_S = 10
@@ -130,7 +140,7 @@ class Host:
             self.lost.log_lines += 1
             return
         self._lines -= 1
-        shown = self.last_line = _visible(text[:LOG_BYTES].decode("utf-8", "replace").rstrip("\r\n"))
+        shown = self.last_line = visible(text[:LOG_BYTES].decode("utf-8", "replace").rstrip("\r\n"))
         number = _LEVELS[min(level, 3)]
         if self.tell is not None:
             self.tell(number, shown)
@@ -188,7 +198,7 @@ class Host:
         score = min(max(score_milli, 0), 1000) / 1000
         severity = raised.severity if 0 <= raised.severity <= 24 else 0
         rule, said, service = (
-            _visible(one[:most]) for one, most in ((raised.rule, 100), (raised.text, 1000), (raised.service, 200))
+            visible(one[:most]) for one, most in ((raised.rule, 100), (raised.text, 1000), (raised.service, 200))
         )
         self.signals.append(Signal(self.plugin, rule, said, score, service, severity))
         return 0
@@ -224,6 +234,6 @@ class Host:
         self.signals.clear()
 
 
-def _visible(text: str) -> str:
-    """Without what a terminal or a log's reader would act on."""
+def visible(text: str) -> str:
+    """Without what a terminal or a log's reader would act on: that is shown as its number."""
     return text if text.isprintable() else "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in text)

@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from logllm.errors import PluginLoadError, PluginTrap
-from logllm.filters.host import ABSENT, KEY_BYTES, LOG_BYTES, REFUSED
+from logllm.filters.host import ABSENT, KEY_BYTES, LOG_BYTES, REFUSED, visible
 from logllm.wasm.guest import HostFunction
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ def check(names: Iterable[tuple[str, str]], grants: Collection[str], others: Col
     unknown += [f"{home}.{name}" for home, name in names if home == MODULE and name not in NEEDS]
     if unknown:
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
-        raise PluginLoadError(f"it imports {', '.join(unknown[:5])}{more}, not to be had here; {_hint(unknown)}")
+        shown = ", ".join(visible(name[:100]) for name in unknown[:5])
+        raise PluginLoadError(f"it imports {shown}{more}, not to be had here; {_hint(unknown)}")
     needed = {NEEDS[name] for home, name in names if home == MODULE} - {"log", *grants}
     if needed:
         missing = ", ".join(f'"{one}"' for one in dict.fromkeys(NEEDS.values()) if one in needed)

@@ -115,6 +115,6 @@ def entries_of(block: bytes, count: int) -> list[bytes]:
     """
     try:
         found = _RAW.decode(b"\xdd" + count.to_bytes(4, "big") + block)
-    except (msgspec.DecodeError, OverflowError) as error:
+    except (msgspec.DecodeError, OverflowError, RecursionError) as error:
         raise ValueError(f"no {count} entries: {error}") from error
     return [bytes(one) for one in found]

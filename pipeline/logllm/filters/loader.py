@@ -16,6 +16,7 @@ import msgspec
 
 from logllm.errors import PluginLoadError
 from logllm.filters.config import GRANTS, Grant, PluginConfig
+from logllm.filters.host import visible
 from logllm.filters.imports import MODULE, NEEDS
 from logllm.filters.interface import FLUENT_BIT, Interface, interface
 from logllm.filters.sections import plugin_section
@@ -31,6 +32,7 @@ Abi = Literal["native", "fluentbit", "component"]
 NATIVE_MARK = "logllm_abi"
 
 _MOST_NAMED = 12
+_MOST_SHOWN = 100  # of a name, which is the file's to choose
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,10 +88,10 @@ def _abi(found: Interface) -> Abi:
         return "native"
     if any(signature == FLUENT_BIT for signature in found.exports.values()):
         return "fluentbit"
-    named = [name if kind is None else f"{name}{kind}" for name, kind in found.exports.items()]
-    more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
+    named = [visible(name[:_MOST_SHOWN]) + str(kind or "") for name, kind in list(found.exports.items())[:_MOST_NAMED]]
+    more = f" and {len(found.exports) - _MOST_NAMED} more" if len(found.exports) > _MOST_NAMED else ""
     raise PluginLoadError(
-        f"it is no plugin: it exports {', '.join(named[:_MOST_NAMED]) or 'nothing'}{more}; expected {NATIVE_MARK} and "
+        f"it is no plugin: it exports {', '.join(named) or 'nothing'}{more}; expected {NATIVE_MARK} and "
         f"logllm_process, or a function {FLUENT_BIT} as Fluent Bit calls it, or a component"
     )
 
@@ -181,7 +183,7 @@ def load(config: PluginConfig) -> Loaded:
             raise PluginLoadError(f"it wants what is not granted; expected in its `grants`: {', '.join(missing)}")
         return Loaded(path, found, _program(found.abi, code, config))
     except PluginLoadError as error:
-        raise PluginLoadError(f"{path}: {error}") from error
+        raise PluginLoadError(f"{path}: {visible(str(error))}") from error
 
 
 def _program(abi: Abi, code: bytes, config: PluginConfig) -> Program:

@@ -19,7 +19,9 @@ NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,63}\Z"
 _MOST_BYTES = 1 << 20
 
 _Version = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?\Z", max_length=64)]
-_Words = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+# Strangers' packages are shown on terminals: nothing that one would act on, no turning of the direction of text.
+_PLAIN = r"^[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]*\Z"
+_Words = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=_PLAIN)]
 
 
 class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,7 +54,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: _Version
     license: _Words
     language: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9]*\Z")]
-    description: Annotated[str, msgspec.Meta(max_length=1000)] = ""
+    description: Annotated[str, msgspec.Meta(max_length=1000, pattern=_PLAIN)] = ""
     run: Run = Run()
 
     @classmethod

@@ -164,6 +164,9 @@ def _check_end(file: BinaryIO, path: Path) -> None:
     mark, *_, directory_bytes, _, comment_bytes = _END.unpack(end[-_END.size :])
     if mark != b"PK\5\6" or comment_bytes or directory_bytes > _MOST_DIRECTORY_BYTES or b"PK\6\7" in end:
         _wrong(path, "no package; expected what `logllm plugin pack` writes")
+    file.seek(0)
+    if file.read(4) not in (b"PK\3\4", mark):
+        _wrong(path, "no package: it does not begin as a zip; expected what `logllm plugin pack` writes")
 
 
 def _contents(package: zipfile.ZipFile, path: Path) -> tuple[Packed, dict[str, bytes]]:

@@ -30,6 +30,7 @@ __all__ = [
     "MOST_STACK_BYTES",
     "STACK_BYTES",
     "TICK_MS",
+    "Allowance",
     "Ticker",
     "component",
     "engine",
@@ -158,6 +159,29 @@ def _increment() -> Any:
     # Another thread must not take over in the middle of some ticks: wasmtime-py's own would let it.
     kind = ctypes.PYFUNCTYPE(None, ctypes.POINTER(ffi.wasm_engine_t))
     return kind(("wasmtime_engine_increment_epoch", ffi.dll))
+
+
+class Allowance:
+    """The same limit as a guest's deadline, looked at by the host's functions.
+
+    A guest that does nothing but call the host keeps Python's lock so busy that ticks come late, many at once, of which
+    only some count. What decides here is the time that this thread has worked: standing still is not held against it.
+    """
+
+    __slots__ = ("_until_s", "_worked_s")
+
+    def __init__(self) -> None:
+        self.start(0.0)
+
+    def start(self, time_ms: float) -> None:
+        """So long from now, in this thread."""
+        self._until_s = time.monotonic() + (time_ms + 2 * TICK_MS) / 1000
+        self._worked_s = time.thread_time() + (time_ms + 2 * TICK_MS) / 1000
+
+    @property
+    def over(self) -> bool:
+        """Whether it is used up. Cheap as long as it is not."""
+        return time.monotonic() > self._until_s and time.thread_time() > self._worked_s
 
 
 def module(code: bytes, stack_bytes: int = STACK_BYTES) -> wasmtime.Module:

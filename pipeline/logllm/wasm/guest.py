@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logllm.errors import PluginLoadError, PluginTrap
 from logllm.wasm.call import Stopped, bind, expose, signature, type_names
-from logllm.wasm.engine import STACK_BYTES, engine, ticker
+from logllm.wasm.engine import STACK_BYTES, Allowance, engine, ticker
 
 if TYPE_CHECKING:
     import wasmtime
@@ -35,6 +35,8 @@ Imports = Mapping[tuple[str, str], HostFunction]
 
 _PAGE = 65_536
 _INTEGERS = ("i32", "i64")
+_MOST_IMPORTS, _MOST_EXPORTS = 1_000, 2_000  # finding the exports of an instance takes time with their square
+_TOO_LONG = "ran for longer than it may"
 
 
 class Guest:
@@ -64,6 +66,7 @@ class Guest:
 
         self.exited: int | None = None
         self._ticker = ticker(stack_bytes)
+        self._allowance = Allowance()
         self._raised: BaseException | None = None
         self._memory: wasmtime.Memory | None = None
         self._exports: dict[str, Any] = {}
@@ -73,7 +76,7 @@ class Guest:
         weakref.finalize(self, _close, self._store, self._functions)
         try:
             self._store.set_limits(memory_size=memory_bytes, instances=1, memories=1, tables=4, table_elements=100_000)
-            _check_memory(module, memory_bytes)
+            _check_size(module, memory_bytes)
             self._start(module, imports, start_ms)
         except BaseException:
             self.close()
@@ -129,6 +132,8 @@ class Guest:
             except BaseException as error:
                 guest.stop(error)
                 raise
+            if guest._allowance.over:
+                guest.stop(PluginTrap("timeout", _TOO_LONG))
             if guest._raised is not None or guest.exited is not None:
                 raise Stopped
             return result
@@ -148,6 +153,7 @@ class Guest:
     def limit(self, time_ms: float) -> None:
         """How long the guest may run from now on; set it before every entry."""
         self._store.set_epoch_deadline(self._ticker.ticks(time_ms))
+        self._allowance.start(time_ms)
 
     def has(self, name: str) -> bool:
         """Whether the module exports a function of this name."""
@@ -238,7 +244,7 @@ class Guest:
             return PluginTrap("trap", "it was stopped")
         code = trap.trap_code if isinstance(trap, wasmtime.Trap) else None
         if code is wasmtime.TrapCode.INTERRUPT:
-            return PluginTrap("timeout", "ran for longer than it may")
+            return PluginTrap("timeout", _TOO_LONG)
         return PluginTrap("stack" if code is wasmtime.TrapCode.STACK_OVERFLOW else "trap", _line(trap))
 
     @property
@@ -285,10 +291,14 @@ def _close(store: wasmtime.Store, _: object) -> None:
     store.close()
 
 
-def _check_memory(module: wasmtime.Module, memory_bytes: int) -> None:
+def _check_size(module: wasmtime.Module, memory_bytes: int) -> None:
     import wasmtime
 
-    for one in module.exports:
+    exports = module.exports
+    for many, most, what in ((module.imports, _MOST_IMPORTS, "imports"), (exports, _MOST_EXPORTS, "exports")):
+        if len(many) > most:
+            raise PluginLoadError(f"it {what} {len(many)} things; expected at most {most}")
+    for one in exports:
         if isinstance(one.type, wasmtime.MemoryType):
             least = one.type.limits.min * _PAGE
             if least > memory_bytes:
@@ -300,7 +310,7 @@ def _check_memory(module: wasmtime.Module, memory_bytes: int) -> None:
 def _line(error: Exception) -> str:
     """wasmtime's words without its list of frames."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if not line[:2].strip(":").isdigit() and "backtrace" not in line]
+    told = [line for line in lines if not line[:2].strip(":").isdigit() and "backtrace" not in line.lower()]
     return "; ".join(line for line in told if line != "Caused by:")[:300] or "wasmtime refused it"
 
 

@@ -11,13 +11,12 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from logllm.errors import PluginLoadError, PluginTrap
 from logllm.filters.component.batch import Batches
 from logllm.filters.component.host import functions
 from logllm.filters.component.memory import memories_of
 from logllm.filters.component.world import EXPORTS, WASI, check_grants, imports_of, printable
+from logllm.filters.config import config_text
 from logllm.filters.instance import Filtered, RecordFailed
 from logllm.wasm import engine
 
@@ -85,7 +84,7 @@ class ComponentProgram:
         self._memories.check(limits.memory_bytes)
         made = ComponentInstance(self._component(limits.stack_bytes), self._imports, self._memories, limits, host)
         try:
-            made.start(msgspec.json.encode(config.config).decode("utf-8", "replace"))
+            made.start(config_text(config).decode("utf-8", "replace"))
         except PluginTrap as trap:
             made.close()
             raise PluginLoadError(f"its start failed: {trap}") from trap
@@ -110,6 +109,7 @@ class ComponentInstance:
         self._usable = True
         self._left: Batches | None = None
         self._ticker = engine.ticker(limits.stack_bytes)
+        self._allowance = engine.Allowance()
         self._store = wasmtime.Store(engine.engine(limits.stack_bytes))
         weakref.finalize(self, self._store.close)
         # What the two toolchains' components need is some 40 instances, 3 memories, 3 tables.
@@ -172,7 +172,7 @@ class ComponentInstance:
             try:
                 batches = Batches(tag, block, count)
             except ValueError as error:
-                raise PluginTrap("refused", f"the block cannot be taken apart: {error}") from error
+                raise PluginTrap("bad_record", f"the block cannot be taken apart: {error}") from error
         ends_s = time.monotonic() + budget_ms / 1000
         while (batch := batches.next()) is not None:
             left_ms = (ends_s - time.monotonic()) * 1000
@@ -214,6 +214,11 @@ class ComponentInstance:
         self._left = None
         self._store.close()
 
+    @property
+    def over(self) -> bool:
+        """Whether the call that is under way has taken longer than it may."""
+        return self._allowance.over
+
     def stop(self, why: BaseException) -> None:
         """From within a host function: the guest is stopped, and `why` comes out of the call into it."""
         self._raised = self._raised or why
@@ -221,6 +226,7 @@ class ComponentInstance:
 
     def _limit(self, time_ms: float) -> None:
         self._store.set_epoch_deadline(self._ticker.ticks(time_ms))
+        self._allowance.start(time_ms)
 
     def _call(self, name: str, *values: int | str, time_ms: float) -> Any:
         """Whatever ends a call before its end leaves the instance unusable, Ctrl-C included."""

@@ -53,11 +53,11 @@ class Batches:
         for i, (time, _) in enumerate(self._pairs):
             seconds, nanoseconds = value_of(bytes(time))
             self._times.append(f"{seconds}.{nanoseconds:09d}")
-            if is_marker(seconds):
+            if is_marker(bytes(time)):
                 # A marker says where a group of OTLP's records begins or ends: no record, not the guest's business.
                 self._answers[i] = _KEPT
             elif self._lines[i] is None:
-                self._answers[i] = PluginTrap("refused", "the record is no map, or nested too deep for JSON")
+                self._answers[i] = PluginTrap("bad_record", "the record is no map, or nested too deep for JSON")
         self._begin = 0  # the first entry that is not handed over
         self._known = 0  # no entry before this one failed or waits for its answer
         self._asked = 0  # the first that is not asked about

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from logllm.errors import PluginTrap
 from logllm.filters.host import ASK_BYTES, KEY_BYTES, LOG_BYTES
 
 if TYPE_CHECKING:
@@ -25,6 +26,11 @@ class Stoppable(Protocol):
 
     def stop(self, why: BaseException) -> None:
         """Stop the guest; `why` comes out of the call into it."""
+        ...
+
+    @property
+    def over(self) -> bool:
+        """Whether the call that is under way has taken longer than it may."""
         ...
 
 
@@ -55,7 +61,11 @@ def functions(host: Host, instance: Callable[[], Stoppable | None]) -> dict[str,
     def guarded(call: Callable[..., Any], failed: Any) -> Callable[..., Any]:
         def safe(_: object, *values: Any) -> Any:
             try:
-                return call(*values)
+                result = call(*values)
+                owner = instance()
+                if owner is not None and owner.over:
+                    owner.stop(PluginTrap("timeout", "ran for longer than it may"))
+                return result
             except BaseException as error:  # noqa: BLE001 - it must not cross the guest
                 owner = instance()
                 if owner is not None:

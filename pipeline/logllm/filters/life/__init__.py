@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from logllm.errors import PluginLoadError, PluginTrap
-from logllm.filters.host import MOST_ANOMALIES, Host, Signal
+from logllm.filters.host import MOST_ANOMALIES, Host, Signal, visible
 from logllm.filters.instance import Instance, RecordFailed
 from logllm.filters.life.saved import Kept, Saved
 
@@ -24,6 +24,7 @@ __all__ = ["Common", "Held", "Life"]
 
 _log = logging.getLogger("logllm.plugin")
 _T = TypeVar("_T")
+_MOST_SHOWN = 100
 
 
 @dataclass(slots=True)
@@ -200,5 +201,6 @@ class Life:
 
     @property
     def whose(self) -> str:
-        """The plugin, and the tenant where there are some."""
-        return f"{self._common.name} ({self._tenant})" if self._tenant else self._common.name
+        """The plugin, and the tenant where there are some, fit for a log: senders choose their tags."""
+        shown = visible(self._tenant[:_MOST_SHOWN])
+        return f"{self._common.name} ({shown})" if shown else self._common.name

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,9 @@ __all__ = ["TRIAL_BYTES", "Candidate", "Given", "Reload", "in_thread"]
 
 TRIAL_BYTES = 256 << 10
 LOOK_EVERY_S = 1.0
+
+# Who writes a file in place writes piece by piece, and half a module can be a valid one that lacks its data.
+_SETTLED_NS = 1_000_000_000
 
 _log = logging.getLogger("logllm.plugin")
 
@@ -52,8 +56,8 @@ class Candidate:
 
 
 def in_thread(work: Callable[[], None]) -> None:
-    """Do it beside what is going on."""
-    threading.Thread(target=work, name="plugin-reload", daemon=True).start()
+    """Do it beside what is going on. The interpreter waits for it at its end: a guest must not be in it then."""
+    threading.Thread(target=work, name="plugin-reload").start()
 
 
 class Reload:
@@ -110,7 +114,10 @@ class Reload:
             return None
         try:
             self._look()
-            candidate, self._candidate = self._candidate, None
+            candidate = self._candidate
+            # Not in one step with the look at it: what comes in between would be lost.
+            if candidate is not None:
+                self._candidate = None
             return candidate
         finally:
             self._looking.release()
@@ -120,7 +127,7 @@ class Reload:
             return
         self._next_s = self._clock_s() + LOOK_EVERY_S
         found = self._signature()
-        if found is None or found == self._seen:
+        if found is None or found == self._seen or 0 <= time.time_ns() - found[0] < _SETTLED_NS:
             return
         self._seen = found
         self._idle.clear()
@@ -133,7 +140,10 @@ class Reload:
                 self.error = ""
                 return
             loaded = self._load(self._config)
-            self._candidate = Candidate(loaded, self._tried(loaded))
+            candidate = Candidate(loaded, self._tried(loaded))
+            # Else it was written to meanwhile, and is looked at again.
+            if self._signature() == self._seen:
+                self._candidate = candidate
         except PluginLoadError as error:
             self.refuse(str(error))
         finally:

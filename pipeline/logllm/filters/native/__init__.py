@@ -9,10 +9,9 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from logllm.errors import PluginLoadError, PluginTrap
 from logllm.filters import imports
+from logllm.filters.config import config_text
 from logllm.filters.native import result as native_result
 from logllm.wasm import engine
 from logllm.wasm.guest import Guest
@@ -111,7 +110,7 @@ class NativeProgram:
         )
         made = NativeInstance(guest, limits, host)
         try:
-            made.start(msgspec.json.encode(config.config))
+            made.start(config_text(config))
         except PluginTrap as trap:
             made.close()
             raise PluginLoadError(f"its start failed: {trap}{_last_line(host)}") from trap
