@@ -7,9 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logllm.filters.chain import Filters
+from logllm.filters.config import PluginConfig
 from logllm.filters.life.breaker import WINDOW_S, Breaker
 from tests.filters.lives import Clock, chain, fluent, letters, texts
 from tests.filters.native_guests import block
+from tests.filters.test_chain import to_letter
 
 
 @given(st.lists(st.tuples(st.sampled_from(["fail", "well", "wait"]), st.floats(0, 100)), max_size=60))
@@ -108,4 +111,17 @@ def test_records_that_no_plugin_could_be_shown_do_not_switch_it_off(tmp_path: Pa
 
     assert passed.count == 0
     assert filters.status()[0].failures == {"bad_record": 20}
+    assert not filters.status()[0].bypassed
+
+
+def test_what_the_check_refused_before_the_plugin_is_not_the_plugins_doing(tmp_path: Path) -> None:
+    """As a record nested to the very limit, which a deeper stack cannot walk."""
+    path = tmp_path / "guest.wat"
+    path.write_bytes(to_letter("1"))
+    filters = Filters([PluginConfig(path=str(path), breaker_failures=2)], check=lambda _block, _count: None)
+
+    for _ in range(5):
+        filters.apply("ingest", "t", "", block("a", "b"), 2)
+
+    assert set(filters.status()[0].failures) <= {"bad_record", "bad_result"}
     assert not filters.status()[0].bypassed

@@ -82,6 +82,16 @@ def test_a_changed_file_is_taken_before_the_next_block(tmp_path: Path, caplog: p
     assert f"guest: took the changed file: sha256 {status.sha256[:12]}" in caplog.text
 
 
+def test_a_changed_file_is_taken_although_no_record_comes(tmp_path: Path) -> None:
+    running = Running(tmp_path, to_letter("1"))
+    running.apply("x")
+
+    running.write(to_letter("2"))
+    running.filters.flush("ingest", 0)
+
+    assert running.filters.status()[0].reloads == 1
+
+
 def test_the_file_is_looked_at_once_a_second_and_not_at_all_where_that_is_switched_off(tmp_path: Path) -> None:
     running = Running(tmp_path, to_letter("1"))
     running.apply("x")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from logllm.errors import PluginLoadError
 from logllm.wasm.call import signature
 from logllm.wasm.code_cache import code_dir, keep, ours
+from logllm.wasm.compile import LARGE_BYTES, apart
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +33,7 @@ __all__ = [
     "TICK_MS",
     "Allowance",
     "Ticker",
+    "compiled",
     "component",
     "engine",
     "functions",
@@ -231,14 +233,41 @@ def _cached(code: bytes, stack_bytes: int, kind: type[_Compiled]) -> _Compiled:
             with contextlib.suppress(OSError):
                 os.utime(path)
     if found is None:
-        try:
-            found = kind(its_engine, code)
-        except wasmtime.WasmtimeError as error:
-            raise PluginLoadError(_first_line(error)) from error
+        found, machine_code = _made(code, stack_bytes, kind)
         if path is not None:
-            keep(path, found.serialize())
+            keep(path, machine_code or found.serialize())
     _alive.add(found)
     return found
+
+
+def _made(code: bytes, stack_bytes: int, kind: type[_Compiled]) -> tuple[_Compiled, bytes]:
+    """It compiled, and its machine code where that is known already."""
+    import wasmtime
+
+    machine_code = b""
+    if len(code) > LARGE_BYTES:
+        try:
+            machine_code = apart(code, kind.__name__, stack_bytes)
+        except OSError as error:
+            _log.warning("a large plugin is compiled in this process: %s", error)
+    try:
+        if machine_code:
+            return kind.deserialize(engine(stack_bytes), machine_code), machine_code
+        return kind(engine(stack_bytes), code), b""
+    except wasmtime.WasmtimeError as error:
+        raise PluginLoadError(_first_line(error)) from error
+
+
+def compiled(code: bytes, kind: str, stack_bytes: int) -> bytes:
+    """The machine code of a "Module" or "Component", made here and now. Raises PluginLoadError as `module` does."""
+    import wasmtime
+    from wasmtime.component import Component
+
+    try:
+        made = (Component if kind == "Component" else wasmtime.Module)(engine(stack_bytes), code)
+    except wasmtime.WasmtimeError as error:
+        raise PluginLoadError(_first_line(error)) from error
+    return bytes(made.serialize())
 
 
 def _first_line(error: Exception) -> str:

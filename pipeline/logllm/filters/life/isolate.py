@@ -198,7 +198,9 @@ def _walk(
         try:
             made = attempt.call(given, end - start, share)
             if check is not None and made.block is not given and not _is_well(made, check):
-                raise PluginTrap("bad_result", _NOT_WELL)
+                # What was not well-formed before (nested to the very limit, say) is not the plugin's doing.
+                mine = end - start > 1 or check(given, 1) is not None
+                raise PluginTrap("bad_result" if mine else "bad_record", _NOT_WELL)
         except PluginTrap as trap:
             attempt.failed(trap)
             if end - start < 2 or cut.offsets is None:

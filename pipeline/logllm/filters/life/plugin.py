@@ -161,13 +161,16 @@ class Plugin:
             PluginStopped: It failed and its `on_error` is `stop`.
         """
         if self.config.reload:
-            candidate = self._reload.poll()
-            if candidate is not None:
-                self._take(candidate)
+            self._look_for_a_new_file()
             if len(block) <= _MOST_KEPT_BYTES:
                 self._last = Given(tag, block, count)
         with self._borrowed(tenant_of(self.config.tenant, tag, peer)) as tenant:
             return tenant.process(tag, peer, block, count, scan)
+
+    def _look_for_a_new_file(self) -> None:
+        candidate = self._reload.poll()
+        if candidate is not None:
+            self._take(candidate)
 
     def _take(self, candidate: Candidate) -> None:
         made = candidate.made
@@ -185,6 +188,8 @@ class Plugin:
         Raises:
             PluginStopped: As `process` does.
         """
+        if self.config.reload and not wait:
+            self._look_for_a_new_file()
         with self._lock:
             tenants = [tenant for tenant in self._tenants.values() if tenant.life.instance is not None]
             for tenant in tenants:

@@ -17,6 +17,7 @@ from logllm.errors import PluginLoadError, PluginTrap
 from logllm.filters.host import Host
 from logllm.filters.instance import Filtered, entries_of
 from logllm.filters.loader import Loaded, read
+from logllm.wasm.compile import abandon
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,7 +181,9 @@ class Reload:
         _log.info("%s: took the changed file:%s sha256 %s", self._name, version, loaded.about.sha256[:12])
 
     def close(self) -> None:
-        """Wait for what is going on in the background: a compilation cannot be broken off."""
+        """Break off what is going on in the background, or wait for it where that cannot be."""
+        if not self._idle.is_set():
+            abandon()
         self._idle.wait()
 
 

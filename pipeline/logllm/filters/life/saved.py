@@ -14,12 +14,15 @@ import msgspec
 if TYPE_CHECKING:
     from logllm.filters.config import Limits
 
-__all__ = ["Kept", "Saved"]
+__all__ = ["MOST_FILES", "Kept", "Saved"]
 
 _log = logging.getLogger("logllm.plugin")
 
 _VERSION = 1
 _OVERHEAD_BYTES = 64 << 10
+_SUFFIX = ".plugin"
+MOST_FILES = 5_000
+"""Of all plugins and tenants of a folder."""
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -56,7 +59,7 @@ class Saved:
         if self._folder is None:
             return None
         named = hashlib.sha256(f"{self._plugin}\0{tenant}".encode("utf-8", "replace")).hexdigest()
-        return self._folder / f"{named[:32]}.plugin"
+        return self._folder / f"{named[:32]}{_SUFFIX}"
 
     def load(self, tenant: str, limits: Limits) -> Kept:
         """What was kept of a tenant; empty where nothing was, or it is damaged: that is logged, the file set aside."""
@@ -94,6 +97,8 @@ class Saved:
             return True
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not path.exists():
+                _make_room(path.parent)
             handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
             try:
                 with os.fdopen(handle, "wb") as file:
@@ -111,6 +116,16 @@ class Saved:
             return False
         self._complained = False
         return True
+
+
+def _make_room(folder: Path) -> None:
+    """Whoever sends tags makes tenants up: the files not written for longest go. Raises OSError."""
+    with os.scandir(folder) as found:
+        files = [one for one in found if one.name.endswith(_SUFFIX)]
+    if len(files) >= MOST_FILES:
+        files.sort(key=lambda one: one.stat().st_mtime_ns)
+        for old in files[: len(files) - MOST_FILES + 1]:
+            Path(old.path).unlink(missing_ok=True)
 
 
 def _wrong(kept: Kept, expected: Kept, limits: Limits) -> str:
