@@ -173,9 +173,23 @@ def _knows_time_tag_and_metadata(code: bytes) -> None:
     made = running.instance.process("b", wide, 1, 5000)
     assert made.block.startswith(wide[:23]), "the head stays as it was"
     assert decoded(made)[0][1] == {"do": "where", "seconds": 9, "nanoseconds": 8, "tag": "b", "service": "x"}
-    markers = [event_time(second, 0) for second in (0xFFFF_FFFF, 0xFFFF_FFFE)] + [-1, -2, -1.0]
-    block = b"".join(msgpack.packb([[marker, {}], {"do": "where"}]) for marker in markers)
+    markers = [
+        kind + second + bytes(4) for kind in (b"\xd7\0", b"\xc7\x08\0") for second in (b"\xff" * 4, b"\xff\xff\xff\xfe")
+    ]
+    where = b"\x80\x81\xa2do\xa5where"
+    block = b"".join(b"\x92\x92" + marker + where for marker in markers)
     assert running.instance.process("b", block, len(markers), 5000).block is block
+    # What only looks like one is a record, and no way past the filter.
+    ends = (0xFFFF_FFFF, 0xFFFF_FFFE)
+    others = [
+        *(msgpack.packb(event_time(second, 1)) for second in ends),
+        *map(msgpack.packb, (*ends, -1, -2, -1.0, -0.5)),
+    ]
+    others += [b"\xd7\x01" + marker[-8:] for marker in markers[:2]] + [msgpack.packb((1 << 64) - 1)]
+    block = b"".join(b"\x92\x92" + other + where for other in others)
+    made = running.instance.process("b", block, len(others), 5000)
+    assert all("tag" in record for _, record in decoded(made)), "each was looked at"
+    assert made.count == len(others)
 
 
 def _reaches_the_host(code: bytes) -> None:

@@ -159,14 +159,10 @@ function secondsOf(p: usize): i64 {
   return value.isFloat ? <i64>Math.floor(value.float()) : value.int();
 }
 
-/** Fluent Bit marks where a group of records begins and ends by a time of -1 or -2; that is no record. */
+/** Fluent Bit marks where a group of records begins and ends by an EventTime of second -1 or -2; that is no record. */
 export function isMarker(): bool {
-  const p = time + headSize(time, usize.MAX_VALUE, 0x90);
-  const c = <u32>load<u8>(p);
-  if (c == 0xd7) return load<u8>(p + 1) == 0 && bswap<u32>(load<u32>(p + 2)) >= 0xfffffffe;
-  if (c < 0x80 || (c >= 0xcc && c <= 0xcf)) return false;
-  const seconds = secondsOf(p);
-  return seconds == -1 || seconds == -2 || (c == 0xc7 && seconds >= 0xfffffffe);
+  const at = eventTime(time + headSize(time, usize.MAX_VALUE, 0x90));
+  return at != 0 && bswap<u32>(load<u32>(at)) >= 0xfffffffe && load<u32>(at, 4) == 0;
 }
 
 /** The one Record there is: it looks at one entry of the block after the other. */

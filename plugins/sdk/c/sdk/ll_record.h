@@ -149,14 +149,13 @@ LL_INLINE const uint8_t *ll_head(ll_record *r, const uint8_t *p, const uint8_t *
   return next < end && *next == 0x80 ? next + 1 : ll_skip(next, end);
 }
 
-/* The start and the end of a group are no records: seconds -1 and -2. */
+/* The start and the end of a group are no records: EventTimes of seconds -1 and -2, and nothing else is one. */
 LL_INLINE int ll_is_marker(ll_record *r) {
-  if (*r->stamp == 0xd7) return ll_be32(r->stamp + 2) >= 0xfffffffe;
-  if (*r->stamp < 0x80 || *r->stamp == 0xce) return 0;
-  int64_t seconds;
-  uint32_t nanoseconds;
-  ll_time(r, &seconds, &nanoseconds);
-  return (uint32_t)seconds >= 0xfffffffe;
+  const uint8_t *p = r->stamp;
+  if (*p == 0xd7) p += 1;
+  else if (*p == 0xc7 && p[1] == 8) p += 2;
+  else return 0;
+  return !*p && ll_be32(p + 1) >= 0xfffffffe && !ll_be32(p + 5);
 }
 
 /* Finds the fields of the record at p; where it ends, 0: it is none. */

@@ -295,14 +295,15 @@ func (r *Record) Metadata() map[string]any {
 	return metadata
 }
 
-// isMarker says whether this is where a group of records begins or ends in Fluent Bit: a time of -1 or -2, no record.
+// isMarker says whether this is where a group of records begins or ends in Fluent Bit: an EventTime of second -1 or -2.
 func (r *Record) isMarker() bool {
-	c := r.input[r.time]
-	if c == 0xd7 && r.input[r.time+2] != 0xff || c < 0x80 || c >= 0xcc && c <= 0xcf {
+	b := r.input[r.time:]
+	at := eventTime(b)
+	if at == 0 || b[at] != 0xff {
 		return false
 	}
-	seconds, _ := r.Time()
-	return seconds == -1 || seconds == -2 || eventTime(r.input[r.time:]) > 0 && seconds >= 0xfffffffe
+	b = b[at:]
+	return b[1] == 0xff && b[2] == 0xff && b[3] >= 0xfe && b[4]|b[5]|b[6]|b[7] == 0
 }
 
 // write appends the record's map as it is now; neighbours that are as they came are copied together.

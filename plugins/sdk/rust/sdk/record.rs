@@ -136,12 +136,13 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Whether it is none but marks where a group of records begins or ends.
+    /// Whether it is none but marks where a group of records begins or ends: an EventTime of second -1 or -2.
     pub(super) fn is_marker(&self) -> bool {
-        // Nearly all are EventTimes far from the end of their range.
         match self.stamp().0 {
-            [0xd7, 0, first, ..] if *first != 0xff => false,
-            _ => matches!(self.time().seconds, -1 | -2 | 0xffff_ffff | 0xffff_fffe),
+            [0xd7, 0, time @ ..] | [0xc7, 8, 0, time @ ..] => {
+                matches!(time, [0xff, 0xff, 0xff, 0xfe | 0xff, 0, 0, 0, 0])
+            }
+            _ => false,
         }
     }
 

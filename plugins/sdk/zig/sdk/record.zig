@@ -40,12 +40,12 @@ pub const Record = struct {
         return if (found.count == 2) from + found.start else null;
     }
 
-    /// The start and the end of a group are no records: seconds -1 and -2.
+    /// The start and the end of a group are no records: EventTimes of seconds -1 and -2, and nothing else is one.
     pub inline fn isMarker(self: *const Record) bool {
-        if (self.stamp[0] == 0xd7) return msgpack.big(u32, self.stamp[2..]) >= 0xffff_fffe;
-        if (self.stamp[0] < 0x80 or self.stamp[0] == 0xce) return false;
-        const seconds: u32 = @truncate(@as(u64, @bitCast(self.time().seconds)));
-        return seconds >= 0xffff_fffe;
+        const stamp = self.stamp;
+        const kind: usize = if (stamp[0] == 0xd7) 1 else if (stamp[0] == 0xc7 and stamp[1] == 8) 2 else return false;
+        return stamp[kind] == 0 and msgpack.big(u32, stamp[kind + 1 ..]) >= 0xffff_fffe and
+            msgpack.big(u32, stamp[kind + 5 ..]) == 0;
     }
 
     /// Where the record that begins there ends; null where there is none.
