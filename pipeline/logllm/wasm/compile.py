@@ -1,7 +1,4 @@
-"""Large modules are compiled in a process of their own: one that takes for ever can be ended.
-
-python -m logllm.wasm.compile Module|Component STACK_BYTES OUT < code.wasm
-"""
+"""Large modules are compiled in a process of their own (`compile_child.py`): one that takes for ever can be ended."""
 
 from __future__ import annotations
 
@@ -14,14 +11,14 @@ from pathlib import Path
 
 from logllm.errors import PluginLoadError
 
-__all__ = ["LARGE_BYTES", "LIMIT_S", "abandon", "apart", "main"]
+__all__ = ["LARGE_BYTES", "LIMIT_S", "REFUSED", "abandon", "apart"]
 
 LARGE_BYTES = 1 << 20
 """What is smaller is compiled where it is asked for: a process costs a fifth of a second, it at worst a few."""
 
 LIMIT_S = 120.0
 
-_REFUSED = 3
+REFUSED = 3
 _PACKAGE = Path(__file__).parents[2]
 _running: set[subprocess.Popen[bytes]] = set()
 _lock = threading.Lock()
@@ -41,7 +38,7 @@ def apart(code: bytes, kind: str, stack_bytes: int, limit_s: float = LIMIT_S) ->
     with tempfile.TemporaryDirectory(prefix="logllm-compile-") as folder:
         out = Path(folder) / "code"
         child = subprocess.Popen(  # noqa: S603 - our own code
-            [sys.executable, "-m", "logllm.wasm.compile", kind, str(stack_bytes), str(out)],
+            [sys.executable, "-m", "logllm.wasm.compile_child", kind, str(stack_bytes), str(out)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -66,7 +63,7 @@ def apart(code: bytes, kind: str, stack_bytes: int, limit_s: float = LIMIT_S) ->
             with _lock:
                 _running.discard(child)
         words = told.decode("utf-8", "replace").strip()
-        if child.returncode == _REFUSED:
+        if child.returncode == REFUSED:
             raise PluginLoadError(words[:500] or "wasmtime refused it")
         if child.returncode != 0:
             why = words.rpartition("\n")[2][:200] or f"its compiler ended with {child.returncode}"
@@ -79,21 +76,3 @@ def abandon() -> None:
     with _lock:
         for child in _running:
             child.kill()
-
-
-def main(args: list[str]) -> int:
-    """Compile standard input; 3 where wasmtime refuses it."""
-    from logllm.wasm import engine
-
-    kind, stack_bytes, out = args
-    code = sys.stdin.buffer.read()
-    try:
-        Path(out).write_bytes(engine.compiled(code, kind, int(stack_bytes)))
-    except PluginLoadError as error:
-        sys.stderr.write(str(error))
-        return _REFUSED
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

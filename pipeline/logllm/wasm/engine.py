@@ -14,7 +14,7 @@ import time
 import weakref
 from functools import cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from logllm.errors import PluginLoadError
 from logllm.wasm.call import signature
@@ -32,6 +32,7 @@ __all__ = [
     "STACK_BYTES",
     "TICK_MS",
     "Allowance",
+    "ByStack",
     "Ticker",
     "compiled",
     "component",
@@ -49,6 +50,7 @@ STACK_BYTES = 512 << 10
 MOST_STACK_BYTES = 2 << 20
 """wasmtime ends the process when it is asked for more."""
 
+_Made = TypeVar("_Made")
 _MOST_TICKS = 1 << 40
 _MOST_AT_ONCE = 2
 _log = logging.getLogger("logllm.wasm")
@@ -202,6 +204,29 @@ def component(code: bytes, stack_bytes: int = STACK_BYTES) -> Component:
     from wasmtime.component import Component
 
     return _cached(code, stack_bytes, Component)
+
+
+class ByStack(Generic[_Made]):
+    """Code compiled for each size of stack that is asked for, once. Shared by threads.
+
+    Args:
+        code: The module or component.
+        compile_: `module` or `component`.
+    """
+
+    def __init__(self, code: bytes, compile_: Callable[[bytes, int], _Made]) -> None:
+        self._code = code
+        self._compile = compile_
+        self._made: dict[int, _Made] = {}
+        self._lock = threading.Lock()
+
+    def get(self, stack_bytes: int) -> _Made:
+        """It for guests of this stack. Raises PluginLoadError as `module` does."""
+        with self._lock:
+            found = self._made.get(stack_bytes)
+            if found is None:
+                found = self._made[stack_bytes] = self._compile(self._code, stack_bytes)
+            return found
 
 
 # At the interpreter's end wasmtime-py is gone before what it would have to free.

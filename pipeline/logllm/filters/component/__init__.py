@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -57,21 +56,12 @@ class ComponentProgram:
     abi = "component"
 
     def __init__(self, code: bytes, config: PluginConfig) -> None:
-        self._code = code
-        self._components: dict[int, Component] = {}
-        self._lock = threading.Lock()
+        self._components = engine.ByStack(code, engine.component)
         self._memories = memories_of(code)
         self._imports: list[str] = []
-        compiled = self._component(config.limits.stack_bytes)
+        compiled = self._components.get(config.limits.stack_bytes)
         self._imports = imports_of(compiled, engine.engine(config.limits.stack_bytes))
         check_grants(self._imports, config)
-
-    def _component(self, stack_bytes: int) -> Component:
-        with self._lock:
-            found = self._components.get(stack_bytes)
-            if found is None:
-                found = self._components[stack_bytes] = engine.component(self._code, stack_bytes)
-            return found
 
     def instance(self, config: PluginConfig, limits: Limits, host: Host) -> ComponentInstance:
         """Bring it to life and give it its configuration.
@@ -82,7 +72,7 @@ class ComponentProgram:
         """
         check_grants(self._imports, config)
         self._memories.check(limits.memory_bytes)
-        made = ComponentInstance(self._component(limits.stack_bytes), self._imports, self._memories, limits, host)
+        made = ComponentInstance(self._components.get(limits.stack_bytes), self._imports, self._memories, limits, host)
         try:
             made.start(config_text(config).decode("utf-8", "replace"))
         except PluginTrap as trap:

@@ -11,7 +11,6 @@ what was given leaves the record's own bytes. Time, tag and metadata are not the
 from __future__ import annotations
 
 import math
-import threading
 from struct import Struct as Layout
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -73,14 +72,11 @@ class FluentBitProgram:
     abi = "fluentbit"
 
     def __init__(self, code: bytes, config: PluginConfig) -> None:
-        self._code = code
-        self._modules: dict[int, wasmtime.Module] = {}
-        self._lock = threading.Lock()
-        module = self._module(config.limits.stack_bytes)
+        self._modules = engine.ByStack(code, engine.module)
+        module = self._modules.get(config.limits.stack_bytes)
         if not has_allocator(module) and (grows := without_maximum(code)) != code:
-            self._code = grows
-            self._modules.clear()
-            module = self._module(config.limits.stack_bytes)
+            self._modules = engine.ByStack(grows, engine.module)
+            module = self._modules.get(config.limits.stack_bytes)
         self.function = _chosen(module, config.function)
         self._has_wasi = any(home in wasi.MODULES for home, _ in imports.wanted(module))
         _check(module, config)
@@ -89,20 +85,13 @@ class FluentBitProgram:
             raise PluginLoadError("it is a Go program that exports no `malloc` and `free`; expected both, for records")
         self._folders = Folders(config.fs)
 
-    def _module(self, stack_bytes: int) -> wasmtime.Module:
-        with self._lock:
-            found = self._modules.get(stack_bytes)
-            if found is None:
-                found = self._modules[stack_bytes] = engine.module(self._code, stack_bytes)
-            return found
-
     def instance(self, config: PluginConfig, limits: Limits, host: Host) -> FluentBitInstance:
         """Bring it to life as Fluent Bit does, `_start` left out.
 
         Raises:
             PluginLoadError: An import is not granted, its start failed.
         """
-        module = self._module(limits.stack_bytes)
+        module = self._modules.get(limits.stack_bytes)
         _check(module, config)
 
         def begin() -> FluentGuest:

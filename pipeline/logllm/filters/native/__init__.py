@@ -6,7 +6,6 @@ a PluginTrap, and after one an instance is of no more use.
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 from logllm.errors import PluginLoadError, PluginTrap
@@ -66,10 +65,8 @@ class NativeProgram:
     abi = "native"
 
     def __init__(self, code: bytes, config: PluginConfig) -> None:
-        self._code = code
-        self._modules: dict[int, wasmtime.Module] = {}
-        self._lock = threading.Lock()
-        compiled = self._module(config.limits.stack_bytes)
+        self._modules = engine.ByStack(code, engine.module)
+        compiled = self._modules.get(config.limits.stack_bytes)
         _check_exports(compiled)
         self._imports = imports.wanted(compiled)
         # Go's runtime cannot do without WASI; what it gets are stubs that reach nothing. Whoever writes these words
@@ -82,13 +79,6 @@ class NativeProgram:
     def _check_imports(self, config: PluginConfig) -> None:
         imports.check(self._imports, config.grants, (_WASI,) if self._wasi else ())
 
-    def _module(self, stack_bytes: int) -> wasmtime.Module:
-        with self._lock:
-            found = self._modules.get(stack_bytes)
-            if found is None:
-                found = self._modules[stack_bytes] = engine.module(self._code, stack_bytes)
-            return found
-
     def instance(self, config: PluginConfig, limits: Limits, host: Host) -> NativeInstance:
         """Bring it to life and give it its configuration.
 
@@ -97,7 +87,7 @@ class NativeProgram:
         """
         self._check_imports(config)
         host.last_line = ""
-        module = self._module(limits.stack_bytes)
+        module = self._modules.get(limits.stack_bytes)
         given: Imports = imports.functions(host)
         if self._wasi:
             given = {**given, **_stubs(module, config, host)}
