@@ -13,6 +13,7 @@ import pytest
 from logllm.filters.loader import about
 from tests.sdk.abilities import Running, built, check_all
 from tests.sdk.conformance import Native, check, entry
+from tests.sdk.memory import check_buffers
 from tests.sdk.pages import PAGES, follow, pieces
 
 GUEST = r"""
@@ -316,12 +317,7 @@ def test_a_template_that_is_a_little_wrong_does_not_pass(
 
 
 def test_a_block_for_which_there_is_no_memory_is_an_error_and_the_next_one_goes_on(template: bytes) -> None:
-    plugin = Native(template)
-
-    assert plugin.call("logllm_buffer", 0xFFFF_FFFF) == 0
-    assert plugin.call("logllm_buffer", 1 << 30) == 0
-    assert plugin.call("logllm_buffer", 100 << 20) == 0
-    assert plugin.process(b"\x92\x01\x81\xa5level\xa5debug").n_out == 0
+    check_buffers(template)
 
 
 def test_a_current_compiler_and_its_lints_have_nothing_to_say(template: bytes, folder: Path, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.sdk.abilities import built, check_all
-from tests.sdk.conformance import FAILED, Native, check, entry
+from tests.sdk.conformance import Native, check
+from tests.sdk.memory import check_buffers, check_out_of_memory
 from tests.sdk.pages import PAGES, follow, pieces
 
 GUEST = r"""
@@ -190,25 +191,11 @@ def test_the_template_imports_nothing_it_does_not_use_and_is_built_alike_anywher
 
 
 def test_a_block_for_which_there_is_no_memory_is_an_error_and_the_next_one_goes_on(template: bytes) -> None:
-    plugin = Native(template)
-
-    assert plugin.call("logllm_buffer", 0xFFFF_FFFF) == 0
-    assert plugin.call("logllm_buffer", 1 << 30) == 0
-    assert plugin.call("logllm_buffer", 100 << 20) == 0
-    assert plugin.process(b"\x92\x01\x81\xa5level\xa5debug").n_out == 0
+    check_buffers(template)
 
 
 def test_records_for_which_there_is_no_memory_are_an_error_with_a_reason(template: bytes) -> None:
-    plugin = Native(template)
-    count = 8_000_000
-
-    many = b"\x92\x01\xdf" + count.to_bytes(4, "big") + b"\x01\x02" * count
-    for block in (many, entry({"level": "error", "x": "y" * 30_000_000})):
-        answer = plugin.process(block)
-        assert answer.mode >= FAILED
-        assert answer.error == "OutOfMemory"
-
-    assert plugin.process(entry({"level": "error"})).n_out == 1
+    check_out_of_memory(template, "OutOfMemory")
 
 
 def test_the_page_for_zig_works_word_for_word(template: bytes, tmp_path: Path) -> None:
