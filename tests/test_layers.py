@@ -12,7 +12,7 @@ LAYERS = (
     {"errors"},
     {"events"},
     {"metrics"},
-    {"wasm"},
+    {"wasm", "wire"},
     {"sources", "filters", "templates", "detectors", "incidents", "explain", "notify", "sinks"},
     {"checkpoint", "report", "signals", "arrivals"},
     {"config"},

@@ -7,6 +7,7 @@
   - StateError         saved state cannot be used (other version, damaged); the old file is kept aside
   - ModelError         a model cannot be found, fetched or verified
   - ExplainError       no explanation; the alert goes out with the facts alone
+  - DeliveryError      a sink did not take it; it is tried again, and not acknowledged before
   - PluginError
     + PluginLoadError  a .wasm cannot be used as it is configured; exit code 2; nothing has started
     + PluginTrap       one call into a plugin failed; `on_error` says what becomes of its records
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 __all__ = [
     "ConfigError",
+    "DeliveryError",
     "ExplainError",
     "LogllmError",
     "ModelError",
@@ -62,6 +64,20 @@ class ModelError(LogllmError):
 
 class ExplainError(LogllmError):
     """The model gave no usable answer. The facts stand alone."""
+
+
+class DeliveryError(LogllmError):
+    """A sink could not take what it was given. Nothing is lost: the sender has no ack for it.
+
+    Args:
+        kind: One word for metrics: `full`, `io`, `read_only`, `refused`, `timeout`, `closed`, `handshake`, `answer`.
+        last: Trying again cannot help (the reader of standard output has gone): the service ends.
+    """
+
+    def __init__(self, message: str, *, kind: str = "io", last: bool = False) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.last = last
 
 
 class PluginError(LogllmError):

@@ -1,0 +1,1 @@
+"""What both ends of a protocol need: bytes made and read, no sockets and no state."""
