@@ -116,9 +116,10 @@ def read_helo(message: bytes) -> Helo:
 def read_ping(message: bytes) -> Ping:
     """A client's PING. Raises ProtocolError."""
     fields = _fields(message, b"PING", 6, 6)
-    if not all(isinstance(field, bytes) for field in fields):
+    texts = [field for field in fields if isinstance(field, bytes)]
+    if len(texts) != len(fields):
         raise ProtocolError("got a PING with a field that is no string, expected six strings")
-    return Ping(*fields[1:])
+    return Ping(*texts[1:])
 
 
 def read_pong(message: bytes, helo: Helo, key: bytes, salt: bytes, hostname: str) -> str:
@@ -139,7 +140,8 @@ def read_pong(message: bytes, helo: Helo, key: bytes, salt: bytes, hostname: str
     if not hmac.compare_digest(_key_digest(salt, host, helo.nonce, key), digest):
         raise ProtocolError("the server's PONG does not prove that it knows the shared key")
     if host == hostname.encode():
-        raise ProtocolError(f"the server calls itself {hostname!r} as we do: it may be answering with our own words")
+        # Else whoever sends our own PING's digest back would pass.
+        raise ProtocolError(f"the server calls itself {hostname!r}, as we do: give one of us another name")
     return ""
 
 
