@@ -28,7 +28,7 @@ class Sink:
     def __init__(self) -> None:
         self.received: list[Received] = []
 
-    async def __call__(self, received: Received) -> None:
+    async def __call__(self, received: Received, peer: object) -> None:
         self.received.append(received)
 
     @property

@@ -15,6 +15,7 @@ import pytest
 
 from logllm.errors import ConfigError, SourceError
 from logllm.sources.forward import ForwardConfig, ForwardServer
+from logllm.sources.forward_peer import Peer
 from logllm.sources.forward_protocol import Received, Skipped, ack_bytes
 
 PATIENCE_S = 20
@@ -33,7 +34,7 @@ class Sink:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def __call__(self, received: Received) -> None:
+    async def __call__(self, received: Received, peer: object) -> None:
         await self.gate.wait()
         self.chunks.append(received)
 
@@ -42,7 +43,7 @@ class Sink:
         return sum(received.chunk.count for received in self.chunks)
 
 
-class Peer:
+class Client:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
 
@@ -66,8 +67,8 @@ class Peer:
 
 
 @asynccontextmanager
-async def peer(server: ForwardServer) -> AsyncIterator[Peer]:
-    found = Peer(*await asyncio.open_connection(*server.address))
+async def connect(server: ForwardServer) -> AsyncIterator[Client]:
+    found = Client(*await asyncio.open_connection(*server.address))
     try:
         yield found
     finally:
@@ -93,7 +94,7 @@ LOCAL = ForwardConfig(listen="127.0.0.1:0")
 def test_chunks_arrive_with_their_peer_and_are_acked_in_order_after_acceptance() -> None:
     async def test() -> None:
         sink = Sink()
-        async with LOCAL.build(sink) as server, peer(server) as client:
+        async with LOCAL.build(sink) as server, connect(server) as client:
             sink.gate.clear()
             client.send(frame("a", "1", "2", chunk="one\n") + frame("b", "3") + frame("a", "4", chunk="two"))
             await until(lambda: server.stats.bytes > 0)
@@ -120,7 +121,7 @@ def test_a_slow_pipeline_stops_the_sender_and_loses_nothing() -> None:
         sink = Sink()
         sink.gate.clear()
         big = frame("a", *["x" * 1000] * 1000)
-        async with LOCAL.build(sink) as server, peer(server) as client:
+        async with LOCAL.build(sink) as server, connect(server) as client:
             sending = asyncio.create_task(_send_all(client, big, 40))
 
             await until(lambda: server.buffered_bytes > 1 << 20)
@@ -140,7 +141,7 @@ def test_a_slow_pipeline_stops_the_sender_and_loses_nothing() -> None:
     run(test)
 
 
-async def _send_all(client: Peer, data: bytes, times: int) -> None:
+async def _send_all(client: Client, data: bytes, times: int) -> None:
     for _ in range(times):
         client.writer.write(data)
         await client.writer.drain()
@@ -170,7 +171,7 @@ def test_garbage_closes_its_connection_with_one_clear_line_and_others_are_served
 ) -> None:
     async def test() -> None:
         sink = Sink()
-        async with LOCAL.build(sink) as server, peer(server) as good, peer(server) as bad:
+        async with LOCAL.build(sink) as server, connect(server) as good, connect(server) as bad:
             good.send(frame("before", "1", chunk="one"))
             await good.expect(ack_bytes(b"one"))
             host, port = bad.writer.get_extra_info("sockname")
@@ -198,7 +199,7 @@ def test_a_poison_entry_is_handed_out_and_its_frame_still_acked() -> None:
     async def test() -> None:
         sink, skipped = Sink(), list[Skipped]()
         poison: list[Any] = ["t", [[5, {"log": "1"}], [5, "no map"], [5, {"log": "2"}]], {"chunk": "c"}]
-        async with LOCAL.build(sink, skipped.append) as server, peer(server) as client:
+        async with LOCAL.build(sink, skipped.append) as server, connect(server) as client:
             client.send(msgpack.packb(poison))
 
             await client.expect(ack_bytes(b"c"))
@@ -214,9 +215,9 @@ def test_connections_that_send_nothing_are_silent(caplog: pytest.LogCaptureFixtu
     async def test() -> None:
         async with LOCAL.build(Sink()) as server:
             for _ in range(5):
-                async with peer(server):
+                async with connect(server):
                     pass
-            async with peer(server) as client:
+            async with connect(server) as client:
                 client.send(b"\xc0")
                 await until(lambda: server.stats.heartbeats == 1)
             await until(lambda: server.stats.connections_open == 0)
@@ -233,7 +234,7 @@ def test_a_truncated_frame_is_reported_and_what_came_before_it_kept(caplog: pyte
     async def test() -> None:
         sink = Sink()
         async with LOCAL.build(sink) as server:
-            async with peer(server) as client:
+            async with connect(server) as client:
                 client.send(frame("a", "whole") + frame("a", "cut off")[:-9])
                 client.writer.write_eof()
                 assert await client.ended() == b""
@@ -249,7 +250,7 @@ def test_a_truncated_frame_is_reported_and_what_came_before_it_kept(caplog: pyte
 def test_a_peer_that_shuts_down_its_side_still_gets_its_ack() -> None:
     async def test() -> None:
         sink = Sink()
-        async with LOCAL.build(sink) as server, peer(server) as client:
+        async with LOCAL.build(sink) as server, connect(server) as client:
             sink.gate.clear()
             client.send(frame("a", "1", chunk="c"))
             client.writer.write_eof()
@@ -305,11 +306,11 @@ def test_one_connection_too_many_is_closed_and_the_others_go_on(caplog: pytest.L
     async def test() -> None:
         sink = Sink()
         config = ForwardConfig(listen="127.0.0.1:0", max_connections=1)
-        async with config.build(sink) as server, peer(server) as first:
+        async with config.build(sink) as server, connect(server) as first:
             first.send(frame("a", "1", chunk="c"))
             await first.expect(ack_bytes(b"c"))
 
-            async with peer(server) as second:
+            async with connect(server) as second:
                 assert await second.ended() == b""
             first.send(frame("a", "2", chunk="d"))
             await first.expect(ack_bytes(b"d"))
@@ -325,7 +326,7 @@ def test_a_crowd_of_unfinished_frames_costs_the_connection_that_holds_most(caplo
     async def test() -> None:
         config = ForwardConfig(listen="127.0.0.1:0", max_buffered_bytes=6 << 20)
         unfinished = b"\x92\xa1t\xc6\x01\x00\x00\x00"
-        async with config.build(Sink()) as server, peer(server) as small, peer(server) as large:
+        async with config.build(Sink()) as server, connect(server) as small, connect(server) as large:
             small.send(unfinished + b"x" * (2 << 20))
             await until(lambda: server.buffered_bytes >= 2 << 20)
             large.send(unfinished + b"x" * (5 << 20))
@@ -344,7 +345,7 @@ def test_closing_finishes_what_the_peers_have_sent() -> None:
     async def test() -> None:
         sink = Sink()
         server = await LOCAL.build(sink).start()
-        async with peer(server) as client, peer(server) as idle:
+        async with connect(server) as client, connect(server) as idle:
             sink.gate.clear()
             client.send(frame("a", "1", chunk="one"))
             await until(lambda: server.stats.bytes > 0)
@@ -367,7 +368,7 @@ def test_closing_does_not_wait_for_ever_for_a_chunk_nobody_accepts(caplog: pytes
         sink = Sink()
         sink.gate.clear()
         server = await LOCAL.build(sink).start()
-        async with peer(server) as client:
+        async with connect(server) as client:
             client.send(frame("a", "1", chunk="one"))
             await until(lambda: server.stats.bytes > 0)
 
@@ -382,11 +383,11 @@ def test_closing_does_not_wait_for_ever_for_a_chunk_nobody_accepts(caplog: pytes
 
 
 def test_a_chunk_that_is_refused_is_not_acked_and_stays_with_the_sender(caplog: pytest.LogCaptureFixture) -> None:
-    async def refuse(received: Received) -> None:
+    async def refuse(received: Received, peer: object) -> None:
         raise SourceError("no room on disk")
 
     async def test() -> None:
-        async with LOCAL.build(refuse) as server, peer(server) as client:
+        async with LOCAL.build(refuse) as server, connect(server) as client:
             client.send(frame("a", "1", chunk="one"))
 
             assert await client.ended() == b""
@@ -397,19 +398,43 @@ def test_a_chunk_that_is_refused_is_not_acked_and_stays_with_the_sender(caplog: 
 
 
 def test_a_bug_in_delivery_is_shown_and_ends_only_its_connection() -> None:
-    async def fail(received: Received) -> None:
+    async def fail(received: Received, peer: object) -> None:
         if received.chunk.tag == "bug":
             raise ZeroDivisionError("a bug")
 
     async def test() -> None:
         shown: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: shown.append(context))
-        async with LOCAL.build(fail) as server, peer(server) as bad, peer(server) as good:
+        async with LOCAL.build(fail) as server, connect(server) as bad, connect(server) as good:
             bad.send(frame("bug", "1", chunk="one"))
             assert await bad.ended() == b""
             good.send(frame("fine", "1", chunk="two"))
             await good.expect(ack_bytes(b"two"))
 
             assert [type(context["exception"]) for context in shown] == [ZeroDivisionError]
+
+    run(test)
+
+
+def test_a_chunk_comes_with_its_peer_which_knows_whether_its_ack_arrived_and_when_it_is_gone() -> None:
+    async def test() -> None:
+        peers, gone = list[Peer](), list[Peer]()
+
+        async def deliver(received: Received, peer: Peer) -> None:
+            peers.append(peer)
+
+        async with LOCAL.build(deliver, on_closed=gone.append) as server:
+            async with connect(server) as client:
+                client.send(frame("a", "1", chunk="one") + frame("a", "2", chunk="two"))
+                await client.expect(ack_bytes(b"one") + ack_bytes(b"two"))
+                await until(lambda: peers[0].ack_arrived())
+
+                assert peers[0] is peers[1]
+                assert peers[0].is_open
+                assert gone == []
+            await until(lambda: gone == [peers[0]])
+
+            assert not peers[0].is_open
+            assert not peers[0].ack_arrived()
 
     run(test)

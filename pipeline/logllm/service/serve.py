@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from logllm.metrics import Value
     from logllm.service.run import Outlet
     from logllm.sources.forward import ForwardServer, ForwardStats
+    from logllm.sources.forward_peer import Peer
     from logllm.sources.forward_protocol import Received
 
 __all__ = ["Serve"]
@@ -102,7 +103,7 @@ class Serve:
         """See `Run.announce`."""
         self._run.announce()
 
-    async def _take(self, received: Received) -> None:
+    async def _take(self, received: Received, peer: Peer) -> None:
         """Hand a chunk to the pipeline; returning is what acknowledges it.
 
         Raises:

@@ -19,15 +19,28 @@ import msgspec
 
 from logllm.errors import ConfigError, SourceError
 from logllm.sources.forward_connection import QUIET_S, Connection
+from logllm.sources.forward_peer import Peer
 from logllm.sources.forward_protocol import Item, Limits, Notice, Received, Skipped
 
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["Deliver", "ForwardConfig", "ForwardServer", "ForwardStats", "host_and_port"]
+__all__ = [
+    "Deliver",
+    "ForwardConfig",
+    "ForwardServer",
+    "ForwardStats",
+    "OnClosed",
+    "OnSkipped",
+    "Peer",
+    "host_and_port",
+]
 
-Deliver = Callable[[Received], Awaitable[None]]
+Deliver = Callable[[Received, Peer], Awaitable[None]]
 """Takes a chunk; returns once it is accepted, which is when its acks go out. May wait as long as it likes."""
+
+OnSkipped = Callable[[Skipped], None]
+OnClosed = Callable[[Peer], None]
 
 _log = logging.getLogger("logllm.forward")
 
@@ -50,9 +63,11 @@ class ForwardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_connections: int = 1000
     max_buffered_bytes: int = 256 << 20
 
-    def build(self, deliver: Deliver, on_skipped: Callable[[Skipped], None] | None = None) -> ForwardServer:
+    def build(
+        self, deliver: Deliver, on_skipped: OnSkipped | None = None, on_closed: OnClosed | None = None
+    ) -> ForwardServer:
         """The server, not yet listening."""
-        return ForwardServer(self, deliver, on_skipped)
+        return ForwardServer(self, deliver, on_skipped, on_closed)
 
 
 @dataclass(slots=True)
@@ -88,6 +103,7 @@ class ForwardServer:
         deliver: Called with each chunk, one at a time for a connection, in its order; connections run side by side.
             When it raises a `LogllmError` the connection is closed without an ack, and the sender keeps the chunk.
         on_skipped: Called with entries that are no records, before the rest of their frame is delivered.
+        on_closed: Called once a connection has ended and nothing more will be delivered from it.
 
     Attributes:
         limits: What one connection may ask for.
@@ -95,13 +111,18 @@ class ForwardServer:
     """
 
     def __init__(
-        self, config: ForwardConfig, deliver: Deliver, on_skipped: Callable[[Skipped], None] | None = None
+        self,
+        config: ForwardConfig,
+        deliver: Deliver,
+        on_skipped: OnSkipped | None = None,
+        on_closed: OnClosed | None = None,
     ) -> None:
         self.config = config
         self.limits = Limits(config.max_frame_bytes, config.max_inflated_bytes)
         self.stats = ForwardStats()
         self._deliver = deliver
         self._on_skipped = on_skipped
+        self._on_closed = on_closed
         self._server: asyncio.Server | None = None
         self._connections: set[Connection] = set()
         self._full = False
@@ -182,6 +203,8 @@ class ForwardServer:
         """A connection has ended."""
         self._connections.discard(connection)
         self.stats.connections_open = len(self._connections)
+        if self._on_closed is not None:
+            self._on_closed(connection.peer)
 
     def relieve(self) -> None:
         """Close the connection that holds most of an unfinished frame while all of them hold too much."""
@@ -189,11 +212,11 @@ class ForwardServer:
             largest = max(self._connections, key=lambda connection: connection.receiver.pending_bytes)
             largest.give_up(f"{self.config.max_buffered_bytes} bytes of unfinished frames are held, most of them here")
 
-    async def take(self, item: Item) -> tuple[bytes, ...]:
+    async def take(self, item: Item, peer: Peer) -> tuple[bytes, ...]:
         """Deal with an item; returns the ids to acknowledge, now that it is accepted."""
         stats = self.stats
         if isinstance(item, Received):
-            await self._deliver(item)
+            await self._deliver(item, peer)
             stats.records += item.chunk.count
             if not item.acks:
                 stats.unacknowledged += item.chunk.count

@@ -8,6 +8,7 @@ import socket
 from typing import TYPE_CHECKING, cast
 
 from logllm.errors import LogllmError, ProtocolError
+from logllm.sources.forward_peer import Peer
 from logllm.sources.forward_protocol import Receiver, ack_bytes
 
 if TYPE_CHECKING:
@@ -31,10 +32,10 @@ class Connection(asyncio.BufferedProtocol):
     def __init__(self, server: ForwardServer) -> None:
         self.receiver = Receiver(limits=server.limits)
         self.task: asyncio.Task[None] | None = None
+        self.peer = Peer()
         self._server = server
         self._space = bytearray(_FIRST_READ)
         self._transport: asyncio.Transport
-        self._peer = "?"
         self._wake = asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
@@ -47,13 +48,13 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport = cast("asyncio.Transport", transport)
         name = transport.get_extra_info("peername")
-        self._peer = f"{name[0]}:{name[1]}" if name else "?"
+        self.peer = Peer(f"{name[0]}:{name[1]}", name[0], transport) if name else Peer(transport=transport)
         if not self._server.admit(self):
             transport.abort()
             return
         sock: socket.socket = transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        self.receiver = Receiver(self._peer, self._server.limits)
+        self.receiver = Receiver(self.peer.name, self._server.limits)
         self.task = asyncio.get_running_loop().create_task(self._run(transport))
         self.task.add_done_callback(_report)
 
@@ -81,6 +82,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._ended = True
+        self.peer.ended()
         self._writable.set()
         self._wake.set()
 
@@ -111,19 +113,19 @@ class Connection(asyncio.BufferedProtocol):
                 if self._ended or self._gave_up or await self._nothing_more(transport):
                     break
             if self._gave_up:
-                _log.warning("%s: %s; connection closed", self._peer, self._gave_up)
+                _log.warning("%s: %s; connection closed", self.peer.name, self._gave_up)
             elif self.receiver.pending_bytes:
                 stats.truncated += 1
                 _log.warning(
                     "%s: connection ended inside a frame, %d bytes of it are dropped",
-                    self._peer,
+                    self.peer.name,
                     self.receiver.pending_bytes,
                 )
         except ProtocolError as error:
             stats.protocol_errors += 1
-            _log.warning("%s: %s; connection closed", self._peer, error)
+            _log.warning("%s: %s; connection closed", self.peer.name, error)
         except LogllmError as error:
-            _log.warning("%s: chunk not accepted: %s; connection closed, the sender keeps it", self._peer, error)
+            _log.warning("%s: chunk not accepted: %s; connection closed, the sender keeps it", self.peer.name, error)
         finally:
             transport.close()
             self._server.forget(self)
@@ -133,7 +135,7 @@ class Connection(asyncio.BufferedProtocol):
         frames = self.receiver.frames
         try:
             for item in self.receiver.items():
-                for chunk_id in await self._server.take(item):
+                for chunk_id in await self._server.take(item, self.peer):
                     # One send for each: Fluent Bit reads one object from one read and throws the rest away.
                     if not transport.is_closing():
                         transport.write(ack_bytes(chunk_id))
