@@ -168,9 +168,8 @@ class Decoder:
         return Columns(times, texts, read.severity, codes, names, text_codes=text_codes)
 
     def _read(self, stream: _Stream, block: bytes, count: int) -> _Read:
-        entries = self._entries(stream, block, count)
+        shape, entries = self._entries(stream, block, count)
         records = [entry.record for entry in entries]
-        shape = stream.shape
         messages = _first([list(map(get, records)) for get in shape.messages], len(records))
         severity = _severity(shape, records)
         services = _services(shape, records)
@@ -217,10 +216,10 @@ class Decoder:
         record = [self._open.one.decode(entry).record]
         return int(_severity(self._open, record)[0]), (_services(self._open, record) or [""])[0]
 
-    def _entries(self, stream: _Stream, block: bytes, count: int) -> list[Any]:
+    def _entries(self, stream: _Stream, block: bytes, count: int) -> tuple[_Shape, list[Any]]:
         array = b"\xdd" + count.to_bytes(4, "big") + block
         try:
-            return stream.shape.block.decode(array)
+            return stream.shape, stream.shape.block.decode(array)
         except UNREADABLE:
             pass
         if stream.shape is not self._open:
@@ -228,10 +227,11 @@ class Decoder:
                 keys = stream.shape.keys.union(*(keys for _, keys in _KEYS.decode(array)))
                 if keys != stream.shape.keys:
                     stream.shape = self._shape(keys)
-                    return stream.shape.block.decode(array)
+                    return stream.shape, stream.shape.block.decode(array)
             except UNREADABLE:
                 pass
-        return [_one(stream.shape, entry) for entry in split_block(block, count)]
+        # With the shape that takes any keys, so that what a record comes to does not depend on its neighbours.
+        return self._open, [_one(self._open, entry) for entry in split_block(block, count)]
 
     def _shape(self, keys: frozenset[str]) -> _Shape:
         if len(keys) > _MOST_KEYS or _UNNAMEABLE.search("".join(keys)):

@@ -146,9 +146,12 @@ def read_pong(message: bytes, helo: Helo, key: bytes, salt: bytes, hostname: str
 
 
 def _fields(message: bytes, name: bytes, least: int, most: int) -> list[object]:
+    if len(message) > MAX_MESSAGE_BYTES:
+        raise ProtocolError(f"got {len(message)} bytes as {name.decode()}, expected at most {MAX_MESSAGE_BYTES}")
     try:
-        fields = msgpack.unpackb(message, raw=True, strict_map_key=False, max_buffer_size=MAX_MESSAGE_BYTES)
-    except (msgpack.UnpackException, ValueError) as error:
+        fields = msgpack.unpackb(message, raw=True, strict_map_key=False)
+    # TypeError: a list or a map as the key of a map.
+    except (msgpack.UnpackException, ValueError, TypeError) as error:
         raise ProtocolError(f"got no whole {name.decode()}: {error}") from error
     if not isinstance(fields, list) or not fields or fields[0] != name:
         raise ProtocolError(f"got {message[:24]!r}, expected a {name.decode()}")

@@ -45,6 +45,7 @@ class _Layout:
     month_at: int | None
     offset_s: int | None
     noon: str | None
+    padded: bool  # whether a day may have a blank for its first digit
 
 
 class Clock:
@@ -119,7 +120,9 @@ class Clock:
             free.update(range(*weekday.span()))
         literal_at = np.array([at for at in range(len(text)) if at not in free], np.intp)
         raw = np.frombuffer(text.encode("ascii"), np.uint8)
-        return _Layout(literal_at, raw[literal_at], spans, month_at, fields.offset_s, groups.get("ap"))
+        day, _ = spans.get("d", (0, 0))
+        padded = self.notation.regex.fullmatch(f"{text[:day]} {text[day + 1 :]}") is not None
+        return _Layout(literal_at, raw[literal_at], spans, month_at, fields.offset_s, groups.get("ap"), padded)
 
 
 def _apply(layout: _Layout, grid: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], CivilTimes]:
@@ -129,7 +132,7 @@ def _apply(layout: _Layout, grid: NDArray[np.uint8]) -> tuple[NDArray[np.bool_],
     numbers: dict[str, NDArray[np.int64]] = {}
     for name, (start, end) in layout.spans.items():
         digits = grid[start:end] - np.uint8(48)
-        if name == "d" and end - start == 2:
+        if name == "d" and end - start == 2 and layout.padded:
             digits[0][grid[start] == 32] = 0
         fits &= (digits < 10).all(axis=0)
         numbers[name] = _POWERS[end - start - 1 :: -1][: end - start] @ digits.astype(np.int64)
@@ -138,7 +141,8 @@ def _apply(layout: _Layout, grid: NDArray[np.uint8]) -> tuple[NDArray[np.bool_],
     if "e" in numbers:
         width = layout.spans["e"][1] - layout.spans["e"][0]
         scale = 10 ** (19 - width)
-        fits &= numbers["e"] < (1 << 62) // scale
+        first = numbers["e"] // 10 ** (width - 1)
+        fits &= (first == 1) | (first == 2)
         found.within = np.where(fits, numbers["e"], 0) * scale
         found.zoned[:] = True
         if "f" in numbers and width < 19:

@@ -79,7 +79,9 @@ class LogfmtFormat:
         if self._find is not None and count:
             rows = self._find.findall("\n".join(lines))
             named = list(self._find.groupindex)
-            for name, column in zip(named, zip(*rows, strict=True), strict=True):
+            # With one group there are no tuples.
+            found = [rows] if len(named) == 1 else zip(*rows, strict=True)
+            for name, column in zip(named, found, strict=True):
                 columns[name] = list(map(_plain, column))
             todo = [row for row, text in enumerate(columns[named[0]]) if not text]
             if self._others is not None:

@@ -1,0 +1,65 @@
+"""What fuzzing has found, each as small as it could be made."""
+
+from __future__ import annotations
+
+import msgpack  # type: ignore[import-untyped]
+import pytest
+
+from logllm.errors import ProtocolError
+from logllm.events import Chunk
+from logllm.sources.decode import Decoder
+from logllm.sources.formats.clock import Clock
+from logllm.sources.formats.detect import by_name, detect
+from logllm.sources.formats.line_format import Reading
+from logllm.sources.formats.notations import NOTATIONS
+from logllm.wire.handshake import MAX_MESSAGE_BYTES, Helo, ping_fault, read_helo, read_ping, write_helo, write_ping
+
+NOW = 1_700_000_000_000_000_000
+
+
+def test_a_handshake_is_read_at_all() -> None:
+    helo = read_helo(write_helo(Helo(b"nonce", b"salt")))
+
+    ping = read_ping(write_ping(helo, b"key", "client", b"salt"))
+
+    assert helo == Helo(b"nonce", b"salt")
+    assert ping_fault(ping, helo, b"key", {}) == ""
+
+
+def test_a_handshake_with_a_list_as_a_key_or_of_any_length_is_refused() -> None:
+    with pytest.raises(ProtocolError, match="got no whole HELO"):
+        read_helo(b"\x92\xa4HELO\x81\x90\1")
+    with pytest.raises(ProtocolError, match="expected at most 8192"):
+        read_ping(b"\x96\xa4PING" + bytes(msgpack.packb(b"x" * MAX_MESSAGE_BYTES)))
+
+
+def test_logfmt_with_a_message_and_nothing_else_that_is_known_is_read() -> None:
+    lines = ['msg="hello there" n=1', "msg=b n=2"]
+
+    columns = by_name("logfmt", reference_ns=NOW).parse(lines)
+
+    assert list(columns.messages) == ["hello there", "b"]
+    assert list(detect(lines, reference_ns=NOW).parse(lines).messages) == ["hello there", "b"]
+
+
+@pytest.mark.parametrize(
+    ("notation", "good", "bad"),
+    [("basic", "20240102030405", "202401 2030405"), ("epoch", "1700000000", "0700000000")],
+)
+def test_a_column_of_times_takes_nothing_that_is_no_time_by_itself(notation: str, good: str, bad: str) -> None:
+    _, alone = Clock(NOTATIONS[notation], Reading(NOW)).read([bad])
+
+    _, ok = Clock(NOTATIONS[notation], Reading(NOW)).read([good, bad])
+
+    assert (alone.tolist(), ok.tolist()) == ([False], [True, False])
+
+
+def test_what_a_record_says_does_not_depend_on_an_odd_record_beside_it() -> None:
+    usual = b"\x92\5\x82\xa3log\xa1a\xa5level\x82\xa5level\0\xa4nam\xf0\1"
+    odd = b"\x92\5\x81\xc4\3log\xa1b"
+
+    alone = Decoder().decode(Chunk("t", 1, 0, block=usual), NOW)
+    beside = Decoder().decode(Chunk("t", 2, 0, block=usual + odd), NOW)
+
+    assert beside.messages[0] == alone.messages[0] == "a"
+    assert beside.severity[0] == alone.severity[0]
