@@ -43,7 +43,7 @@ bench: .venv/.ready .venv/.toolchains ## every benchmark of tests/bench (ARGS="n
 plugins: .venv/.ready .venv/.toolchains ## build the plugins that ship (ARGS="--check" compares with what is committed)
 	@$(WITH_NODE) $(BIN)/python tools/plugins.py $(ARGS)
 
-scan: .venv/.ready .venv/.toolchains ## rebuild the scan of forward frames from its C source
+scan: .venv/.ready .venv/.toolchains ## rebuild scan.wasm and transcode.wasm from the C beside them
 	$(BIN)/python tools/scan.py
 
 docs: .venv/.ready ## list the pages and check their links

@@ -21,10 +21,13 @@ from __future__ import annotations
 import json
 import struct
 from base64 import b64encode
+from functools import partial
 from math import isfinite, isnan
 from typing import TYPE_CHECKING, Any
 
 import msgpack  # type: ignore[import-untyped]
+
+from logllm.sinks.transcode import FEWEST_BYTES, LONGEST_HEAD, transcoder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +64,10 @@ def ndjson(tag: str, block: bytes, count: int) -> bytes:
     >>> ndjson("app.web", b"\x92\x92\xd7\0\x65\x53\xf1\0\0\0\0\7\x80\x81\xa3log\xa2hi", 1)
     b'{"tag":"app.web","time":"1700000000.000000007","record":{"log":"hi"}}\n'
     """
-    return in_python(line_head(tag), block, count)
+    head = line_head(tag)
+    if len(block) >= FEWEST_BYTES and len(head) <= LONGEST_HEAD and (found := transcoder()) is not None:
+        return found.lines(head, block, count, partial(line_at, head))
+    return in_python(head, block, count)
 
 
 def line_head(tag: str) -> bytes:

@@ -1,0 +1,104 @@
+"""The transcoder in its sandbox: memory shared as arrays, one instance for each thread that uses it."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from logllm.sinks.transcode import LONGEST_HEAD
+from logllm.wasm.call import bind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+__all__ = ["MODULE", "Transcoder"]
+
+MODULE = Path(__file__).with_name("transcode.wasm")
+
+# As in transcode.c.
+_INPUT, _OUTPUT, _ROOM = 1 << 18, 1 << 19, 512
+_WHOLE, _CUT, _FULL, _SLOW = range(4)
+
+# The module declares all the memory it will ever have.
+_MEMORY_BYTES = 2 << 20
+
+
+class Transcoder:
+    """One instance of the module. Not for several threads at once.
+
+    Raises whatever wasmtime raises where it cannot be had: `logllm.sinks.transcode.transcoder` is the way to one.
+    """
+
+    def __init__(self) -> None:
+        import wasmtime
+
+        engine = wasmtime.Engine()
+        module = wasmtime.Module.from_file(engine, str(MODULE))
+        self._store = wasmtime.Store(engine)
+        self._store.set_limits(memory_size=_MEMORY_BYTES, instances=1, memories=1)
+        exports: Any = wasmtime.Instance(self._store, module, []).exports(self._store)
+        self._memory = exports["memory"]
+        self._call = bind(self._store, exports["transcode"])
+        # The memory cannot grow, so these views stay where they are.
+        length = self._memory.data_len(self._store)
+        space = (ctypes.c_ubyte * length).from_address(ctypes.addressof(self._memory.data_ptr(self._store).contents))
+        self._space = np.ctypeslib.as_array(space)
+        layout = self._view(exports["layout"](self._store), np.dtype("<u4"), 4).tolist()
+        self._input, self._head, self._output = (
+            self._view(at, np.dtype("u1"), size)
+            for at, size in zip(layout, (_INPUT, LONGEST_HEAD, _OUTPUT + _ROOM), strict=False)
+        )
+        self._found = self._view(layout[3], np.dtype("<u4"), 3)
+        # At exit, wasmtime's own way to let go comes too late for it.
+        weakref.finalize(self, _close, self._store, module, engine)
+
+    def _view(self, at: int, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
+        return self._space[at : at + count * dtype.itemsize].view(dtype)
+
+    def lines(self, head: bytes, block: bytes, count: int, slowly: Callable[[bytes, int], tuple[bytes, int]]) -> bytes:
+        """The first `count` entries of a block as lines.
+
+        Args:
+            head: What each line begins with, at most LONGEST_HEAD bytes.
+            slowly: The line of the entry at a place of the block, and where that ends: asked for the entries that are
+                left to Python, and for those that do not fit into the module's memory.
+
+        Raises:
+            ValueError: There are more bytes, or fewer entries; or whatever `slowly` raises.
+        """
+        source = np.frombuffer(block, np.uint8)
+        self._head[: len(head)] = np.frombuffer(head, np.uint8)
+        lines: list[bytes] = []
+        at = 0
+        while count and at < len(block):
+            take = min(len(block) - at, _INPUT)
+            self._input[:take] = source[at : at + take]
+            inside = 0
+            while count and inside < take:
+                done = self._call(inside, take, len(head), min(count, 0x7FFFFFFF))
+                inside, written, status = self._found.tolist()
+                lines.append(self._output[:written].tobytes())
+                count -= done
+                if status == _WHOLE or (status == _FULL and done):
+                    continue
+                if status == _CUT and inside and at + take < len(block):
+                    break
+                line, end = slowly(block, at + inside)
+                lines.append(line)
+                count -= 1
+                inside = end - at
+            at += inside
+        if count or at != len(block):
+            raise ValueError(f"block: {len(block) - at} bytes left and {count} entries to come, expected none of both")
+        return b"".join(lines)
+
+
+def _close(*owned: Any) -> None:
+    for one in owned:
+        one.close()
