@@ -12,7 +12,7 @@ from logllm.errors import StateError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["STATE_VERSION", "load", "save", "set_aside"]
+__all__ = ["STATE_VERSION", "decode", "load", "save", "set_aside"]
 
 STATE_VERSION = 1
 _MAGIC = b"logllm-state\n"
@@ -56,13 +56,21 @@ def load(path: Path) -> dict[str, Any] | None:
     except OSError as error:
         raise StateError(f"{path}: cannot read state: {error.strerror or error}") from error
     try:
+        return decode(body)
+    except StateError as error:
+        raise StateError(f"{path}: {error}; {set_aside(path)}") from error
+
+
+def decode(body: bytes) -> dict[str, Any]:
+    """The state in the bytes of such a file. Raises StateError: they are damaged or of another version."""
+    try:
         if not body.startswith(_MAGIC):
             raise StateError("it does not begin as one")
         state: dict[str, Any] = msgspec.msgpack.decode(memoryview(body)[len(_MAGIC) :], type=dict[str, Any])
         if state.get("version") != STATE_VERSION:
             raise StateError(f"it has version {state.get('version')}, expected {STATE_VERSION}")
     except (msgspec.MsgspecError, StateError, UnicodeDecodeError, RecursionError) as error:
-        raise StateError(f"{path}: not a state file of logllm ({error}); {set_aside(path)}") from error
+        raise StateError(f"not a state file of logllm ({error})") from error
     return state
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from logllm import __version__
+from logllm.cli.doctor import doctor
 from logllm.cli.incidents import incidents
 from logllm.cli.model import model
 from logllm.cli.plugin import plugin, plugins
@@ -52,6 +53,7 @@ def main() -> None:
 main.add_command(tail)
 main.add_command(serve)
 main.add_command(incidents)
+main.add_command(doctor)
 main.add_command(model)
 main.add_command(plugin)
 main.add_command(plugins)

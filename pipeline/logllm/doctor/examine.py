@@ -1,0 +1,127 @@
+"""All checks, in the order in which one would look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from logllm.config import Config
+from logllm.doctor.addresses import examine_listening, examine_openness, examine_unix_path, reaches
+from logllm.doctor.finding import Finding, fail, ok, skipped
+from logllm.doctor.fluentbit import examine_fluent_bit
+from logllm.doctor.folders import examine_folder
+from logllm.doctor.parts import examine_clock, examine_limits, examine_model, examine_plugins, examine_state
+from logllm.doctor.secrets import examine_secrets
+from logllm.doctor.service import examine_service, version_at
+from logllm.errors import ConfigError
+
+__all__ = ["Options", "configuration", "examine"]
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What to look at.
+
+    Args:
+        config_path: None for the defaults.
+        data_dir: In place of the configuration's.
+        url: Of a running service, without a path; None for the configuration's `http.listen`.
+        fluent_bit: Configurations of Fluent Bit.
+        offline: Only files, folders and plugins: nothing is bound, nobody is asked.
+    """
+
+    config_path: str | None = None
+    data_dir: str | None = None
+    url: str | None = None
+    fluent_bit: tuple[str, ...] = ()
+    offline: bool = False
+
+
+def configuration(options: Options) -> tuple[Config | None, Finding]:
+    """The configuration, None where it is wrong."""
+    about = f"configuration {options.config_path or '(the defaults)'}"
+    try:
+        config = Config() if options.config_path is None else Config.load(options.config_path)
+    except ConfigError as error:
+        told = str(error).removeprefix(f"{options.config_path}: ")
+        return None, fail(about, told, "correct it; samples/logllm.toml has every setting")
+    if options.data_dir is not None:
+        config = msgspec.structs.replace(config, data_dir=options.data_dir)
+    return config, ok(about, "loads")
+
+
+def examine(config: Config | None, options: Options) -> Iterator[Finding]:
+    """Every check but that of the configuration itself, one by one as they are done.
+
+    Args:
+        config: None where it is wrong: then only what does not need it is looked at.
+    """
+    if config is not None:
+        url = (options.url or _url(config.http.listen)).rstrip("/")
+        running = None if options.offline or not url else version_at(url)
+        yield from _files(config, options)
+        if not options.offline:
+            yield from examine_listening(config, running, url)
+            yield from _receivers(config)
+            yield from examine_service(url, running, wanted=options.url is not None)
+    for path in options.fluent_bit:
+        yield from examine_fluent_bit(Path(path))
+
+
+def _url(listen: str) -> str:
+    """Where to ask what listens there. A port of 0 is nowhere."""
+    host, _, port = listen.rpartition(":")
+    if port == "0" or not host:
+        return ""
+    return f"http://{ {'0.0.0.0': '127.0.0.1', '[::]': '[::1]'}.get(host, host) }:{port}"  # noqa: S104 - not bound
+
+
+def _files(config: Config, options: Options) -> Iterator[Finding]:
+    now = datetime.now(UTC)
+    yield examine_clock()
+    yield examine_limits(config)
+    yield from examine_secrets("forward", config.forward, now)
+    yield from examine_openness(config, secured=_secured(config))
+    unix_path = getattr(config.forward, "unix_path", None)
+    if unix_path:
+        yield examine_unix_path(Path(unix_path))
+    if config.data_dir is None:
+        yield skipped("data_dir", "none is set: what was learned is gone with each restart")
+    else:
+        yield from examine_folder(f"data_dir {config.data_dir}", Path(config.data_dir))
+        yield from examine_state(Path(config.data_dir))
+    yield from _sink_files(config, now)
+    yield from examine_model(config.explain, offline=options.offline)
+    yield from examine_plugins(config)
+
+
+def _secured(config: Config) -> bool:
+    return any(getattr(config.forward, key, None) for key in ("shared_key_file", "tls_cert"))
+
+
+def _sinks(config: Config) -> Iterator[tuple[str, msgspec.Struct]]:
+    """The sinks with what they are called here."""
+    for number, sink in enumerate(getattr(config, "sinks", ())):
+        kind = sink.__struct_config__.tag
+        yield f"sinks[{number}] {getattr(sink, 'name', '') or kind}", sink
+
+
+def _sink_files(config: Config, now: datetime) -> Iterator[Finding]:
+    for name, sink in _sinks(config):
+        yield from examine_secrets(name, sink, now)
+        path = getattr(sink, "path", None)
+        if path:
+            folder = Path(path).parent
+            if folder.is_dir():
+                yield from examine_folder(f"{name} {folder}", folder)
+            else:
+                yield fail(f"{name} {path}", f"the folder {folder} does not exist", "create it for this user")
+
+
+def _receivers(config: Config) -> Iterator[Finding]:
+    for name, sink in _sinks(config):
+        address = getattr(sink, "address", None)
+        if address:
+            yield reaches(f"{name} {address}", address)

@@ -1,0 +1,228 @@
+"""A running logllm, asked over HTTP: whether it is ready, what it counts, and how its senders send."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from logllm.doctor.ask import get
+from logllm.doctor.finding import Finding, fail, ok, skipped, warn
+from logllm.errors import SourceError
+
+__all__ = ["Sender", "examine_service", "version_at"]
+
+_MOST_SENDERS = 20
+_MOST_REASONS = 10
+_SAMPLE = re.compile(r"(logllm_\w{1,100})(\{[^\n]{0,500}\})?[ \t]+(\S{1,40})", re.ASCII)
+_LATE_S, _EARLY_S = 3_600.0, -60.0
+
+
+class Sender(msgspec.Struct, frozen=True):
+    """One line of `/senders`.
+
+    Args:
+        without_chunk_id: Records that came without one: nobody asked for an ack.
+        legacy_entries: Records of the form `[time, record]`, without metadata.
+        integer_times: Records whose time is whole seconds.
+        chunk_id_kind: What its chunk ids look like; "hex" is Fluent Bit older than July 2026.
+    """
+
+    host: str
+    frames: int = 0
+    records: int = 0
+    without_chunk_id: int = 0
+    legacy_entries: int = 0
+    integer_times: int = 0
+    chunk_id_kind: str = ""
+
+
+class _Counter(NamedTuple):
+    """A metric that should be zero."""
+
+    name: str
+    found: str
+    advice: str
+
+
+_ZERO = (
+    _Counter(
+        "logllm_forward_unacknowledged_events_total",
+        "records came without a chunk id: a sender has no acks",
+        "set require_ack_response on at the sender",
+    ),
+    _Counter(
+        "logllm_forward_protocol_errors_total",
+        "connections were closed for what the peer sent",
+        "see its log for the peer and the reason",
+    ),
+    _Counter(
+        "logllm_forward_skipped_entries_total",
+        "entries were no records and were skipped",
+        "see the reason label in /metrics, and the sender's configuration",
+    ),
+    _Counter(
+        "logllm_forward_connections_refused_total",
+        "connections were refused: too many were open",
+        "raise forward.max_connections and the limit of open files",
+    ),
+    _Counter(
+        "logllm_plugin_failures_total",
+        "calls of plugins failed",
+        "see `logllm plugins` for which, and its last error",
+    ),
+    _Counter(
+        "logllm_plugin_bypassed",
+        "plugins are bypassed now: they fail too often",
+        "see `logllm plugins` for which, and its last error",
+    ),
+)
+
+
+def version_at(url: str) -> str | None:
+    """The version of the logllm that answers there, "of unknown version" included; None where none does."""
+    try:
+        answer = get(f"{url}/healthz")
+        told = msgspec.json.decode(answer.body, type=dict[str, object])
+    except (SourceError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    if answer.status != 200 or told.get("status") != "ok":
+        return None
+    return str(told.get("version", "of unknown version"))[:40]
+
+
+def examine_service(url: str, running: str | None, *, wanted: bool) -> Iterator[Finding]:
+    """Look at the service at `url`.
+
+    Args:
+        running: Its version, None where none answers.
+        wanted: Somebody asked for this very address: then it must answer.
+    """
+    about = f"service {url}"
+    if running is None:
+        yield (
+            fail(about, "no logllm answers", "start it, or correct --url")
+            if wanted
+            else skipped(about, "no logllm answers")
+        )
+        return
+    yield ok(about, f"logllm {running} answers")
+    yield _ready(url)
+    yield from _metrics(url)
+    yield from _senders(url)
+
+
+def _ready(url: str) -> Finding:
+    about = f"service {url}/readyz"
+    try:
+        answer = get(f"{url}/readyz")
+        if answer.status == 200:
+            return ok(about, "ready")
+        told = msgspec.json.decode(answer.body, type=dict[str, object])
+    except SourceError as error:
+        return fail(about, _short(error, url), "see its log")
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return fail(about, f"answers {answer.status}, and not as logllm does", "correct --url")
+    reasons = told.get("reasons")
+    listed = [str(one)[:200] for one in reasons[:_MOST_REASONS]] if isinstance(reasons, list) else []
+    return fail(about, f"not ready: {'; '.join(listed) or 'no reason is given'}", "see its log")
+
+
+def _metrics(url: str) -> Iterator[Finding]:
+    about = f"service {url}/metrics"
+    try:
+        answer = get(f"{url}/metrics")
+    except SourceError as error:
+        yield fail(about, _short(error, url), "see its log")
+        return
+    values = parsed(answer.body.decode("utf-8", "replace")) if answer.status == 200 else {}
+    if not values:
+        yield fail(about, f"answers {answer.status} without metrics of logllm", "correct --url")
+        return
+    troubled = False
+    for counter in _ZERO:
+        if values.get(counter.name, 0) > 0:
+            troubled = True
+            yield warn(about, f"{values[counter.name]:,.0f} {counter.found}", counter.advice)
+    lag_s = values.get("logllm_event_lag_seconds")
+    if lag_s is not None and not _EARLY_S < lag_s < _LATE_S:
+        troubled = True
+        told = f"{lag_s / 3600:,.1f} h behind this machine's clock" if lag_s > 0 else f"{-lag_s:,.0f} s ahead of it"
+        yield warn(about, f"the newest record is {told}", "look at the clocks, and at what waits at the senders")
+    if not troubled:
+        yield ok(about, "nothing is counted that should not be")
+
+
+def parsed(text: str) -> dict[str, float]:
+    """Prometheus text, the samples of a name added up; lines that are none are passed over.
+
+    >>> parsed('logllm_a_total{reason="x"} 1\\nlogllm_a_total{reason="y"} 2\\nnonsense\\nlogllm_b nan')
+    {'logllm_a_total': 3.0}
+    """
+    values: dict[str, float] = {}
+    for line in text.splitlines():
+        found = _SAMPLE.match(line)
+        if found is None:
+            continue
+        try:
+            number = float(found[3])
+        except ValueError:
+            continue
+        if math.isfinite(number):
+            values[found[1]] = values.get(found[1], 0.0) + number
+    return values
+
+
+def _senders(url: str) -> Iterator[Finding]:
+    about = f"service {url}/senders"
+    try:
+        answer = get(f"{url}/senders")
+        if answer.status == 404:
+            yield skipped(about, "this version does not tell")
+            return
+        senders = msgspec.json.decode(answer.body, type=list[Sender])
+    except SourceError as error:
+        yield warn(about, _short(error, url), "see its log")
+        return
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        yield warn(about, f"answers {answer.status}, and no list of senders: {error}", "correct --url")
+        return
+    troubles = [(sender, *told) for sender in senders for told in _troubles(sender)]
+    troubles.sort(key=lambda one: -one[0].records)
+    for sender, found, advice in troubles[:_MOST_SENDERS]:
+        yield warn(f"sender {sender.host[:100]}", found, advice)
+    if len(troubles) > _MOST_SENDERS:
+        yield warn(about, f"{len(troubles) - _MOST_SENDERS} more of the kind", f"see {url}/senders")
+    if not troubles:
+        yield ok(about, f"{len(senders)} known, all acknowledged" if senders else "none has sent yet")
+
+
+def _troubles(sender: Sender) -> Iterator[tuple[str, str]]:
+    if sender.without_chunk_id > 0:
+        yield (
+            f"{sender.without_chunk_id:,} records without a chunk id: what gets lost on the way stays lost",
+            "set require_ack_response on there",
+        )
+    if sender.chunk_id_kind == "hex":
+        yield (
+            "its chunk ids are those of a Fluent Bit older than July 2026, which does not check that the receiver "
+            "knows the shared key",
+            "update Fluent Bit there, and use TLS",
+        )
+    if sender.legacy_entries > 0:
+        yield (
+            f"{sender.legacy_entries:,} records in the old form: their metadata is missing",
+            "update Fluent Bit there to 5.0.4, or remove retain_metadata_in_forward_mode",
+        )
+    if sender.integer_times > 0:
+        yield (
+            f"{sender.integer_times:,} records with times of whole seconds: the order within one is unknown",
+            "remove time_as_integer there, or switch on its sub-second times",
+        )
+
+
+def _short(error: SourceError, url: str) -> str:
+    return re.sub(rf"^{re.escape(url)}/\w+: ", "", str(error))
