@@ -13,6 +13,7 @@ from logllm.detectors.budget import BudgetConfig
 from logllm.errors import ConfigError
 from logllm.explain.explainer import ExplainConfig
 from logllm.filters.config import GRANTS, PluginConfig
+from logllm.sinks.config import DeliveryConfig, SinkConfig
 from logllm.sources.forward import ForwardConfig
 
 __all__ = ["Config", "HttpConfig"]
@@ -38,6 +39,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Args:
         data_dir: Where incidents and what was learned are kept; None: nowhere, a restart learns anew.
+        sinks: Where records go on to, `[[sinks]]` in the file; chunks are acknowledged when those have them.
         plugins: The filters, `[[plugins]]` in the file, in the order they run. A relative path is looked for beside
             the file first.
 
@@ -50,6 +52,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     http: HttpConfig = HttpConfig()
     detect: BudgetConfig = BudgetConfig()
     explain: ExplainConfig = ExplainConfig()
+    delivery: DeliveryConfig = DeliveryConfig()
+    sinks: list[SinkConfig] = []
     plugins: list[PluginConfig] = []
 
     @classmethod

@@ -27,7 +27,7 @@ class State:
             health=lambda: {"records": self.records},
             ready=lambda: self.missing,
             metrics=lambda: render({"logllm_forward_frames": self.records}),
-            plugins=lambda: [Signal("fraud", "rule", "text", 0.5)],
+            lists={"/plugins": lambda: [Signal("fraud", "rule", "text", 0.5)]},
         )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import msgspec
+
+from logllm.sinks.stdout import write_stdout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,14 +19,17 @@ __all__ = ["JsonOutlet", "outlet"]
 
 
 class JsonOutlet:
-    """Writes each event as one line at once, so that a pipe's reader sees it when it happens."""
+    """Writes each event as one line at once, so that a pipe's reader sees it when it happens.
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = sys.stdout if stream is None else stream
+    Args:
+        write: Takes whole lines; by default to standard output, never mixed with the records of a sink there.
+    """
+
+    def __init__(self, write: Callable[[bytes], None] = write_stdout) -> None:
+        self._write_lines = write
 
     def _write(self, event: Event) -> None:
-        self._stream.write(msgspec.json.encode(event).decode() + "\n")
-        self._stream.flush()
+        self._write_lines(msgspec.json.encode(event) + b"\n")
 
     def incident(self, event: IncidentEvent) -> None:
         """An incident opened, changed or ended."""

@@ -20,10 +20,30 @@ __all__ = ["serve"]
 @click.command()
 @click.option("--listen", help="Where Fluent Bit's forward output connects.  [default: 127.0.0.1:24224]")
 @click.option("--http", "http_listen", help="/healthz, /readyz and /metrics.  [default: 127.0.0.1:24280]")
+@click.option("--unix", "unix_path", help="A unix socket to listen on too.", type=click.Path())
+@click.option(
+    "--sink",
+    "sinks",
+    multiple=True,
+    help="Where records go on to: file:PATH, forward://HOST:PORT, forwards://HOST:PORT (TLS), unix:PATH, stdout; "
+    "repeatable. A chunk is acknowledged when all have it.",
+)
+@click.option("--shared-key-file", type=click.Path(), help="Senders must know the key that this file holds.")
+@click.option("--users-file", type=click.Path(), help="And one of its `name password` lines.")
+@click.option("--tls-cert", type=click.Path(), help="Take TLS connections, with this certificate (PEM).")
+@click.option("--tls-key", type=click.Path(), help="Its private key (PEM).")
+@click.option("--tls-client-ca", type=click.Path(), help="Senders must have a certificate signed by one of these.")
 @run_options
 def serve(
     listen: str | None,
     http_listen: str | None,
+    unix_path: str | None,
+    sinks: tuple[str, ...],
+    shared_key_file: str | None,
+    users_file: str | None,
+    tls_cert: str | None,
+    tls_key: str | None,
+    tls_client_ca: str | None,
     config_path: str | None,
     data_dir: str | None,
     alerts_per_day: float | None,
@@ -36,7 +56,8 @@ def serve(
     """Take records over Fluent Bit's forward protocol and tell what is odd.
 
     Port 0 picks a free one; the first line on standard error names what is listened to. SIGTERM and Ctrl-C drain:
-    what was received is acknowledged and judged, what was learned is saved.
+    what was received is judged, written and acknowledged, what was learned is saved. SIGHUP reads the configuration
+    again: no connection is closed, and one that cannot be used is refused, with the reason, and changes nothing.
     """
     import asyncio
     import logging.handlers
@@ -45,12 +66,27 @@ def serve(
     from msgspec.structs import replace
 
     from logllm.cli.output import outlet
+    from logllm.sinks.config import sink_named
 
-    config = configured(config_path, data_dir, alerts_per_day, no_llm, model, runbooks, filters)
-    if listen is not None:
-        config = replace(config, forward=replace(config.forward, listen=listen))
-    if http_listen is not None:
-        config = replace(config, http=replace(config.http, listen=http_listen))
+    given: dict[str, str | None] = {
+        "listen": listen,
+        "unix_path": unix_path,
+        "shared_key_file": shared_key_file,
+        "users_file": users_file,
+        "tls_cert": tls_cert,
+        "tls_key": tls_key,
+        "tls_client_ca": tls_client_ca,
+    }
+
+    def read() -> Config:
+        config = configured(config_path, data_dir, alerts_per_day, no_llm, model, runbooks, filters)
+        forward = replace(config.forward, **{key: value for key, value in given.items() if value is not None})
+        config = replace(config, forward=forward, sinks=[*config.sinks, *map(sink_named, sinks)])
+        if http_listen is not None:
+            config = replace(config, http=replace(config.http, listen=http_listen))
+        return config
+
+    config = read()
     shown = logging.StreamHandler(sys.stderr)
     shown.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     # Held until the addresses are known: a program that starts us reads them from the first line.
@@ -64,19 +100,21 @@ def serve(
         held.flushLevel = logging.NOTSET
 
     try:
-        number = asyncio.run(_serve(config, outlet(as_json=as_json or not sys.stdout.isatty()), listening))
+        number = asyncio.run(_serve(config, read, outlet(as_json=as_json or not sys.stdout.isatty()), listening))
     finally:
         held.flush()
     if number:
         raise SystemExit(128 + number)
 
 
-async def _serve(config: Config, outlet: Outlet, listening: Callable[[str], None]) -> int:
+async def _serve(config: Config, read: Callable[[], Config], outlet: Outlet, listening: Callable[[str], None]) -> int:
     """Run until a signal; returns its number, 0 for SIGTERM, which is how a service is ended in order."""
     import asyncio
     import signal
 
+    from logllm.service.reload import Reloader
     from logllm.service.serve import Serve
+    from logllm.service.systemd import Notifier
     from logllm.web.app import HttpServer
 
     loop = asyncio.get_running_loop()
@@ -90,14 +128,29 @@ async def _serve(config: Config, outlet: Outlet, listening: Callable[[str], None
         loop.add_signal_handler(known, stop, int(known))
     async with (
         Serve(config, outlet) as service,
-        HttpServer(config.http.listen, service.health, service.ready, service.metrics, service.plugins) as http,
+        HttpServer(
+            config.http.listen,
+            service.health,
+            service.ready,
+            service.metrics,
+            {"/plugins": service.plugins, "/senders": service.senders},
+        ) as http,
     ):
         forward, web = service.address, http.address
         listening(f"forward on {_shown(forward)}, http on {_shown(web)}")
         service.announce()
+        notifier = Notifier.from_environment()
+        reloader = Reloader(service, read, notifier)
+        loop.add_signal_handler(signal.SIGHUP, reloader.ask)
+        watchdog = asyncio.create_task(notifier.watch())
+        notifier.ready()
         ends: list[asyncio.Future[Any]] = [stopped, asyncio.ensure_future(service.failed.wait())]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         ends[1].cancel()
+        loop.remove_signal_handler(signal.SIGHUP)
+        notifier.stopping()
+        watchdog.cancel()
+        await reloader.close()
     if service.failure is not None:
         raise service.failure
     number = stopped.result()

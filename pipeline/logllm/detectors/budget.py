@@ -41,6 +41,12 @@ class Budget:
         self._filled_ns = 0
         self.held_back = 0
 
+    def change(self, config: BudgetConfig) -> None:
+        """Go on under another budget; what is in the purse stays, as far as it holds."""
+        self.per_day = config.alerts_per_day
+        self._full = max(self.per_day, 1.0)
+        self._purse = min(self._purse, self._full)
+
     def level(self, kind: str, tests: int) -> float:
         """The tail probability below which one of `tests` tests a window counts as odd."""
         return min(self.per_day * _SHARE[kind] / (_WINDOWS_A_DAY * max(tests, 1)), 0.01)

@@ -74,11 +74,11 @@ class Run:
         if data_dir is not None:
             _make_private(data_dir)
         self._questions: Questions | None = None
-        self.filtering = Filtering.of(config, self._ask)
+        self.filtering = Filtering.of(config, self.ask)
         self.pipeline = Pipeline(config, look_back=look_back, filtering=self.filtering)
         self._early: list[str] | None = []
-        if any(plugin.stage == "egress" for plugin in config.plugins):
-            self._early.append("plugins of the stage egress are loaded and never called: nothing is sent on yet")
+        if not config.sinks and any(plugin.stage == "egress" for plugin in config.plugins):
+            self._early.append("plugins of the stage egress are loaded and never called: there are no sinks")
         self.opened = 0
         self.opened_by: dict[str, int] = {}
         self.explained: dict[str, int] = {}
@@ -100,8 +100,15 @@ class Run:
             if any("ask" in plugin.grants for plugin in config.plugins):
                 self._questions = Questions(self._explainer, self.filtering.answer)
 
-    def _ask(self, plugin: str, tenant: str, ticket: int, text: str) -> bool:
+    def ask(self, plugin: str, tenant: str, ticket: int, text: str) -> bool:
+        """A plugin's question to the model; False where there is none to ask."""
         return self._questions is not None and self._questions.put(plugin, tenant, ticket, text)
+
+    def change_filtering(self, filtering: Filtering) -> None:
+        """Go on with other plugins. Nobody may be filtering meanwhile; the old ones save what they keep and end."""
+        old, self.filtering = self.filtering, filtering
+        self.pipeline.filtering = filtering
+        old.close()
 
     def _explainer_for(self, cache: ExplanationCache) -> Explainer:
         """The explainer, with the model if it can be had: without one, facts and runbooks still are."""

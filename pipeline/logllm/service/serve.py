@@ -1,50 +1,59 @@
-"""Taking records from Fluent Bit: sockets in the event loop, the pipeline in one thread of its own."""
+"""Taking records from Fluent Bit: sockets in the event loop, the pipeline and each sink in a thread of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import resource
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from logllm import __version__
-from logllm.errors import PluginStopped
+from logllm.errors import LogllmError, PluginStopped
 from logllm.events import Summary
 from logllm.metrics import render
+from logllm.service.delivery import Delivery
+from logllm.service.gate import Gate
 from logllm.service.lanes import Lanes
-from logllm.service.plugin_metrics import plugin_values
+from logllm.service.rejects import Rejects
+from logllm.service.reload import needs_restart, reload_into
 from logllm.service.run import Run
+from logllm.service.serve_metrics import values_of
+from logllm.sources.forward_listen import raise_file_limit
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Self
 
     from logllm.config import Config
     from logllm.events import Chunk
     from logllm.filters.host import Signal
     from logllm.filters.life.status import PluginStatus
-    from logllm.metrics import Value
     from logllm.service.run import Outlet
-    from logllm.sources.forward import ForwardServer, ForwardStats
+    from logllm.sources.forward import ForwardServer
     from logllm.sources.forward_peer import Peer
-    from logllm.sources.forward_protocol import Received
+    from logllm.sources.forward_protocol import Received, Skipped
+    from logllm.sources.forward_senders import Sender
 
 __all__ = ["Serve"]
 
 TICK_S = 1.0
 SAVE_S = 300.0
+# Databases, files, plugins, HTTP, the model.
+_OWN_FILES = 300
 
 _log = logging.getLogger("logllm.service")
 
 
 class Serve:
-    """The forward server, the pipeline and the clock, until it is told to stop.
+    """The forward server, the pipeline, the sinks and the clock, until it is told to stop.
 
-    Use it in `async with`: entering listens, leaving drains. What a peer sent before the end is taken, acknowledged
-    and judged; what was learned is saved.
+    Use it in `async with`: entering listens, leaving drains. What a peer sent before the end is taken, judged,
+    written and acknowledged; what was learned is saved.
 
     Args:
         config: Where to listen and the rest.
@@ -56,100 +65,189 @@ class Serve:
     """
 
     def __init__(self, config: Config, outlet: Outlet) -> None:
-        self._config = config
-        self._run = Run(config, outlet)
+        self.config = config
+        self.run = Run(config, outlet)
+        self.failed: asyncio.Event = asyncio.Event()
+        self.failure: LogllmError | None = None
+        self.forward: ForwardServer = config.forward.build(
+            self._take, self._reject, on_closed=self._forget, room=self._room
+        )
+        self.reloads: Counter[str] = Counter()
+        self.started_s = time.time()
+        self.draining = False
+        self.saves = 0
         self._pipeline_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pipeline")
         self._lanes = Lanes()
-        self.failed: asyncio.Event = asyncio.Event()
-        self.failure: PluginStopped | None = None
-        self._forward: ForwardServer = config.forward.build(self._take)
+        # Held by each chunk while filters and detectors have it, by a reload alone.
+        self._steady = Gate()
         self._clock: asyncio.Task[None] | None = None
-        self._started_s = time.time()
-        self._waiting = 0
-        self._waiting_bytes = 0
-        self._draining = False
         self._saved_s = time.monotonic()
-        self._saves = 0
-        self._newest_ns = 0
+        self._delivery: Delivery | None = None
+        self._rejects: Rejects | None = None
 
     async def __aenter__(self) -> Self:
+        data_dir = None if self.config.data_dir is None else Path(self.config.data_dir)
+        raise_file_limit(self.config.forward.max_connections + _OWN_FILES)
         try:
-            await self._forward.start()
+            self._delivery = Delivery(self.config.sinks, self.config.delivery, data_dir, self._fail)
+            self._rejects = Rejects(self.config, self._fail)
+            await self.forward.start()
         except BaseException:
             self._pipeline_thread.shutdown()
             self._lanes.close()
-            self._run.close()
+            if self._delivery is not None:
+                await self._delivery.close()
+            if self._rejects is not None:
+                await self._rejects.close()
+            self.run.close()
             raise
         self._clock = asyncio.create_task(self._tick())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._draining = True
-        await self._forward.close()
+        self.draining = True
+        await self.forward.close(self.config.delivery.grace_s)
         if self._clock is not None:
             self._clock.cancel()
             await asyncio.gather(self._clock, return_exceptions=True)
         self._lanes.close()
+        loop = asyncio.get_running_loop()
+        try:
+            await self._pass_on(await loop.run_in_executor(self._pipeline_thread, partial(self._flush, at_end=True)))
+        except LogllmError as error:
+            _log.warning("%s", error)
         self._pipeline_thread.shutdown(wait=True)
-        self._run.summarise(self.summary())
-        await asyncio.to_thread(self._run.close)
+        await self.delivery.close()
+        if self._rejects is not None:
+            await self._rejects.close()
+        self.run.summarise(self.summary())
+        await asyncio.to_thread(self.run.close)
+
+    @property
+    def delivery(self) -> Delivery:
+        """What brings chunks to the sinks; there once the service has been entered."""
+        assert self._delivery is not None  # noqa: S101 - nothing is called before
+        return self._delivery
+
+    @property
+    def rejects(self) -> Rejects | None:
+        """Where entries go that are no records."""
+        return self._rejects
 
     @property
     def address(self) -> tuple[str, int]:
         """Where the forward protocol is really listened to."""
-        return self._forward.address
+        return self.forward.address
 
     def announce(self) -> None:
         """See `Run.announce`."""
-        self._run.announce()
+        self.run.announce()
+
+    def _fail(self, error: LogllmError) -> None:
+        self.failure = self.failure or error
+        self.failed.set()
+
+    async def _room(self) -> None:
+        await self.delivery.room.wait()
+
+    def _forget(self, peer: Peer) -> None:
+        if self._delivery is not None:
+            self._delivery.forget(peer)
+
+    async def _reject(self, skipped: Sequence[Skipped], peer: Peer) -> None:
+        if self._rejects is not None:
+            await self._rejects.keep(skipped, peer.name)
 
     async def _take(self, received: Received, peer: Peer) -> None:
-        """Hand a chunk to the pipeline; returning is what acknowledges it.
+        """Judge a chunk and have it written; returning is what acknowledges it.
 
         Raises:
             PluginStopped: A plugin stops the pipeline: the sender keeps this chunk, and the service ends.
+            DeliveryError: The service is ending.
         """
-        chunk = received.chunk
-        self._waiting += chunk.count
-        self._waiting_bytes += chunk.size_bytes
         try:
-            lane = self._run.filtering.lane(chunk)
-            # A plugin with an instance for each tenant runs beside the pipeline, so that none waits for another's.
-            ready = await self._lanes.run(lane, partial(self._run.filtering.ingest, chunk)) if lane else None
-            await asyncio.get_running_loop().run_in_executor(self._pipeline_thread, self._feed, chunk, ready)
+            await self.delivery.accept(received, peer, self._process)
         except PluginStopped as error:
-            self.failure = self.failure or error
-            self.failed.set()
+            self._fail(error)
             raise
-        finally:
-            self._waiting -= chunk.count
-            self._waiting_bytes -= chunk.size_bytes
 
-    def _feed(self, chunk: Chunk, ready: tuple[Chunk, list[Signal]] | None) -> None:
-        pipeline, now_ns = self._run.pipeline, time.time_ns()
-        self._run.tell(pipeline.feed(chunk, now_ns) if ready is None else pipeline.take(*ready, now_ns))
+    async def _process(self, chunk: Chunk) -> Chunk:
+        async with self._steady.shared():
+            filtering = self.run.filtering
+            lane = filtering.lane(chunk)
+            # A plugin with an instance for each tenant runs beside the pipeline, so that none waits for another's.
+            ready = await self._lanes.run(lane, partial(filtering.ingest, chunk)) if lane else None
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._pipeline_thread, self._feed, chunk, ready)
+
+    def _feed(self, chunk: Chunk, ready: tuple[Chunk, list[Signal]] | None) -> Chunk:
+        filtering = self.run.filtering
+        return self._judge(*(ready or filtering.ingest(chunk)), time.time_ns())
+
+    def _judge(self, chunk: Chunk, signals: list[Signal], now_ns: int | None) -> Chunk:
+        pipeline = self.run.pipeline
+        self.run.tell(pipeline.take(chunk, signals, now_ns))
+        if not self.delivery.sinks:
+            return chunk
+        out, raised = self.run.filtering.egress(chunk)
+        if raised:
+            self.run.tell(pipeline.take(replace(chunk, count=0, block=b"", scan=None), raised, now_ns))
+        return out
+
+    def _flush(self, *, at_end: bool = False) -> list[Chunk]:
+        held = self.run.filtering.flush(time.time_ns(), at_end=at_end)
+        return [self._judge(chunk, signals, None) for chunk, signals in held]
+
+    async def _pass_on(self, chunks: Sequence[Chunk]) -> None:
+        for chunk in chunks:
+            await self.delivery.pass_on(chunk)
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
+        passing: set[asyncio.Task[None]] = set()
         while True:
             await asyncio.sleep(TICK_S)
-            await loop.run_in_executor(self._pipeline_thread, self._pass_time)
+            async with self._steady.shared():
+                held = await loop.run_in_executor(self._pipeline_thread, self._pass_time)
+            if held:
+                # A sink that is down must not stop the clock.
+                task = asyncio.create_task(self._pass_on(held))
+                passing.add(task)
+                task.add_done_callback(passing.discard)
 
-    def _pass_time(self) -> None:
-        self._run.tell(self._run.pipeline.tick(time.time_ns()))
+    def _pass_time(self) -> list[Chunk]:
+        held = self._flush()
+        self.run.tell(self.run.pipeline.tick(time.time_ns()))
         now = time.monotonic()
         if now - self._saved_s >= SAVE_S:
             self._saved_s = now
-            self._saves += 1
-            self._run.save()
+            self.saves += 1
+            self.run.save()
+        return held
+
+    async def reload(self, config: Config) -> list[str]:
+        """Go on under another configuration; no connection is closed and nothing under way is lost.
+
+        Returns:
+            The keys that differ and take a restart; they stay as they were.
+
+        Raises:
+            ConfigError, PluginLoadError: It cannot be used; everything stays as it was.
+        """
+        restart = needs_restart(self.config, config)
+        async with self._steady.alone():
+            await reload_into(self, config)
+        self.config = config
+        return restart
 
     def summary(self) -> Summary:
         """What has been seen since the start."""
-        pipeline = self._run.pipeline
-        stats = self._forward.stats
+        pipeline = self.run.pipeline
+        stats = self.forward.stats
         skipped = {f"not a record: {reason}": count for reason, count in stats.skipped.items()}
         for reason, count in (
             ("connections closed for what they sent", stats.protocol_errors),
+            ("records sent again", self.delivery.duplicates),
             ("incidents over the budget", pipeline.budget.held_back),
             ("records from the future", pipeline.arrivals.ahead),
         ):
@@ -159,79 +257,31 @@ class Serve:
             lines=stats.records,
             records=stats.records,
             templates=len(pipeline.miner),
-            incidents=self._run.opened,
-            seconds=round(time.time() - self._started_s, 3),
+            incidents=self.run.opened,
+            seconds=round(time.time() - self.started_s, 3),
             bytes=stats.bytes,
             skipped=skipped,
             services=len(pipeline.keys.services),
             learning=pipeline.learning,
-            plugins=self._run.plugins(),
+            plugins=self.run.plugins(),
         )
 
     def health(self) -> dict[str, object]:
         """For `/healthz`."""
-        return {"version": __version__, "learning": self._run.pipeline.learning}
+        return {"version": __version__, "learning": self.run.pipeline.learning}
 
     def ready(self) -> list[str]:
         """For `/readyz`: what is missing. A model that is down is not: alerts go out without it."""
-        return ["draining"] if self._draining else []
+        return [*(["draining"] if self.draining else []), *self.delivery.failing]
 
     def plugins(self) -> list[PluginStatus]:
         """For `/plugins`."""
-        return self._run.filtering.status()
+        return self.run.filtering.status()
+
+    def senders(self) -> list[Sender]:
+        """For `/senders`: who sends, and how."""
+        return self.forward.senders.table()
 
     def metrics(self) -> bytes:
         """For `/metrics`."""
-        pipeline, stats = self._run.pipeline, self._forward.stats
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        values: dict[str, Value] = {
-            "logllm_build_info": {__version__: 1.0},
-            "logllm_process_start_time_seconds": self._started_s,
-            "logllm_component_received_events": {"forward": float(stats.records)},
-            "logllm_component_received_event_bytes": {"forward": float(stats.bytes)},
-            "logllm_buffer_size_events": float(self._waiting),
-            "logllm_buffer_size_bytes": float(self._waiting_bytes),
-            "logllm_templates": float(len(pipeline.miner)),
-            "logllm_windows": float(pipeline.detection.windows),
-            "logllm_late_events": float(pipeline.windows.late),
-            "logllm_learning": float(pipeline.learning is not None),
-            "logllm_anomalies": {kind: float(count) for kind, count in pipeline.anomalies.items()},
-            "logllm_incidents_opened": {name: float(count) for name, count in self._run.opened_by.items()},
-            "logllm_incidents_open": float(sum(incident.told for incident in pipeline.grouper.open)),
-            "logllm_alert_budget_per_day": pipeline.budget.per_day,
-            "logllm_explanations": {status: float(count) for status, count in self._run.explained.items()},
-            "logllm_explain_queue_depth": float(self._run.waiting_for_explanation),
-            "logllm_state_saves": float(self._saves),
-            "logllm_process_cpu_seconds": usage.ru_utime + usage.ru_stime,
-            "logllm_process_resident_memory_bytes": float(_resident_bytes()),
-            **_forward_values(stats),
-            **plugin_values(self._run.filtering.status()),
-        }
-        if pipeline.windows.watermark_ns:
-            values["logllm_event_lag_seconds"] = time.time() - pipeline.windows.watermark_ns / 1e9
-        return render(values)
-
-
-def _forward_values(stats: ForwardStats) -> dict[str, Value]:
-    return {
-        "logllm_forward_connections": float(stats.connections_open),
-        "logllm_forward_connections_opened": float(stats.connections),
-        "logllm_forward_connections_refused": float(stats.connections_refused),
-        "logllm_forward_frames": float(stats.frames),
-        "logllm_forward_received_bytes": float(stats.bytes),
-        "logllm_forward_acks": float(stats.acks),
-        "logllm_forward_unacknowledged_events": float(stats.unacknowledged),
-        "logllm_forward_heartbeats": float(stats.heartbeats),
-        "logllm_forward_skipped_entries": {reason: float(count) for reason, count in stats.skipped.items()},
-        "logllm_forward_other_signals": {kind: float(count) for kind, count in stats.other_signals.items()},
-        "logllm_forward_truncated_frames": float(stats.truncated),
-        "logllm_forward_protocol_errors": float(stats.protocol_errors),
-    }
-
-
-def _resident_bytes() -> int:
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - a kernel file, read at each scrape
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return render(values_of(self))

@@ -44,7 +44,7 @@ class ForwardSinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
         address: `host:port`, or `unix:PATH`.
         name: What logs and metrics call it.
         required: Whether an ack to the sender waits for this sink.
-        shared_key_file: A file with the receiver's shared key; the end of its line is not part of it.
+        shared_key_file: A file with the receiver's shared key; one newline at its end is not part of it.
         username: For a receiver that knows users; with `password_file`.
         password_file: A file with that user's password.
         self_hostname: What we call ourselves in the handshake, by default this machine's name. Not the receiver's own.
@@ -84,6 +84,18 @@ class ForwardSinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     max_frame_bytes: Annotated[int, msgspec.Meta(ge=1024)] = 4 << 20
     connect_timeout_s: Seconds = 10.0
     ack_timeout_s: Seconds = 60.0
+
+    @property
+    def label(self) -> str:
+        """What it is called."""
+        return self.name or f"forward:{self.address}"
+
+    def ledger_path(self) -> None:
+        """Nowhere: without a data folder what was sent is known while the process lives; ids are kept end to end."""
+
+    def check(self) -> None:
+        """Raises ConfigError for what waiting cannot mend."""
+        self.endpoint()
 
     def build(self, ledger: Commits) -> ForwardSink:
         """The sink, not yet connected.
@@ -125,7 +137,7 @@ class ForwardSinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 
     def _secret(self, path: str) -> bytes:
         try:
-            secret = Path(path).read_bytes().rstrip(b"\r\n")
+            secret = Path(path).read_bytes().removesuffix(b"\n").removesuffix(b"\r")
         except (OSError, ValueError) as error:
             raise self._wrong(f"{path}: cannot read: {getattr(error, 'strerror', None) or error}") from error
         if not secret:
@@ -180,14 +192,12 @@ class ForwardSink:
         window = Window(parcels, self._packing)
         try:
             self._exchange(window)
-        except DeliveryError as error:
-            if not window.done:
+        except BaseException as error:
+            # An ack that is still to come must not be taken for that of a later frame.
+            self.close()
+            if not isinstance(error, DeliveryError) or not window.done:
                 raise
             _log.info("%d of %d chunks delivered: %s", window.done, len(parcels), error)
-        finally:
-            if not window.complete:
-                # An ack that comes later must not be taken for that of a later frame.
-                self.close()
         if keys := [key for parcel in parcels[: window.done] for key in parcel.keys]:
             self._ledger.commit(keys)
         return window.done

@@ -13,6 +13,8 @@ import ipaddress
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
+from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -41,15 +43,15 @@ def application(
     health: Callable[[], Mapping[str, object]],
     ready: Callable[[], list[str]],
     metrics: Callable[[], bytes],
-    plugins: Callable[[], Sequence[msgspec.Struct]],
+    lists: Mapping[str, Callable[[], Sequence[msgspec.Struct]]],
 ) -> App:
-    """An ASGI application: `/healthz`, `/readyz`, `/metrics`, `/plugins`, and 404 or 405 for all else.
+    """An ASGI application: `/healthz`, `/readyz`, `/metrics`, lists as JSON, and 404 or 405 for all else.
 
     Args:
         health: What to say beside `"status": "ok"`; being able to answer is the check.
         ready: What is still missing, in plain words; empty is ready (200), else 503 with the reasons.
         metrics: Prometheus text.
-        plugins: How each plugin does.
+        lists: By path: `/plugins`, how each does; `/senders`, who sends, and how.
     """
 
     def healthz() -> tuple[int, str, bytes]:
@@ -63,10 +65,12 @@ def application(
     def exposition() -> tuple[int, str, bytes]:
         return 200, CONTENT_TYPE, metrics()
 
-    def plugin_list() -> tuple[int, str, bytes]:
-        return 200, _JSON, msgspec.json.encode(plugins())
+    def listed(rows: Callable[[], Sequence[msgspec.Struct]]) -> tuple[int, str, bytes]:
+        return 200, _JSON, msgspec.json.encode(rows())
 
-    routes = {"/healthz": healthz, "/readyz": readyz, "/metrics": exposition, "/plugins": plugin_list}
+    routes: dict[str, Callable[[], tuple[int, str, bytes]]]
+    routes = {"/healthz": healthz, "/readyz": readyz, "/metrics": exposition}
+    routes |= {path: partial(listed, rows) for path, rows in lists.items()}
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -98,7 +102,7 @@ class HttpServer:
 
     Args:
         listen: `host:port`; port 0 picks a free one.
-        health, ready, metrics, plugins: See `application`.
+        health, ready, metrics, lists: See `application`.
     """
 
     def __init__(
@@ -107,10 +111,10 @@ class HttpServer:
         health: Callable[[], Mapping[str, object]],
         ready: Callable[[], list[str]],
         metrics: Callable[[], bytes],
-        plugins: Callable[[], Sequence[msgspec.Struct]] = tuple,
+        lists: Mapping[str, Callable[[], Sequence[msgspec.Struct]]] = MappingProxyType({}),  # noqa: B008 - cannot change
     ) -> None:
         self._listen = listen
-        self._app = application(health, ready, metrics, plugins)
+        self._app = application(health, ready, metrics, lists)
         self._server: uvicorn.Server | None = None
         self._socket: socket.socket | None = None
         self._task: asyncio.Task[None] | None = None

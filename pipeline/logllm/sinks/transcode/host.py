@@ -23,6 +23,7 @@ MODULE = Path(__file__).with_name("transcode.wasm")
 
 # As in transcode.c.
 _INPUT, _OUTPUT, _ROOM = 1 << 18, 1 << 19, 512
+_ABSENT = 4096
 _WHOLE, _CUT, _FULL, _SLOW = range(4)
 
 # The module declares all the memory it will ever have.
@@ -49,12 +50,14 @@ class Transcoder:
         length = self._memory.data_len(self._store)
         space = (ctypes.c_ubyte * length).from_address(ctypes.addressof(self._memory.data_ptr(self._store).contents))
         self._space = np.ctypeslib.as_array(space)
-        layout = self._view(exports["layout"](self._store), np.dtype("<u4"), 4).tolist()
+        layout = self._view(exports["layout"](self._store), np.dtype("<u4"), 6).tolist()
         self._input, self._head, self._output = (
             self._view(at, np.dtype("u1"), size)
             for at, size in zip(layout, (_INPUT, LONGEST_HEAD, _OUTPUT + _ROOM), strict=False)
         )
-        self._found = self._view(layout[3], np.dtype("<u4"), 3)
+        self._found = self._view(layout[3], np.dtype("<u4"), 4)
+        self._absent = self._view(layout[4], np.dtype("<f8"), _ABSENT)
+        self._absent_at = self._view(layout[5], np.dtype("<u4"), _ABSENT)
         # At exit, wasmtime's own way to let go comes too late for it.
         weakref.finalize(self, _close, self._store, module, engine)
 
@@ -82,8 +85,13 @@ class Transcoder:
             inside = 0
             while count and inside < take:
                 done = self._call(inside, take, len(head), min(count, 0x7FFFFFFF))
-                inside, written, status = self._found.tolist()
-                lines.append(self._output[:written].tobytes())
+                inside, written, status, absent = self._found.tolist()
+                begin = 0
+                if absent:
+                    for place, value in zip(self._absent_at[:absent].tolist(), self._absent.tolist(), strict=False):
+                        lines += (self._output[begin:place].tobytes(), repr(value).encode())
+                        begin = place
+                lines.append(self._output[begin:written].tobytes())
                 count -= done
                 if status == _WHOLE or (status == _FULL and done):
                     continue

@@ -4,8 +4,9 @@
  * sandbox: should a bound below be wrong, the worst is a trap or a wrong line, never a foreign byte read.
  *
  * `ndjson.py` says what is written, and does the entries itself that this here leaves: times that are neither EventTime
- * nor integer, maps, lists, extensions and floats as keys, deep nesting, very large and very small floats, what is no
- * entry. In doubt it stops in front of an entry and says SLOW; nothing of that entry is then in the output.
+ * nor integer, maps, lists, extensions and floats as keys, deep nesting, what is no entry. In doubt it stops in front of
+ * an entry and says SLOW; nothing of that entry is then in the output. Very large and very small floats are left out of
+ * the lines, and a list says where they belong.
  */
 #include <stdint.h>
 #ifdef NATIVE
@@ -26,18 +27,21 @@ enum {
   HEAD = 4096,       /* what each line begins with: `{"tag":"...","time":"` */
   SLACK = 64,        /* readable behind what is read: vectors are loaded whole */
   ROOM = 512,        /* writable behind OUTPUT: what is written between two looks at how much is left */
-  DEEPEST = 64       /* containers in containers */
+  DEEPEST = 64,      /* containers in containers */
+  ABSENT = 4096      /* floats left out */
 };
 enum { WHOLE = 0, CUT = 1, FULL = 2, SLOW = 3 };
 
 static u8 input[INPUT + SLACK] __attribute__((aligned(16)));
 static u8 head[HEAD + SLACK] __attribute__((aligned(16)));
 static u8 output[OUTPUT + ROOM] __attribute__((aligned(16)));
-static u32 found[3]; /* bytes read, bytes written, status */
+static double absent[ABSENT];
+static u32 absent_at[ABSENT]; /* where in the output */
+static u32 found[4];          /* bytes read, bytes written, status, floats left out */
 static u8 *const limit = output + OUTPUT;
 static u32 failed; /* why a function gave nothing */
 
-static const void *const layout_[] = {input, head, output, found};
+static const void *const layout_[] = {input, head, output, found, absent, absent_at};
 EXPORT(layout) const void *layout(void) { return layout_; }
 
 static u32 load32(const u8 *p) { u32 v; __builtin_memcpy(&v, p, 4); return v; }
@@ -300,7 +304,12 @@ static const u8 *scalar(const u8 *p, u32 have, u8 **out) {
       if (c == 0xca) { u32 bits = be32(p + 1); float single; __builtin_memcpy(&single, &bits, 4); number = single; }
       else { u64 bits = be64(p + 1); __builtin_memcpy(&number, &bits, 8); }
       *out = real(o, number);
-      if (!*out) { failed = SLOW; return 0; }
+      if (!*out) {
+        if (found[3] == ABSENT) { failed = FULL; return 0; }
+        absent_at[found[3]] = (u32)(o - output);
+        absent[found[3]++] = number;
+        *out = o;
+      }
       return p + width;
     }
     case 0xc4: case 0xc5: case 0xc6: case 0xd9: case 0xda: case 0xdb:
@@ -430,9 +439,11 @@ static const u8 *entry(const u8 *p, const u8 *e, u32 head_bytes, u8 **out) {
     else {
       /* Written once to know where it ends, and again behind the record. */
       u8 *scratch = o;
+      u32 before = found[3];
       metadata = p;
       p = value_at(p, e, &scratch);
       if (!p) return 0;
+      found[3] = before;
       if (scratch - o == 2 && o[0] == '{') metadata = 0;
     }
   }
@@ -451,7 +462,7 @@ static const u8 *entry(const u8 *p, const u8 *e, u32 head_bytes, u8 **out) {
 
 /* Write at most `most` entries of the input's bytes from `from` to `bytes`; returns how many there were. `found` says
  * where they end, how many bytes were written, and why it stopped: WHOLE at the end or with the last one wanted, CUT
- * inside an entry, FULL for want of room, SLOW before one that is Python's. */
+ * inside an entry, FULL for want of room, SLOW before one that is Python's; and how many floats are to be put in. */
 EXPORT(transcode) u32 transcode(u32 from, u32 bytes, u32 head_bytes, u32 most) {
   if (bytes > INPUT) bytes = INPUT;
   if (from > bytes) from = bytes;
@@ -460,9 +471,11 @@ EXPORT(transcode) u32 transcode(u32 from, u32 bytes, u32 head_bytes, u32 most) {
   u8 *o = output;
   u32 n = 0;
   found[2] = WHOLE;
+  found[3] = 0;
   while (n < most && p < e) {
+    u32 before = found[3];
     const u8 *next = entry(p, e, head_bytes, &o);
-    if (!next) { found[2] = failed; break; }
+    if (!next) { found[2] = failed; found[3] = before; break; }
     p = next;
     n++;
   }

@@ -1,0 +1,231 @@
+"""From a chunk that came to the ack that may go: what came before is left out, the rest is made durable everywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from logllm.errors import DeliveryError
+from logllm.events import Chunk
+from logllm.metrics import Histogram
+from logllm.service.dedup import Dedup
+from logllm.service.outgoing import Outgoing
+from logllm.service.room import Room
+from logllm.sinks.keys import delivery_key
+from logllm.sinks.ledger import Ledger
+from logllm.sinks.parcel import Parcel
+from logllm.sources.forward_entries import cut_entries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from logllm.service.dedup import Flight, Sender
+    from logllm.sinks.config import DeliveryConfig, SinkConfig
+    from logllm.sources.forward_protocol import Received
+
+__all__ = ["Delivery", "Process"]
+
+Process = Callable[[Chunk], Awaitable[Chunk]]
+"""Filters and judges a chunk; returns what is to be sent on of it."""
+
+_TRY_AGAIN_S = 0.2
+_NOWHERE = "memory"
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+
+_log = logging.getLogger("logllm.service")
+
+
+class Delivery:
+    """Takes chunks of all connections, in the event loop, and returns from each when it may be acknowledged.
+
+    Args:
+        on_end: Told of an error that ends the service.
+    """
+
+    def __init__(
+        self,
+        sinks: Sequence[SinkConfig],
+        config: DeliveryConfig,
+        data_dir: Path | None,
+        on_end: Callable[[DeliveryError], None],
+    ) -> None:
+        self.config = config
+        self.duplicates = 0
+        self.seconds = Histogram(_SECONDS)
+        self.room = Room(config.max_in_flight_bytes)
+        self._data_dir = data_dir
+        self._loop = asyncio.get_running_loop()
+        self._on_end = on_end
+        self.sinks: list[Outgoing] = []
+        # Where no sink has to have a chunk, what was judged is remembered while the process lives.
+        self._memory = Ledger(None, window_s=config.dedup_s, most=config.dedup_chunks)
+        self._dedup = Dedup()
+        self._ended: dict[Flight, asyncio.Event] = {}
+        self._retiring: set[asyncio.Task[None]] = set()
+        for sink in sinks:
+            self.sinks.append(self.make(sink))
+
+    def make(self, sink: SinkConfig) -> Outgoing:
+        """A sink for this delivery, not yet in `sinks`. Raises ConfigError."""
+        return Outgoing(sink, self.config, self._data_dir, self._end)
+
+    def retire(self, sink: Outgoing) -> None:
+        """Let a sink write what it has, then let go of it."""
+        task = self._loop.create_task(asyncio.to_thread(sink.close, self.config.grace_s))
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+    def _end(self, error: DeliveryError) -> None:
+        self._loop.call_soon_threadsafe(self._on_end, error)
+
+    async def accept(self, received: Received, peer: Sender, process: Process) -> None:
+        """Have a chunk judged and written to every sink that lacks it.
+
+        Returns:
+            When all sinks that are required have it; then it may be acknowledged.
+
+        Raises:
+            DeliveryError: The service is ending and a sink does not have it.
+            PluginStopped: See `Process`.
+        """
+        chunk = received.chunk
+        size = max(chunk.size_bytes, len(chunk.block or b""))
+        self.room.enter(size)
+        begun = time.monotonic()
+        try:
+            if received.acks:
+                await self._once(received, peer, process)
+            else:
+                await self._send(await process(chunk), frozenset(self._required()))
+        finally:
+            self.room.leave(size)
+        self.seconds.observe(time.monotonic() - begun)
+
+    async def _once(self, received: Received, peer: Sender, process: Process) -> None:
+        tag, acks, dedup = received.chunk.tag, received.acks, self._dedup
+        keys = [delivery_key(tag, ack) for ack in acks]
+        sinks = self._required()
+        flight: Flight | None = None
+        done = False
+        try:
+            # Whatever is awaited, others go on meanwhile: only what is known without waiting is judged.
+            while await self._looked_up(keys, sinks) or await self._waited(dedup.in_flight(peer, keys, sinks)):
+                pass
+            wants = dedup.judge(peer, keys, sinks)
+            lacking = [key for key, want in zip(keys, wants, strict=True) if want]
+            self.duplicates += len(keys) - len(lacking)
+            flight = dedup.take_off(peer, lacking)
+            self._ended[flight] = asyncio.Event()
+            for want, part in _parts(received.chunk, wants):
+                indexes = [at for at, each in enumerate(wants) if each == want]
+                out = await process(part)
+                ids = tuple(acks[at] for at in indexes)
+                await self._send(
+                    out,
+                    want,
+                    tuple(keys[at] for at in indexes),
+                    ids if len(ids) in (1, out.count) else (),
+                )
+            done = True
+        finally:
+            if flight is None:
+                dedup.release(keys)
+            else:
+                dedup.end(flight, done=done)
+                self._ended.pop(flight).set()
+
+    async def _looked_up(self, keys: Sequence[bytes], sinks: Sequence[str]) -> bool:
+        """Learn what the ledgers know of keys; True if that took a moment, and it must be looked at again.
+
+        A disk that cannot be read holds up the chunk, not more.
+        """
+        waited = False
+        for sink in sinks:
+            if missing := self._dedup.missing(keys, sink):
+                found = next((each for each in self.sinks if each.label == sink), None)
+                try:
+                    if found is not None and not found.is_open:
+                        waited = True
+                        await found.opened()
+                    times = (self._memory if found is None else found).times(missing)
+                except DeliveryError as error:
+                    _log.warning("%s", error)
+                    waited = True
+                    await asyncio.sleep(_TRY_AGAIN_S)
+                else:
+                    self._dedup.learn(sink, missing, times)
+        return waited
+
+    async def _waited(self, flights: Sequence[Flight]) -> bool:
+        """Wait for the first of these deliveries to end; True if there was one."""
+        if flights:
+            await self._ended[flights[0]].wait()
+        return bool(flights)
+
+    def _required(self) -> list[str]:
+        return [sink.label for sink in self.sinks if sink.required] or [_NOWHERE]
+
+    async def _send(
+        self, chunk: Chunk, want: frozenset[str], keys: tuple[bytes, ...] = (), ids: tuple[bytes, ...] = ()
+    ) -> None:
+        if _NOWHERE in want and keys:
+            self._memory.commit(keys)
+            self._dedup.landed(keys, _NOWHERE)
+        if not chunk.count or chunk.block is None:
+            return
+        parcel = Parcel(chunk.tag, chunk.block, chunk.count, keys, ids)
+        landing = []
+        for sink in self.sinks:
+            if not sink.required:
+                sink.send(parcel)
+            elif sink.label in want:
+                landing.append(self._landed(sink, parcel))
+        if landing and not all(await asyncio.gather(*landing)):
+            raise DeliveryError("the service is ending and a sink does not have it yet", kind="closed")
+
+    async def _landed(self, sink: Outgoing, parcel: Parcel) -> bool:
+        safe = await sink.send(parcel)
+        if safe:
+            self._dedup.landed(parcel.keys, sink.label)
+        return safe
+
+    async def pass_on(self, chunk: Chunk) -> None:
+        """Send what nobody waits for: records that a plugin had held back."""
+        await self._send(chunk, frozenset(self._required()))
+
+    def forget(self, peer: Sender) -> None:
+        """A connection has ended."""
+        self._dedup.forget(peer)
+
+    @property
+    def failing(self) -> list[str]:
+        """What is wrong with sinks that are required, in words."""
+        found = [(sink.label, sink.worker.stats.failing) for sink in self.sinks if sink.required]
+        return [f"sink {label}: {reason}" for label, reason in found if reason is not None]
+
+    async def close(self) -> None:
+        """Write what waits for at most `grace_s`, and let go of everything."""
+        grace_s = self.config.grace_s
+        await asyncio.gather(*self._retiring, *(asyncio.to_thread(sink.close, grace_s) for sink in self.sinks))
+        self._memory.close()
+
+
+def _parts(chunk: Chunk, wants: Sequence[frozenset[str]]) -> Iterator[tuple[frozenset[str], Chunk]]:
+    """The chunk by who lacks it. Only a chunk with an id for each entry can come apart."""
+    distinct = [want for want in dict.fromkeys(wants) if want]
+    if len(distinct) == 1 and all(wants):
+        yield distinct[0], chunk
+        return
+    if not distinct:
+        return
+    entries = cut_entries(chunk.block or b"")
+    for want in distinct:
+        mine = [entry for entry, each in zip(entries, wants, strict=True) if each == want]
+        block = b"".join(mine)
+        share = chunk.size_bytes * len(mine) // len(entries)
+        yield want, replace(chunk, block=block, count=len(mine), size_bytes=share, scan=None)

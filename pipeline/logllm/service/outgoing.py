@@ -1,0 +1,119 @@
+"""A sink with its ledger, its thread, and its place in the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from logllm.errors import DeliveryError
+from logllm.service.sink_worker import Backoff, SinkWorker
+from logllm.sinks.file import FileSinkConfig
+from logllm.sinks.ledger import Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from logllm.sinks.config import DeliveryConfig, SinkConfig
+    from logllm.sinks.parcel import Parcel, Sink
+
+__all__ = ["Outgoing", "ledger_file"]
+
+# A disk that has room again is noticed within a second; a receiver that is down is not asked that often.
+_LOCAL = Backoff(0.05, 1.0)
+_REMOTE = Backoff(0.1, 10.0)
+_LOOK_S = 0.02
+
+
+def ledger_file(config: SinkConfig, data_dir: Path | None) -> Path | None:
+    """Where a sink's ledger is: in the data folder, else beside its file, else nowhere but in memory."""
+    if data_dir is None:
+        return config.ledger_path()
+    digest = hashlib.blake2b(config.label.encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
+    kind = type(config).__struct_config__.tag
+    return data_dir / "delivery" / f"{kind}-{digest}.ledger"
+
+
+class Outgoing:
+    """One sink of a running service. Its methods are called in the event loop.
+
+    Args:
+        on_end: Told of an error that ends the service, from the sink's thread.
+    """
+
+    def __init__(
+        self,
+        config: SinkConfig,
+        delivery: DeliveryConfig,
+        data_dir: Path | None,
+        on_end: Callable[[DeliveryError], None],
+    ) -> None:
+        config.check()
+        self.config = config
+        self.label = config.label
+        self.required = config.required
+        self._delivery = delivery
+        self._ledger_file = ledger_file(config, data_dir)
+        self._ledger: Ledger | None = None
+        self.worker = SinkWorker(
+            config.label,
+            self._build,
+            backoff=_LOCAL if isinstance(config, FileSinkConfig) else _REMOTE,
+            most_bytes=None if config.required else delivery.optional_bytes,
+            on_end=on_end,
+        )
+
+    def _build(self) -> Sink:
+        if self._ledger is None:
+            if self._ledger_file is not None:
+                self._ledger_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            delivery = self._delivery
+            self._ledger = Ledger(self._ledger_file, window_s=delivery.dedup_s, most=delivery.dedup_chunks)
+        return self.config.build(self._ledger)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its ledger can be asked."""
+        return self._ledger is not None
+
+    async def opened(self) -> None:
+        """Wait until it can be asked: its disk may be full just now."""
+        while self._ledger is None:
+            await asyncio.sleep(_LOOK_S)
+
+    def times(self, keys: Sequence[bytes]) -> dict[bytes, int]:
+        """How often the sink has had each key. Raises DeliveryError."""
+        if self._ledger is None:
+            raise DeliveryError(f"{self.label}: not open yet")
+        return self._ledger.times(keys)
+
+    def send(self, parcel: Parcel) -> asyncio.Future[bool]:
+        """Hand a parcel over. The future is True when it is safe, False where it was given up or dropped."""
+        loop = asyncio.get_running_loop()
+        landed: asyncio.Future[bool] = loop.create_future()
+
+        def done(safe: bool) -> None:
+            loop.call_soon_threadsafe(partial(_settle, landed, safe))
+
+        if not self.worker.put(parcel, done):
+            landed.set_result(False)
+        return landed
+
+    def reconfigure(self, config: SinkConfig) -> None:
+        """Go on under another configuration of the same sink, when the write under way is done."""
+        config.check()
+        self.config = config
+        self.worker.rebuild(self._build)
+
+    def close(self, grace_s: float) -> None:
+        """Write what waits, for at most so long. Blocks."""
+        self.worker.close(grace_s)
+        if self._ledger is not None:
+            self._ledger.close()
+
+
+def _settle(landed: asyncio.Future[bool], safe: bool) -> None:
+    if not landed.done():
+        landed.set_result(safe)

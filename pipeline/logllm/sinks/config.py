@@ -1,0 +1,63 @@
+"""Sinks and their delivery, as they are configured."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from logllm.errors import ConfigError
+from logllm.sinks.file import FileSinkConfig
+from logllm.sinks.forward import ForwardSinkConfig
+from logllm.sinks.stdout import StdoutSinkConfig
+
+__all__ = ["DeliveryConfig", "SinkConfig", "sink_named"]
+
+SinkConfig = FileSinkConfig | ForwardSinkConfig | StdoutSinkConfig
+"""`[[sinks]]`: `type` says which."""
+
+
+class DeliveryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """From the sockets to the sinks.
+
+    Args:
+        max_in_flight_bytes: Bytes of chunks that are in the pipeline or wait for a sink; beyond it nothing more is
+            read, so senders wait.
+        optional_bytes: Bytes that may wait for a sink that is not required; what comes then is dropped there.
+        dedup_s: A chunk that is sent again within so long is recognised; 48 hours.
+        dedup_chunks: At most so many chunks are remembered for each sink.
+        dead_letter_bytes: The dead-letter file is rotated at this size, and four old ones are kept.
+        grace_s: At the end, what is under way may take so long.
+    """
+
+    max_in_flight_bytes: int = 128 << 20
+    optional_bytes: int = 64 << 20
+    dedup_s: float = 172_800.0
+    dedup_chunks: int = 1_000_000
+    dead_letter_bytes: int = 16 << 20
+    grace_s: float = 5.0
+
+
+def sink_named(spec: str) -> SinkConfig:
+    """A sink as `--sink` names it. A file's name says how it is written: `.msgpack`, `.zst`.
+
+    >>> sink_named("file:/tmp/a.msgpack.zst").format, sink_named("forward://db:24224").address
+    ('msgpack', 'db:24224')
+
+    Raises:
+        ConfigError: It names none.
+    """
+    kind, _, rest = spec.partition(":")
+    if spec == "stdout":
+        return StdoutSinkConfig()
+    if kind == "file" and rest:
+        compress: Literal["", "zstd"] = "zstd" if rest.endswith(".zst") else ""
+        plain = rest.removesuffix(".zst")
+        return FileSinkConfig(rest, format="msgpack" if plain.endswith(".msgpack") else "ndjson", compress=compress)
+    if kind in ("forward", "forwards") and rest.startswith("//") and len(rest) > 2:
+        return ForwardSinkConfig(rest[2:], tls=kind == "forwards")
+    if kind in ("forward+unix", "unix") and rest:
+        return ForwardSinkConfig("unix:" + rest.removeprefix("//"))
+    raise ConfigError(
+        f"--sink {spec!r}: expected file:PATH, forward://HOST:PORT, forwards://HOST:PORT (TLS), unix:PATH or stdout"
+    )
