@@ -16,6 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from logllm.errors import ProtocolError
+from logllm.sources.forward_entries import Fault
 from logllm.sources.forward_protocol import Item, Limits, Received, Receiver, Skipped
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "wire"
@@ -59,13 +60,6 @@ GARBAGE = {
     "a binary of 4 GB": (b"\x92\xa1t\xc6\xff\xff\xff\xff", "got a binary that declares a length of 4294967295"),
     "an array of 4 G entries": (b"\x92\xa1t\xdd\xff\xff\xff\xff", "got an array that declares a length of 4294967295"),
     "a tag of 4 GB": (b"\x92\xdb\xff\xff\xff\xff", "got a string that declares a length of 4294967295"),
-    "unknown compression": (packed(ENTRY, compressed="lz4"), "got compressed: b'lz4', expected gzip, zstd or text"),
-    "no gzip": (packed(ENTRY, compressed="gzip"), "got compressed: gzip and a payload that begins with 92 05"),
-    "damaged gzip": (packed(gzip.compress(ENTRY)[:-9] + b"\0" * 9), "gzip payload is damaged"),
-    "gzip cut off": (packed(gzip.compress(ENTRY)[:-6]), "gzip payload ends early"),
-    "junk after gzip": (packed(gzip.compress(ENTRY) + b"junk"), "gzip payload is damaged"),
-    "damaged zstd": (packed(b"\x28\xb5\x2f\xfd\xff\xff\xff"), "zstd payload"),
-    "zstd cut off": (packed(zstandard.compress(ENTRY * 100)[:-3]), "zstd payload ends early"),
 }
 
 
@@ -87,6 +81,46 @@ def test_garbage_is_refused_byte_by_byte_too(kind: str) -> None:
 
     with pytest.raises(ProtocolError):
         list(receiver.items())
+
+
+LINES = [msgpack.packb([5, {"log": f"line {number} {number * 7919 % 1000}"}]) for number in range(200)]
+WHOLE = b"".join(LINES)
+GZIP, ZSTD = gzip.compress(WHOLE), zstandard.compress(WHOLE)
+ALL, SOME, NONE = "all", "some", "none"
+DAMAGED = {
+    "unknown compression": ("lz4", ENTRY, "payload is compressed, not with gzip or zstd", NONE),
+    "no gzip": ("gzip", ENTRY, "payload is not gzip", NONE),
+    "a byte changed": ("gzip", GZIP[:600] + bytes((GZIP[600] ^ 255,)) + GZIP[601:], "gzip payload is damaged", NONE),
+    "a wrong checksum": ("gzip", GZIP[:-8] + b"\0" * 8, "gzip payload is damaged", NONE),
+    "no checksum": ("gzip", GZIP[:-6], "gzip payload ends early", ALL),
+    "half a gzip": ("gzip", GZIP[: len(GZIP) // 2], "gzip payload ends early", SOME),
+    "nothing of a gzip": ("gzip", GZIP[:3], "gzip payload ends early", NONE),
+    "a second member damaged": ("gzip", GZIP + GZIP[:-8] + b"\0" * 8, "gzip payload is damaged", ALL),
+    "junk after gzip": ("gzip", GZIP + b"junk", "gzip payload is damaged", ALL),
+    "no header": ("gzip", b"\x1f\x8b\x08\x00garbage....", "gzip payload is damaged", NONE),
+    "no zstd": ("zstd", b"\x28\xb5\x2f\xfd\x00\x58\x07\x00\x00", "zstd payload is damaged", NONE),
+    "zstd cut off": ("zstd", ZSTD[:-3], "zstd payload ends early", NONE),
+    "a second zstd frame cut off": ("zstd", ZSTD + ZSTD[:9], "zstd payload ends early", ALL),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_of_a_damaged_payload_what_is_surely_whole_is_taken_and_the_payload_is_a_fault_so_that_it_is_acked(
+    kind: str,
+) -> None:
+    compressed, data, reason, expected = DAMAGED[kind]
+    receiver = Receiver()
+    receiver.feed(packed(data, compressed=compressed, chunk="c") + packed(ENTRY))
+
+    items = list(receiver.items())
+
+    assert [item.fault for item in items if isinstance(item, Skipped)] == [Fault(data, reason)]
+    assert [ack for item in items if not isinstance(item, Skipped) for ack in item.acks] == [b"c"]
+    *taken, following = [item.chunk.block or b"" for item in items if isinstance(item, Received)]
+    count = {ALL: len(LINES), NONE: 0}.get(expected, taken[0].count(b"line") if taken else 0)
+    assert b"".join(taken) == b"".join(LINES[:count])
+    assert expected != SOME or 0 < count < len(LINES)
+    assert following == ENTRY
 
 
 def bomb(kind: str) -> bytes:

@@ -8,22 +8,31 @@ and nothing else: no connection is closed and nothing dropped for back-pressure.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-from collections import Counter
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
-import msgspec
+from msgspec.structs import replace
 
-from logllm.errors import ConfigError, SourceError
+from logllm.errors import SourceError
+from logllm.sources.forward_config import ForwardConfig, host_and_port, needs_restart, socket_mode
 from logllm.sources.forward_connection import QUIET_S, Connection
+from logllm.sources.forward_listen import UdpHeartbeat, UnixSocket, cannot_listen, raise_file_limit
 from logllm.sources.forward_peer import Peer
 from logllm.sources.forward_protocol import Item, Limits, Notice, Received, Skipped
+from logllm.sources.forward_secrets import load_gate, load_tls
+from logllm.sources.forward_senders import Senders
+from logllm.sources.forward_stats import ForwardStats
+from logllm.sources.forward_throttle import Throttle
+from logllm.sources.forward_turns import Turns
 
 if TYPE_CHECKING:
+    import ssl
     from typing import Self
+
+    from logllm.sources.forward_gate import Gate
 
 __all__ = [
     "Deliver",
@@ -33,81 +42,49 @@ __all__ = [
     "OnClosed",
     "OnSkipped",
     "Peer",
+    "Room",
     "host_and_port",
+    "needs_restart",
+    "raise_file_limit",
 ]
 
 Deliver = Callable[[Received, Peer], Awaitable[None]]
 """Takes a chunk; returns once it is accepted, which is when its acks go out. May wait as long as it likes."""
 
-OnSkipped = Callable[[Skipped], None]
+OnSkipped = Callable[[Sequence[Skipped], Peer], Awaitable[None]]
 OnClosed = Callable[[Peer], None]
+Room = Callable[[], Awaitable[None]]
+"""Returns when one more chunk may be taken out of a connection's buffer; it is delivered before anything is awaited."""
 
 _log = logging.getLogger("logllm.forward")
 
-
-class ForwardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where to listen and what a peer may ask for.
-
-    Args:
-        listen: `host:port`; port 0 picks a free one.
-        max_frame_bytes: A longer frame closes its connection.
-        max_inflated_bytes: A payload that inflates to more closes its connection.
-        max_connections: One more is closed at once.
-        max_buffered_bytes: Bytes of unfinished frames in all connections together; past it the connection that
-            holds most is closed, so that a crowd of half-sent frames cannot take the memory.
-    """
-
-    listen: str = "127.0.0.1:24224"
-    max_frame_bytes: int = 32 << 20
-    max_inflated_bytes: int = 64 << 20
-    max_connections: int = 1000
-    max_buffered_bytes: int = 256 << 20
-
-    def build(
-        self, deliver: Deliver, on_skipped: OnSkipped | None = None, on_closed: OnClosed | None = None
-    ) -> ForwardServer:
-        """The server, not yet listening."""
-        return ForwardServer(self, deliver, on_skipped, on_closed)
-
-
-@dataclass(slots=True)
-class ForwardStats:
-    """What the server has seen since it was made; plain numbers, read at any time.
-
-    `skipped` counts entries that are no records by reason, `other_signals` frames by kind (metrics, traces...).
-    `unacknowledged` counts records that came without a chunk id: those are lost if either side dies.
-    """
-
-    connections_open: int = 0
-    connections: int = 0
-    connections_refused: int = 0
-    frames: int = 0
-    records: int = 0
-    unacknowledged: int = 0
-    bytes: int = 0
-    acks: int = 0
-    heartbeats: int = 0
-    empty_frames: int = 0
-    group_markers: int = 0
-    truncated: int = 0
-    protocol_errors: int = 0
-    skipped: Counter[str] = field(default_factory=Counter)
-    other_signals: Counter[str] = field(default_factory=Counter)
+_SPACE_BYTES = 1 << 20
+# A connection this young may be about to send its first byte.
+_SPARED_S = 1.0
 
 
 class ForwardServer:
     """Listens for Fluent Bit, Fluentd and the fluent loggers.
 
     Args:
-        config: Address and limits.
+        config: Addresses, secrets and limits.
         deliver: Called with each chunk, one at a time for a connection, in its order; connections run side by side.
             When it raises a `LogllmError` the connection is closed without an ack, and the sender keeps the chunk.
-        on_skipped: Called with entries that are no records, before the rest of their frame is delivered.
+        on_skipped: Takes the entries of a frame that are no records; returns once they are safe, and only then is the
+            rest of the frame delivered and acknowledged. Raises as `deliver` does.
         on_closed: Called once a connection has ended and nothing more will be delivered from it.
+        room: Waited for before each chunk, while its bytes are still in the connection's buffer.
+        clock: Unix time in nanoseconds, for `senders`.
 
     Attributes:
+        config: What is in effect.
         limits: What one connection may ask for.
         stats: Counts, see `ForwardStats`.
+        senders: What each host has sent, see `Sender`.
+        gate: Who may enter; None where there is no handshake.
+        tls: What TCP connections are secured with; None where they are plain.
+        turns: Who may read while memory is short.
+        space: What all connections read into.
     """
 
     def __init__(
@@ -116,39 +93,83 @@ class ForwardServer:
         deliver: Deliver,
         on_skipped: OnSkipped | None = None,
         on_closed: OnClosed | None = None,
+        room: Room | None = None,
+        clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self.config = config
         self.limits = Limits(config.max_frame_bytes, config.max_inflated_bytes)
         self.stats = ForwardStats()
+        self.senders = Senders()
+        self.gate: Gate | None = None
+        self.tls: ssl.SSLContext | None = None
+        self.space = memoryview(bytearray(_SPACE_BYTES))
         self._deliver = deliver
+        self.room = room
         self._on_skipped = on_skipped
         self._on_closed = on_closed
-        self._server: asyncio.Server | None = None
-        self._connections: set[Connection] = set()
-        self._full = False
+        self._clock = clock
+        self._listeners: list[asyncio.Server] = []
+        self._unix: UnixSocket | None = None
+        self._udp: asyncio.DatagramTransport | None = None
+        self._connections: dict[Connection, None] = {}
+        self._silent: dict[Connection, float] = {}
+        self._complaints, self._strangers, self._full = Throttle(_log), Throttle(_log), Throttle(_log, lines=1)
+        crowd = Throttle(_log, lines=1)
+        self.turns = Turns(self._connections, config.max_buffered_bytes, config.stall_s, self.stats, crowd.warning)
 
     async def start(self) -> Self:
         """Begin to listen.
 
         Raises:
-            ConfigError: `listen` is not `host:port`.
-            SourceError: the address cannot be bound.
+            ConfigError: an address is none, or a file is not what it should be; nothing listens then.
+            SourceError: an address cannot be bound.
         """
-        host, port = host_and_port(self.config.listen)
+        config = self.config
+        host, port = host_and_port(config.listen)
+        mode = socket_mode(config.unix_mode)
+        self.gate, self.tls = load_gate(config), load_tls(config)
         loop = asyncio.get_running_loop()
         try:
-            self._server = await loop.create_server(lambda: Connection(self), host, port, backlog=256)
-        except OSError as error:
-            reason = "address already in use" if error.errno == errno.EADDRINUSE else str(error.strerror or error)
-            raise SourceError(f"{self.config.listen}: cannot listen: {reason}") from error
+            try:
+                self._listeners.append(await loop.create_server(partial(Connection, self), host, port, backlog=1024))
+                if config.udp_heartbeat:
+                    self._udp, _ = await loop.create_datagram_endpoint(
+                        lambda: UdpHeartbeat(self._beat), local_addr=(host, self.address[1])
+                    )
+            except OSError as error:
+                raise cannot_listen(config.listen, error) from error
+            if config.unix_path is not None:
+                self._unix = UnixSocket(config.unix_path, mode)
+                factory = partial(Connection, self, is_unix=True)
+                self._listeners.append(await loop.create_unix_server(factory, sock=self._unix.socket, backlog=1024))
+        except BaseException:
+            await self._stop_listening()
+            raise
         return self
+
+    def reconfigure(self, config: ForwardConfig) -> None:
+        """Put a new configuration into effect for connections from now on; those that are open stay as they are.
+
+        Files are read again even where their names are the same. Keys that `needs_restart` names keep their values.
+
+        Raises:
+            ConfigError: a file is not what it should be; all is as it was.
+        """
+        kept = {key: getattr(self.config, key) for key in needs_restart(self.config, config)}
+        if "tls_cert" in kept:
+            kept |= {key: getattr(self.config, key) for key in ("tls_key", "tls_client_ca")}
+        config = replace(config, **kept)
+        gate, tls = load_gate(config), load_tls(config)
+        self.config, self.gate, self.tls = config, gate, tls
+        self.limits = Limits(config.max_frame_bytes, config.max_inflated_bytes)
+        self.turns.limit_bytes, self.turns.stall_s = config.max_buffered_bytes, config.stall_s
 
     @property
     def address(self) -> tuple[str, int]:
         """Host and port that are really bound."""
-        if self._server is None or not self._server.sockets:
+        if not self._listeners or not self._listeners[0].sockets:
             raise SourceError(f"{self.config.listen}: not listening")
-        host, port = self._server.sockets[0].getsockname()[:2]
+        host, port = self._listeners[0].sockets[0].getsockname()[:2]
         return host, port
 
     async def close(self, grace_s: float = 5.0) -> None:
@@ -158,12 +179,13 @@ class ForwardServer:
             grace_s: Seconds for frames that are still under way and chunks not yet accepted; what is not
                 finished by then is not acknowledged.
         """
-        if self._server is None:
+        if not self._listeners:
             return
-        self._server.close()
-        tasks = [connection.task for connection in self._connections if connection.task is not None]
+        for listener in self._listeners:
+            listener.close()
         for connection in list(self._connections):
             connection.finish(grace_s)
+        tasks = [connection.task for connection in self._connections if connection.task is not None]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=grace_s + 4 * QUIET_S)
             for task in late:
@@ -171,8 +193,19 @@ class ForwardServer:
             if late:
                 _log.warning("%d connections closed with a chunk not accepted within %g s", len(late), grace_s)
                 await asyncio.wait(late)
-        await self._server.wait_closed()
-        self._server = None
+        self.turns.close()
+        await self._stop_listening()
+
+    async def _stop_listening(self) -> None:
+        if self._udp is not None:
+            self._udp.close()
+        if self._unix is not None:
+            self._unix.remove()
+        listeners, self._listeners = self._listeners, []
+        self._udp = self._unix = None
+        for listener in listeners:
+            listener.close()
+            await listener.wait_closed()
 
     async def __aenter__(self) -> Self:
         return await self.start()
@@ -183,34 +216,57 @@ class ForwardServer:
     @property
     def buffered_bytes(self) -> int:
         """Bytes of frames held in all connections."""
-        return sum(connection.receiver.pending_bytes for connection in self._connections)
+        return self.turns.held_bytes
 
     def admit(self, connection: Connection) -> bool:
         """Whether there is room for one more connection; it is entered if so."""
-        if len(self._connections) >= self.config.max_connections:
+        now = asyncio.get_running_loop().time()
+        if len(self._connections) >= self.config.max_connections and not self._make_room(now):
             self.stats.connections_refused += 1
-            if not self._full:
-                _log.warning("%d connections are open, no more are taken", len(self._connections))
-            self._full = True
+            self._full.warning("%d connections are open, no more are taken", len(self._connections))
             return False
-        self._full = False
-        self._connections.add(connection)
+        self._connections[connection] = None
+        self._silent[connection] = now
         self.stats.connections += 1
         self.stats.connections_open = len(self._connections)
+        self.turns.enter(connection)
         return True
+
+    def _make_room(self, now: float) -> bool:
+        oldest = next(iter(self._silent), None)
+        if oldest is None or now - self._silent[oldest] < _SPARED_S:
+            return False
+        self.stats.connections_evicted += 1
+        self._full.warning(
+            "%d connections are open: the oldest that have never sent anything make room", len(self._connections)
+        )
+        oldest.evict()
+        self.forget(oldest)
+        return True
+
+    def heard(self, connection: Connection) -> None:
+        """The first byte of a connection has come."""
+        self._silent.pop(connection, None)
 
     def forget(self, connection: Connection) -> None:
         """A connection has ended."""
-        self._connections.discard(connection)
+        if connection not in self._connections:
+            return
+        del self._connections[connection]
+        self._silent.pop(connection, None)
         self.stats.connections_open = len(self._connections)
+        self.turns.leave(connection)
         if self._on_closed is not None:
             self._on_closed(connection.peer)
 
-    def relieve(self) -> None:
-        """Close the connection that holds most of an unfinished frame while all of them hold too much."""
-        if self.buffered_bytes > self.config.max_buffered_bytes:
-            largest = max(self._connections, key=lambda connection: connection.receiver.pending_bytes)
-            largest.give_up(f"{self.config.max_buffered_bytes} bytes of unfinished frames are held, most of them here")
+    def turn_away(self, peer: Peer, reason: str, detail: str) -> None:
+        """A peer is not let in: counted, and logged while that is rare."""
+        self.stats.handshakes_failed[reason] += 1
+        self._strangers.warning("%s: %s; connection closed", peer.name, detail)
+
+    def complain(self, message: str, *args: object) -> None:
+        """Log what a peer did."""
+        self._complaints.warning(message, *args)
 
     async def take(self, item: Item, peer: Peer) -> tuple[bytes, ...]:
         """Deal with an item; returns the ids to acknowledge, now that it is accepted."""
@@ -220,14 +276,19 @@ class ForwardServer:
             stats.records += item.chunk.count
             if not item.acks:
                 stats.unacknowledged += item.chunk.count
+            self.senders.note(peer.host, item, self._clock())
             return item.acks
-        if isinstance(item, Skipped):
-            stats.skipped[item.fault.reason] += item.fault.count
-            if self._on_skipped is not None:
-                self._on_skipped(item)
-            return ()
-        self._note(item)
-        return item.acks
+        if isinstance(item, Notice):
+            self._note(item)
+            return item.acks
+        return ()
+
+    async def skip(self, skipped: Sequence[Skipped], peer: Peer) -> None:
+        """Deal with the entries of a frame that are no records."""
+        for item in skipped:
+            self.stats.skipped[item.fault.reason] += item.fault.count
+        if self._on_skipped is not None:
+            await self._on_skipped(skipped, peer)
 
     def _note(self, notice: Notice) -> None:
         stats = self.stats
@@ -240,18 +301,5 @@ class ForwardServer:
         else:
             stats.other_signals[notice.kind] += notice.count
 
-
-def host_and_port(listen: str) -> tuple[str, int]:
-    """`host:port` or `[v6]:port` in its parts.
-
-    >>> host_and_port("127.0.0.1:24224"), host_and_port("[::1]:0")
-    (('127.0.0.1', 24224), ('::1', 0))
-
-    Raises:
-        ConfigError: it is neither.
-    """
-    host, colon, port = listen.rpartition(":")
-    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if not host or not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ConfigError(f"{listen!r}: expected `host:port` with a port from 0 to 65535")
-    return host, int(port)
+    def _beat(self) -> None:
+        self.stats.udp_heartbeats += 1

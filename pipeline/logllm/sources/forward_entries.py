@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import msgpack  # type: ignore[import-untyped]
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from logllm.sources.scan.host import Part
 
-__all__ = ["NOT_A_MAP", "Entries", "Fault", "entries_of_array", "entries_of_stream"]
+__all__ = ["NOT_A_MAP", "Entries", "Fault", "cut_entries", "entries_of_array", "entries_of_stream"]
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -89,6 +90,21 @@ def entries_of_stream(stream: bytes, hint: int) -> Entries:
             if 0 < count <= len(stream) and _count_if_good(b"\xdd" + count.to_bytes(4, "big") + stream) == count:
                 return Entries(stream, count)
     return _sift(stream)
+
+
+def cut_entries(block: bytes) -> list[bytes]:
+    r"""The entries of a good block, each by itself.
+
+    >>> cut_entries(b"\x92\x01\x80\x92\x02\x80")
+    [b'\x92\x01\x80', b'\x92\x02\x80']
+    """
+    unpacker = msgpack.Unpacker(max_buffer_size=len(block) + 1)
+    unpacker.feed(block)
+    cuts = [0]
+    while cuts[-1] < len(block):
+        unpacker.skip()
+        cuts.append(unpacker.tell())
+    return [block[start:end] for start, end in pairwise(cuts)]
 
 
 def _values(stream: bytes) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import msgpack  # type: ignore[import-untyped]
@@ -13,8 +14,9 @@ from logllm.sources.forward_entries import NOT_A_MAP, Entries, Fault, entries_of
 from logllm.sources.forward_inflate import compression_of, inflate
 from logllm.sources.forward_wire import KINDS, NAMES, UNREADABLE, is_marker, payload
 
-__all__ = ["Item", "Notice", "NoticeKind", "Received", "Single", "Skipped", "read_frame"]
+__all__ = ["Item", "Mode", "Notice", "NoticeKind", "Received", "Single", "Skipped", "read_frame"]
 
+Mode = Literal["Message", "Forward", "PackedForward", "CompressedPackedForward"]
 NoticeKind = Literal["heartbeat", "empty", "group_marker", "metrics", "traces", "blobs", "profiles"]
 
 _SIGNALS: dict[int, NoticeKind] = {1: "metrics", 2: "traces", 3: "blobs", 4: "profiles"}
@@ -25,11 +27,12 @@ class Received(msgspec.Struct, frozen=True):
     """Records, and the chunk ids to acknowledge once they are safe.
 
     `acks` is empty where the sender wants none, else it holds one id, which is also `chunk.origin.chunk_id`; only
-    Message-mode frames that were joined have several, one for each record in order.
+    Message-mode frames that were joined have several, one for each record in order. `mode` is how it was sent.
     """
 
     chunk: Chunk
     acks: tuple[bytes, ...] = ()
+    mode: Mode = "Forward"
 
 
 class Skipped(msgspec.Struct, frozen=True):
@@ -84,7 +87,7 @@ def read_frame(
         entries: The second element, where it has been read already.
 
     Raises:
-        ProtocolError: the frame is not of the forward protocol, or its compressed payload is damaged or too large.
+        ProtocolError: the frame is not of the forward protocol, or its compressed payload inflates to too much.
     """
     tag = _name(elements[0], "tag").decode("utf-8", "replace")
     message = entries is None and KINDS[elements[1][0]] in "ife"
@@ -102,23 +105,24 @@ def read_frame(
             return [Notice(_SIGNALS[signal], acks=acks)]
     if message:
         return _single(tag, elements[1], elements[2], option, acks, size_bytes)
-    if entries is not None:
-        pass
-    elif KINDS[elements[1][0]] == "a":
+    mode: Mode = "Forward"
+    if entries is None and KINDS[elements[1][0]] == "a":
         entries = entries_of_array(elements[1])
-    else:
-        entries = entries_of_stream(_stream(elements[1], option, inflated_bytes), _size(option))
-    return _items(tag, entries, acks, size_bytes, peer)
+    elif entries is None:
+        entries, mode = _packed(payload(elements[1]) or b"", option, inflated_bytes)
+    return _items(tag, entries, acks, size_bytes, peer, mode)
 
 
-def _items(tag: str, entries: Entries, acks: tuple[bytes, ...], size_bytes: int, peer: str) -> list[Item | Single]:
+def _items(
+    tag: str, entries: Entries, acks: tuple[bytes, ...], size_bytes: int, peer: str, mode: Mode
+) -> list[Item | Single]:
     items: list[Item | Single] = [Skipped(tag, fault) for fault in entries.faults]
     if entries.markers:
         items.append(Notice("group_marker", entries.markers))
     if entries.count:
         origin = Origin(peer, acks[0] if acks else None)
         chunk = Chunk(tag, entries.count, size_bytes, origin, block=entries.block, scan=entries.scan)
-        items.append(Received(chunk, acks))
+        items.append(Received(chunk, acks, mode))
     else:
         items.append(Notice("empty", acks=acks))
     return items
@@ -137,17 +141,25 @@ def _single(
     return [Single(tag, b"\x92" + time + record, acks, size_bytes)]
 
 
-def _stream(element: bytes, option: _Option, inflated_bytes: int) -> bytes:
-    stream = payload(element) or b""
+def _packed(stream: bytes, option: _Option, inflated_bytes: int) -> tuple[Entries, Mode]:
     compression = compression_of(stream)
     if compression is not None:
-        return inflate(stream, compression, inflated_bytes)
+        inflated = inflate(stream, compression, inflated_bytes)
+        entries = entries_of_stream(inflated.data, _size(option))
+        if inflated.fault:
+            entries = _damaged(entries, Fault(stream, inflated.fault))
+        return entries, "CompressedPackedForward"
     named = payload(bytes(option.compressed)) or b"text"
-    if named not in (b"text", b"gzip", b"zstd"):
-        raise ProtocolError(f"got compressed: {named[:24]!r}, expected gzip, zstd or text")
     if named != b"text" and stream:
-        raise ProtocolError(f"got compressed: {named.decode()} and a payload that begins with {stream[:4].hex(' ')}")
-    return stream
+        known = f"not {named.decode()}" if named in (b"gzip", b"zstd") else "compressed, not with gzip or zstd"
+        return _damaged(Entries(b"", 0), Fault(stream, f"payload is {known}")), "CompressedPackedForward"
+    return entries_of_stream(stream, _size(option)), "PackedForward"
+
+
+def _damaged(entries: Entries, fault: Fault) -> Entries:
+    """What came whole of a payload, and the payload: a sender that gets no ack would send it for ever."""
+    # What else is wrong with the entries comes of the damage, and is in the payload.
+    return replace(entries, faults=(fault,))
 
 
 def _size(option: _Option) -> int:

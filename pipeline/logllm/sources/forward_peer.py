@@ -25,12 +25,12 @@ class Peer:
         host: Its address without the port, `unix` where it came through a unix socket.
     """
 
-    __slots__ = ("__weakref__", "_transport", "host", "name")
+    __slots__ = ("__weakref__", "_raw", "_transport", "host", "name")
 
     def __init__(self, name: str = "?", host: str = "?", transport: asyncio.Transport | None = None) -> None:
         self.name = name
         self.host = host
-        self._transport = transport
+        self._raw = self._transport = transport
 
     def __repr__(self) -> str:
         return f"Peer({self.name!r})"
@@ -41,21 +41,27 @@ class Peer:
 
         A peer that has shut down its side only, and waits for its acks, is open.
         """
-        return self._transport is not None and not self._transport.is_closing()
+        return self._raw is not None and not self._raw.is_closing()
 
     def ack_arrived(self) -> bool:
         """Whether all that was written has reached the peer's kernel; False where it cannot be known.
 
         That the peer's program has read it, nobody can know on TCP; through a unix socket it has.
         """
-        if self._transport is None or not self.is_open or self._transport.get_write_buffer_size():
+        if self._raw is None or self._transport is None or not self.is_open:
+            return False
+        if self._transport.get_write_buffer_size() or self._raw.get_write_buffer_size():
             return False
         try:
-            answer = fcntl.ioctl(self._transport.get_extra_info("socket").fileno(), _SIOCOUTQ, bytes(4))
+            answer = fcntl.ioctl(self._raw.get_extra_info("socket").fileno(), _SIOCOUTQ, bytes(4))
         except (OSError, ValueError):
             return False
         return bool(struct.unpack("i", answer)[0] == 0)
 
+    def secured(self, transport: asyncio.Transport) -> None:
+        """The connection's own word that it speaks TLS now."""
+        self._transport = transport
+
     def ended(self) -> None:
         """The connection's own word that its socket is gone."""
-        self._transport = None
+        self._raw = self._transport = None

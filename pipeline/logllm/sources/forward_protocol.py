@@ -259,4 +259,4 @@ class _Joined:
         acks = tuple(ack for single in singles for ack in single.acks)
         origin = Origin(self._peer, acks[0] if len(acks) == 1 else None)
         block = b"".join([single.entry for single in singles])
-        return Received(Chunk(singles[0].tag, len(singles), size, origin, block=block), acks)
+        return Received(Chunk(singles[0].tag, len(singles), size, origin, block=block), acks, "Message")
