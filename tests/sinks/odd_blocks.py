@@ -90,16 +90,18 @@ class OddBlocks:
         """A float of 32 or 64 bits."""
         rng = self.rng
         kind = rng.random()
-        if kind < 0.15:
+        if kind < 0.03:
             return b"\xca" + rng.randbytes(4)
-        if kind < 0.25:
+        if kind < 0.06:
             return b"\xcb" + rng.randbytes(8)
-        if kind < 0.4:
+        if kind < 0.2:
             value = rng.choice(_FLOATS)
         elif kind < 0.7:
-            value = round(rng.uniform(-1, 1) * 10 ** rng.randint(-5, 16), rng.randint(0, 12))
+            value = round(rng.uniform(-1, 1) * 10 ** rng.randint(-2, 14), rng.randint(0, 12))
+        elif kind < 0.85:
+            return b"\xca" + struct.pack(">f", rng.uniform(-1, 1) * 10 ** rng.randint(0, 9))
         else:
-            value = rng.random() * 10 ** rng.randint(-5, 17)
+            value = rng.random() * 10 ** rng.randint(-2, 16)
         return b"\xcb" + struct.pack(">d", value)
 
     def extension(self) -> bytes:
@@ -131,7 +133,7 @@ class OddBlocks:
             return self.extension()
         if depth == _DEEPEST:
             return b"\x90"
-        if kind < 0.82 and depth == 0:
+        if kind < 0.805 and depth == 0:
             deep = rng.choice((10, 61, 62, 63, 64, 65, 100))
             return (b"\x91" if rng.random() < 0.5 else b"\x81\xa1k") * deep + self.value(_DEEPEST)
         if kind < 0.9:
@@ -147,7 +149,7 @@ class OddBlocks:
             odd = rng.random()
             if odd < 0.8:
                 key = self._head("str", 3) + rng.choice((b"log", b"msg", b"pid"))
-            elif odd < 0.97:
+            elif odd < 0.99:
                 key = self.text()
             else:
                 key = self.value(_DEEPEST - 1 if depth < _DEEPEST else _DEEPEST)
@@ -161,9 +163,9 @@ class OddBlocks:
         kind = rng.random()
         if kind < 0.7:
             time = rng.choice((b"\xd7\0", b"\xd7\0", b"\xc7\x08\0")) + struct.pack(
-                ">II", rng.getrandbits(32), rng.randrange(10**9 + 10**8)
+                ">II", rng.getrandbits(32), rng.randrange(10**9 + 10**7)
             )
-        elif kind < 0.85:
+        elif kind < 0.95:
             time = self.integer()
         else:
             time = rng.choice((self.real, self.extension, self.value))()

@@ -143,15 +143,21 @@ def test_floats_are_written_as_python_writes_them(values: list[float]) -> None:
     assert transcoded(block, 1).endswith(f'{{"v":[{",".join(map(repr, values))}]}}}}\n'.encode())
 
 
-def test_floats_as_logs_have_them_are_not_left_to_python() -> None:
+def test_entries_with_floats_are_not_left_to_python() -> None:
     rng = random.Random(6)
-    values = [0.25, 17.0, -3.125, 1_700_000_000.123457, 1e15, 0.001, 1 / 3, float("nan"), float("inf")]
-    values += [rng.random() for _ in range(1000)]
-    values += [struct.unpack(">f", struct.pack(">f", rng.uniform(0.01, 1e6)))[0] for _ in range(1000)]
-    values = [value for value in values if not 0 < value < 1e-3]
+    values = [0.25, 17.0, -3.125, 1_700_000_000.123457, 1e15, 0.001, 1 / 3, float("nan"), float("inf"), 1e-7, -5e300]
+    values += [rng.random() * 10.0 ** rng.randint(-9, 20) for _ in range(20_000)]
+    values += [struct.unpack(">f", struct.pack(">f", rng.uniform(0.01, 1e6)))[0] for _ in range(10_000)]
     block = b"".join(HEAD + b"\x81\xa1v" + bytes(msgpack.packb(value)) for value in values)
 
     assert in_the_sandbox_alone(block, len(values)) == in_python(LINE_HEAD, block, len(values))
+
+
+@pytest.mark.parametrize("count", [4095, 4096, 4097])
+def test_more_floats_to_put_in_than_there_is_room_for_keep_their_places(count: int) -> None:
+    block = entries_of([b"x"]) + HEAD + b"\x81\xa1v" + bytes(msgpack.packb([1e-9] * count)) + entries_of([b"y"])
+
+    assert transcoded(block, 3) == in_python(LINE_HEAD, block, 3)
 
 
 def test_entries_and_lines_longer_than_the_windows_keep_their_order() -> None:
