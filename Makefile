@@ -9,7 +9,7 @@ ARGS ?=
 WITH_NODE := LOGLLM_NODE_MODULES="$(CURDIR)/.venv/node/node_modules"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench plugins scan docs clean
+.PHONY: help setup run test check bench fuzz plugins scan docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,10 @@ check: .venv/.ready ## ruff and mypy
 
 bench: .venv/.ready .venv/.toolchains ## every benchmark of tests/bench (ARGS="name...")
 	@$(WITH_NODE) $(BIN)/python tools/bench.py $(ARGS)
+
+fuzz: .venv/.ready ## feed what reads foreign bytes with chance (ARGS="--runs 50000 receiver scan=20000")
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group fuzz
+	@$(BIN)/python tools/fuzz.py $(ARGS)
 
 plugins: .venv/.ready .venv/.toolchains ## build the plugins that ship (ARGS="--check" compares with what is committed)
 	@$(WITH_NODE) $(BIN)/python tools/plugins.py $(ARGS)
