@@ -27,6 +27,7 @@ def get(url: str, *, whole_s: float = _WHOLE_S) -> Answer:
         SourceError: Nobody answers, or not with HTTP, or too much, or too slowly.
     """
     import asyncio
+    from urllib.parse import urlsplit
 
     import httpx
 
@@ -45,8 +46,10 @@ def get(url: str, *, whole_s: float = _WHOLE_S) -> Answer:
         return Answer(answer.status_code, bytes(body))
 
     try:
+        # httpx lets a port by that no socket has.
+        _ = urlsplit(url).port
         return asyncio.run(ask())
     except TimeoutError as error:
         raise SourceError(f"{url}: no whole answer within {whole_s:g} s") from error
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, UnicodeError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError) as error:
         raise SourceError(f"{url}: no answer: {error or type(error).__name__}") from error

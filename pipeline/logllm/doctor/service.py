@@ -51,32 +51,32 @@ class _Counter(NamedTuple):
 _ZERO = (
     _Counter(
         "logllm_forward_unacknowledged_events_total",
-        "records came without a chunk id: a sender has no acks",
+        "records without a chunk id, so a sender without acks",
         "set require_ack_response on at the sender",
     ),
     _Counter(
         "logllm_forward_protocol_errors_total",
-        "connections were closed for what the peer sent",
+        "connections closed for what the peer sent",
         "see its log for the peer and the reason",
     ),
     _Counter(
         "logllm_forward_skipped_entries_total",
-        "entries were no records and were skipped",
+        "entries that were no records and were skipped",
         "see the reason label in /metrics, and the sender's configuration",
     ),
     _Counter(
         "logllm_forward_connections_refused_total",
-        "connections were refused: too many were open",
+        "connections refused, since too many were open",
         "raise forward.max_connections and the limit of open files",
     ),
     _Counter(
         "logllm_plugin_failures_total",
-        "calls of plugins failed",
+        "calls of plugins that failed",
         "see `logllm plugins` for which, and its last error",
     ),
     _Counter(
         "logllm_plugin_bypassed",
-        "plugins are bypassed now: they fail too often",
+        "plugins bypassed now, since they fail too often",
         "see `logllm plugins` for which, and its last error",
     ),
 )
@@ -146,7 +146,7 @@ def _metrics(url: str) -> Iterator[Finding]:
     for counter in _ZERO:
         if values.get(counter.name, 0) > 0:
             troubled = True
-            yield warn(about, f"{values[counter.name]:,.0f} {counter.found}", counter.advice)
+            yield warn(about, f"{counter.found}: {values[counter.name]:,.0f}", counter.advice)
     lag_s = values.get("logllm_event_lag_seconds")
     if lag_s is not None and not _EARLY_S < lag_s < _LATE_S:
         troubled = True
@@ -203,7 +203,7 @@ def _senders(url: str) -> Iterator[Finding]:
 def _troubles(sender: Sender) -> Iterator[tuple[str, str]]:
     if sender.without_chunk_id > 0:
         yield (
-            f"{sender.without_chunk_id:,} records without a chunk id: what gets lost on the way stays lost",
+            f"records without a chunk id, which stay lost if they get lost on the way: {sender.without_chunk_id:,}",
             "set require_ack_response on there",
         )
     if sender.chunk_id_kind == "hex":
@@ -214,12 +214,12 @@ def _troubles(sender: Sender) -> Iterator[tuple[str, str]]:
         )
     if sender.legacy_entries > 0:
         yield (
-            f"{sender.legacy_entries:,} records in the old form: their metadata is missing",
+            f"records in the old form, whose metadata is missing: {sender.legacy_entries:,}",
             "update Fluent Bit there to 5.0.4, or remove retain_metadata_in_forward_mode",
         )
     if sender.integer_times > 0:
         yield (
-            f"{sender.integer_times:,} records with times of whole seconds: the order within one is unknown",
+            f"records whose time is whole seconds, with no order within one: {sender.integer_times:,}",
             "remove time_as_integer there, or switch on its sub-second times",
         )
 
