@@ -22,11 +22,12 @@ import json
 import struct
 from base64 import b64encode
 from functools import partial
-from math import isfinite, isnan
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import msgpack  # type: ignore[import-untyped]
 
+from logllm.sinks.json_value import head_at, number_at, quoted, signed, value_at
 from logllm.sinks.transcode import FEWEST_BYTES, LONGEST_HEAD, transcoder
 
 if TYPE_CHECKING:
@@ -37,17 +38,6 @@ __all__ = ["in_python", "line_at", "line_head", "ndjson"]
 _BILLION = 1_000_000_000
 _NO_TIME = "0.000000000"
 _EVENT_TIME = struct.Struct(">II")
-
-_SIZED = {
-    0xC4: ("bin", 1), 0xC5: ("bin", 2), 0xC6: ("bin", 4), 0xC7: ("ext", 1), 0xC8: ("ext", 2), 0xC9: ("ext", 4),
-    0xD9: ("str", 1), 0xDA: ("str", 2), 0xDB: ("str", 4), 0xDC: ("array", 2), 0xDD: ("array", 4),
-    0xDE: ("map", 2), 0xDF: ("map", 4),
-}  # fmt: skip
-_FIXED_EXT = {0xD4: 1, 0xD5: 2, 0xD6: 4, 0xD7: 8, 0xD8: 16}
-_NUMBERS = {
-    first: struct.Struct(">" + letter) for first, letter in zip((*range(0xCA, 0xD4),), "fdBHIQbhiq", strict=True)
-}
-_CONSTANTS = {0xC0: "null", 0xC2: "false", 0xC3: "true"}
 
 
 def ndjson(tag: str, block: bytes, count: int) -> bytes:
@@ -74,7 +64,7 @@ def line_head(tag: str) -> bytes:
     """What each line of a tag begins with, up to the time."""
     # A tag that came over the wire holds no surrogates; one from elsewhere must not stop its records.
     text = tag.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
-    return f'{{"tag":{_quoted(text)},"time":"'.encode()
+    return f'{{"tag":{quoted(text)},"time":"'.encode()
 
 
 def in_python(head: bytes, block: bytes, count: int) -> bytes:
@@ -129,7 +119,6 @@ def _extension(kind: int, data: bytes) -> dict[str, object]:
 _dumps = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"), default=_base64_of
 ).encode
-_quoted = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def _line_quickly(head: bytes, entry: bytes) -> bytes | None:
@@ -165,14 +154,14 @@ def line_at(head: bytes, block: bytes, at: int) -> tuple[bytes, int]:
     if two != 2:
         raise ValueError(f"block: array of {two} at byte {start}, expected an entry, an array of two")
     metadata = "null"
-    kind, body, items = _head(block, at)
+    kind, body, items = head_at(block, at)
     if kind == "array" and items == 2:
         time, odd, at = _time(block, body)
-        metadata, at = _value(block, at)
+        metadata, at = value_at(block, at)
     else:
         time, odd, at = _time(block, at)
     _opened(block, at, "map")
-    record, at = _value(block, at)
+    record, at = value_at(block, at)
     more = f',"metadata":{metadata}' if metadata not in ("null", "{}") else ""
     if odd is not None:
         more += f',"odd_time":{odd}'
@@ -180,138 +169,18 @@ def line_at(head: bytes, block: bytes, at: int) -> tuple[bytes, int]:
 
 
 def _opened(block: bytes, at: int, wanted: str) -> tuple[int, int]:
-    kind, body, items = _head(block, at)
+    kind, body, items = head_at(block, at)
     if kind != wanted:
         raise ValueError(f"block: {kind} at byte {at}, expected an entry's {wanted}")
     return body, items
 
 
-def _head(block: bytes, at: int) -> tuple[str, int, int]:
-    """The kind of the value at a place, where its body begins, and how many bytes (or items, or pairs) that has.
-
-    The body of an extension begins with its type. That of an integer below 128 in either direction is its first byte.
-    """
-    if at >= len(block):
-        raise ValueError(f"block: ends at byte {at}, expected a value")
-    first = block[at]
-    body, size = at + 1, 0
-    if first < 0x80 or first >= 0xE0:
-        kind, body, size = "number", at, 1
-    elif first < 0xC0:
-        kind, size = (
-            ("map", first & 15) if first < 0x90 else ("array", first & 15) if first < 0xA0 else ("str", first & 31)
-        )
-    elif first in _SIZED:
-        kind, width = _SIZED[first]
-        body += width
-        if body > len(block):
-            raise ValueError(f"block: cut off in the {kind} at byte {at}")
-        size = int.from_bytes(block[at + 1 : body], "big") + (kind == "ext")
-    elif first in _FIXED_EXT:
-        kind, size = "ext", _FIXED_EXT[first] + 1
-    elif first in _NUMBERS:
-        kind, size = "number", _NUMBERS[first].size
-    elif first in _CONSTANTS:
-        kind = "constant"
-    else:
-        raise ValueError(f"block: the byte c1 at byte {at}, which MessagePack never uses")
-    # Items take a byte at least, so nothing is begun that cannot end.
-    if size > len(block) - body:
-        raise ValueError(f"block: cut off in the {kind} at byte {at}")
-    return kind, body, size
-
-
-def _end(block: bytes, at: int) -> int:
-    """Where the value at a place ends."""
-    todo = 1
-    while todo:
-        kind, at, size = _head(block, at)
-        todo -= 1
-        if kind in ("array", "map"):
-            todo += size if kind == "array" else 2 * size
-        else:
-            at += size
-    return at
-
-
-def _number(block: bytes, at: int) -> int | float:
-    first = block[at]
-    if first in _NUMBERS:
-        value: int | float = _NUMBERS[first].unpack_from(block, at + 1)[0]
-        return value
-    return first if first < 0x80 else first - 0x100
-
-
-def _value(block: bytes, at: int, *, in_key: bool = False) -> tuple[str, int]:
-    """The JSON of the value at a place, and where it ends."""
-    out: list[str] = []
-    outer: list[tuple[int, str]] = []
-    todo, closing = 1, ""
-    while True:
-        if closing == "}" and todo % 2 == 0:
-            key, at = _key(block, at, in_key=in_key)
-            out += (key, ":")
-            todo -= 1
-        kind, body, size = _head(block, at)
-        if kind in ("array", "map"):
-            outer.append((todo, closing))
-            at, todo, closing = body, size, "]"
-            if kind == "map":
-                todo, closing = 2 * size, "}"
-            out.append("[" if kind == "array" else "{")
-        else:
-            out.append(_scalar(block, at, kind, body, size))
-            at = body + size
-            todo -= 1
-        while todo == 0:
-            if not outer:
-                return "".join(out), at
-            out.append(closing)
-            todo, closing = outer.pop()
-            todo -= 1
-        if kind not in ("array", "map") or size == 0:
-            out.append(",")
-
-
-def _scalar(block: bytes, at: int, kind: str, body: int, size: int) -> str:
-    data = block[body : body + size]
-    if kind == "str":
-        return _quoted(data.decode("utf-8", "replace"))
-    if kind == "number":
-        value = _number(block, at)
-        if isinstance(value, int) or isfinite(value):
-            return repr(value)
-        return '"NaN"' if isnan(value) else '"Infinity"' if value > 0 else '"-Infinity"'
-    if kind == "bin":
-        return f'"{b64encode(data).decode()}"'
-    if kind == "ext":
-        return f'{{"ext_type":{_signed(data[0])},"data":"{b64encode(data[1:]).decode()}"}}'
-    return _CONSTANTS[block[at]]
-
-
-def _signed(byte: int) -> int:
-    return byte - 0x100 if byte >= 0x80 else byte
-
-
-def _key(block: bytes, at: int, *, in_key: bool) -> tuple[str, int]:
-    kind, body, size = _head(block, at)
-    if kind in ("str", "bin"):
-        return _quoted(block[body : body + size].decode("utf-8", "replace")), body + size
-    if kind in ("number", "constant"):
-        return f'"{_scalar(block, at, kind, body, size)}"'.replace('""', '"'), body + size
-    if in_key:
-        end = _end(block, at)
-        return f'"{b64encode(block[at:end]).decode()}"', end
-    text, end = _value(block, at, in_key=True)
-    return _quoted(text), end
-
-
 def _time(block: bytes, at: int) -> tuple[str, str | None, int]:
     """The time at a place; the JSON of what is there instead, if it is none; where it ends."""
-    kind, body, size = _head(block, at)
+    kind, body, size = head_at(block, at)
     data = block[body : body + size]
     if kind == "number":
-        value = _number(block, at)
+        value = number_at(block, at)
         if isinstance(value, int):
             return f"{value}.000000000", None, body + size
         if isfinite(value):
@@ -319,13 +188,13 @@ def _time(block: bytes, at: int) -> tuple[str, str | None, int]:
     elif kind == "ext" and (total := _time_of_extension(data)) is not None:
         seconds, nanoseconds = divmod(abs(total), _BILLION)
         return f"{'-' if total < 0 else ''}{seconds}.{nanoseconds:09d}", None, body + size
-    odd, end = _value(block, at)
+    odd, end = value_at(block, at)
     return _NO_TIME, odd, end
 
 
 def _time_of_extension(data: bytes) -> int | None:
     """Nanoseconds; None where it is no time. Timestamps as in MessagePack's specification, the section of that name."""
-    kind, rest = _signed(data[0]), data[1:]
+    kind, rest = signed(data[0]), data[1:]
     if (kind, len(rest)) == (0, 8):
         seconds, nanoseconds = _EVENT_TIME.unpack(rest)
     elif (kind, len(rest)) == (-1, 4):
