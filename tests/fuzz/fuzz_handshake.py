@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgpack  # type: ignore[import-untyped]
+from msgspec.structs import replace
 
 from logllm.errors import ProtocolError
+from logllm.sources.forward_gate import Answer, Gate, Greeting
 from logllm.wire.handshake import (
     Helo,
     Ping,
@@ -18,7 +20,7 @@ from logllm.wire.handshake import (
     write_ping,
     write_pong,
 )
-from tests.fuzz.inputs import Choices, check_refusal
+from tests.fuzz.inputs import Choices, check_refusal, pieces
 
 __all__ = ["MAX_BYTES", "check", "seeds"]
 
@@ -34,10 +36,14 @@ _PING = write_ping(_HELO, _KEY, "client", _SALT, "alice", "pw")
 _TRUE = frozenset((_PING, write_ping(_HELO, _KEY, "client", _SALT)))
 
 
+def _gate(users: dict[bytes, bytes]) -> Gate:
+    return Gate(_KEY, users, "server", random=lambda size: bytes(range(size)))
+
+
 def check(data: bytes) -> None:
     """A message is read, or refused with a ProtocolError; what was written is read as it was."""
     choices = Choices(data)
-    kind = choices.below(6)
+    kind = choices.below(8)
     message = choices.rest()
     try:
         if kind == 0:
@@ -55,8 +61,10 @@ def check(data: bytes) -> None:
         elif kind == 4:
             third = len(message) // 3
             _check_ping(Ping(message[:third], message[third : 2 * third], message[2 * third :], message, message))
-        else:
+        elif kind == 5:
             _check_damaged_pong(message)
+        else:
+            _check_greeting(message, with_users=kind == 7)
     except ProtocolError as error:
         check_refusal(error)
 
@@ -96,6 +104,32 @@ def _check_damaged_pong(message: bytes) -> None:
         raise AssertionError("a PONG with a wrong digest was taken")
 
 
+def _check_greeting(stream: bytes, *, with_users: bool) -> None:
+    """However what a peer sends is cut, it enters or does not, and nothing it has sent behind its PING is lost."""
+    gate = _gate(_USERS if with_users else {})
+    step = stream[0] + 1 if stream else 1
+    found: list[Answer | str | None] = []
+    for cuts in ((len(stream) + 1,), (step,)):
+        greeting = Greeting(gate)
+        answer: Answer | None = None
+        fed = b""
+        try:
+            for piece in pieces(stream, cuts):
+                greeting.feed(piece)
+                fed += piece
+                if (answer := greeting.answer()) is not None:
+                    break
+        except ProtocolError as error:
+            check_refusal(error)
+            found.append("refused")
+            continue
+        if answer is not None and not answer.fault:
+            assert fed.endswith(answer.rest)
+            answer = replace(answer, rest=answer.rest + stream[len(fed) :])
+        found.append(answer)
+    assert found[0] == found[1]
+
+
 def seeds() -> list[bytes]:
     """What Fluent Bit said, and what we say."""
     recorded = []
@@ -114,4 +148,6 @@ def seeds() -> list[bytes]:
     found = [b"\0" + message for message in (*recorded, _PING, *_TRUE)]
     found += [b"\1" + message for message in helos]
     found += [b"\2" + message for message in pongs]
+    greetings = [write_ping(gate.helo(), _KEY, "client", _SALT, "alice", "pw") for gate in (_gate({}), _gate(_USERS))]
+    found += [bytes([6 + number]) + greeting + b"\x93\xa1t\5\x80" for number, greeting in enumerate(greetings)]
     return found + [bytes([kind]) + b"some salt and a name" for kind in (3, 4, 5)]

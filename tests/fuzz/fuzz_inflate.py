@@ -26,6 +26,7 @@ _BLOCK = b"".join(ENTRIES[:5])
 _TEXT = b"2024-01-02 03:04:05 INFO hello 12\n" * 20
 _LONG = _BLOCK * 200
 _ZEROS = b"\0" * 300_000
+_ENOUGH = 4 * len(_ZEROS)
 # zstandard knows no bound for what a call gives, so a block of a frame may come at once.
 _ZSTD_SLACK = 1 << 24
 
@@ -76,7 +77,8 @@ def _check_frame(payload: bytes, kind: str, limit: int) -> None:
     frame = b"\x93\xa1t" + bytes(msgpack.packb(payload)) + option
     outcome = received((frame,), Limits(_FRAME_BYTES, limit))
     given = sum(len(part) for event in outcome.events for part in event[2:] if isinstance(part, bytes))
-    assert given <= max(limit, len(payload))
+    # What cannot be read is handed out as it came.
+    assert given <= limit + len(payload)
 
 
 def _check_file(payload: bytes, kind: str, steps: tuple[int, ...], most: int) -> None:
@@ -87,17 +89,17 @@ def _check_file(payload: bytes, kind: str, steps: tuple[int, ...], most: int) ->
         for block in inflate(kind, pieces(payload, cuts), most, "name", stats):
             assert len(block) <= (most if kind != "zstd" else _ZSTD_SLACK)
             made += block
-            if len(made) > 4 * len(_ZEROS):
+            if len(made) > _ENOUGH:
                 break
         taken.append((bytes(made), stats.skipped.total()))
         assert all(notice.startswith("name: ") and "\n" not in notice for notice in stats.notices)
         assert stats.skipped.total() == len(stats.notices)
-    if taken[0][1] == 0:
+    if taken[0][1] == 0 and len(taken[0][0]) <= _ENOUGH:
         assert taken[0] == taken[1]
-        if kind == "gzip" and len(taken[0][0]) <= len(_ZEROS) and payload:
+        if kind == "gzip" and payload:
             assert taken[0][0] == _gunzipped(payload)
     else:
-        # What is lost at the damage depends on the cut; what is there is the beginning of the same.
+        # What is lost at the damage, or left unread, depends on the cut; what is there is the beginning of the same.
         short, long = sorted((taken[0][0], taken[1][0]), key=len)
         assert long.startswith(short)
     assert payload or taken[0] == (b"", 0)
