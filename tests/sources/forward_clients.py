@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 import msgpack  # type: ignore[import-untyped]
 
 from logllm.sources.forward import ForwardConfig, ForwardServer
+from logllm.sources.forward_peer import Peer
 from logllm.sources.forward_protocol import Received
 
 __all__ = ["LOCAL", "PATIENCE_S", "Client", "Sink", "connect", "frame", "run", "until"]
@@ -29,11 +30,13 @@ class Sink:
 
     def __init__(self) -> None:
         self.chunks: list[Received] = []
+        self.peers: list[Peer] = []
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def __call__(self, received: Received, peer: object) -> None:
+    async def __call__(self, received: Received, peer: Peer) -> None:
         await self.gate.wait()
+        self.peers.append(peer)
         self.chunks.append(received)
 
     @property
