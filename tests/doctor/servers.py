@@ -14,7 +14,7 @@ GOOD = {
     "/healthz": (200, b'{"status":"ok","version":"0.1.0","learning":null}'),
     "/readyz": (200, b'{"status":"ready"}'),
     "/metrics": (200, b"# TYPE logllm_templates gauge\nlogllm_templates 7.0\n"),
-    "/senders": (200, b'[{"host":"10.0.0.7","frames":3,"records":900,"chunk_id_kind":"base64","compressed":true}]'),
+    "/senders": (200, b'[{"host":"10.0.0.7","frames":3,"records":900,"modes":["Forward"],"chunk_id_kind":"base64"}]'),
 }
 
 

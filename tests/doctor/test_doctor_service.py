@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from logllm.doctor.ask import get
 from logllm.doctor.finding import Finding
-from logllm.doctor.service import examine_service, parsed, version_at
+from logllm.doctor.service import examine_service, samples, version_at
 from logllm.errors import SourceError
 from tests.doctor.servers import GOOD, Answer, answer, serving
 
@@ -55,12 +55,37 @@ def test_what_is_not_ready_is_named() -> None:
 @pytest.mark.parametrize(
     ("sample", "told", "advice"),
     [
-        ("logllm_forward_unacknowledged_events_total 12000.0", "12,000 records came without", "require_ack_response"),
-        ("logllm_forward_protocol_errors_total 2.0", "2 connections were closed", "log"),
-        ('logllm_forward_skipped_entries_total{reason="time"} 3.0', "3 entries were no records", "reason"),
-        ("logllm_forward_connections_refused_total 1.0", "too many were open", "max_connections"),
-        ('logllm_plugin_failures_total{plugin="p",reason="trap"} 4.0', "4 calls of plugins", "logllm plugins"),
-        ('logllm_plugin_bypassed{plugin="p"} 1.0', "bypassed", "logllm plugins"),
+        (
+            "logllm_forward_unacknowledged_events_total 12000.0",
+            "without a chunk id, so a sender without acks: 12,000",
+            "require_ack_response",
+        ),
+        ("logllm_forward_protocol_errors_total 2.0", "closed for what the peer sent: 2", "log"),
+        ('logllm_forward_skipped_entries_total{reason="time"} 3.0', "no records and were skipped: 3", "reason"),
+        ("logllm_forward_connections_refused_total 1.0", "too many were open: 1", "max_connections"),
+        (
+            'logllm_plugin_failures_total{plugin="p",reason="trap"} 4.0',
+            "calls of plugins that failed: 4",
+            "logllm plugins",
+        ),
+        ('logllm_plugin_bypassed{plugin="p"} 1.0', "since they fail too often: 1", "logllm plugins"),
+        ('logllm_forward_handshake_failures_total{reason="key"} 5.0', "did not get in: 5", "key, user"),
+        (
+            'logllm_component_errors_total{component="out",error_type="full"} 6.0',
+            "sinks, tried again since: 6",
+            "readyz",
+        ),
+        (
+            'logllm_component_discarded_events_total{component="out",intentional="false"} 7.0\n'
+            'logllm_component_discarded_events_total{component="rule",intentional="true"} 8.0',
+            "had no room for: 7",
+            "optional_bytes",
+        ),
+        (
+            'logllm_config_reloads_total{outcome="done"} 9.0\nlogllm_config_reloads_total{outcome="refused"} 1.0',
+            "refused, the old configuration staying: 1",
+            "doctor",
+        ),
         ("logllm_event_lag_seconds 36000.0", "10.0 h behind", "clocks"),
         ("logllm_event_lag_seconds -600.0", "600 s ahead", "clocks"),
     ],
@@ -76,14 +101,14 @@ def test_a_count_that_should_be_zero_is_told_with_what_to_do(sample: str, told: 
 @pytest.mark.parametrize(
     ("sender", "told"),
     [
-        (b'"without_chunk_id":5', "5 records without a chunk id"),
+        (b'"records_without_id":5', "if they get lost on the way: 5"),
         (b'"chunk_id_kind":"hex"', "older than July 2026"),
-        (b'"legacy_entries":7', "their metadata is missing"),
-        (b'"integer_times":9', "whole seconds"),
+        (b'"legacy_entries":true', "without metadata"),
+        (b'"integer_times":true', "whole seconds"),
     ],
 )
 def test_a_sender_that_could_do_better_is_named(sender: bytes, told: str) -> None:
-    (found,) = troubles({"/senders": (200, b'[{"host":"web-1",' + sender + b',"records":9,"last_seen":"x"}]')})
+    (found,) = troubles({"/senders": (200, b'[{"host":"web-1",' + sender + b',"records":9,"more":"x"}]')})
 
     assert found.level == "warn"
     assert found.about == "sender web-1"
@@ -92,7 +117,7 @@ def test_a_sender_that_could_do_better_is_named(sender: bytes, told: str) -> Non
 
 
 def test_of_a_thousand_bad_senders_the_largest_are_told_and_the_rest_counted() -> None:
-    senders = ",".join(f'{{"host":"h{number}","records":{number},"integer_times":1}}' for number in range(1_000))
+    senders = ",".join(f'{{"host":"h{number}","records":{number},"integer_times":true}}' for number in range(1_000))
 
     found = troubles({"/senders": (200, f"[{senders}]".encode())})
 
@@ -184,4 +209,4 @@ def test_an_address_that_is_none_is_no_service(url: str) -> None:
 
 @given(st.text())
 def test_any_text_is_read_as_metrics(text: str) -> None:
-    assert all(name.startswith("logllm_") for name in parsed(text))
+    assert all(sample.name.startswith("logllm_") for sample in samples(text))

@@ -108,7 +108,7 @@ def reaches(about: str, address: str) -> Finding:
         if address.startswith(("/", "unix:")):
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
                 sock.settimeout(_CONNECT_S)
-                sock.connect(address.removeprefix("unix:").replace("//", "/"))
+                sock.connect(address.removeprefix("unix:"))
         else:
             with socket.create_connection(host_and_port(address), timeout=_CONNECT_S):
                 pass
@@ -122,18 +122,23 @@ def reaches(about: str, address: str) -> Finding:
     return ok(about, "takes connections")
 
 
-def examine_openness(config: Config, *, secured: bool) -> Iterator[Finding]:
-    """Whether strangers can reach what listens.
-
-    Args:
-        secured: The forward listener asks for a shared key or for TLS.
-    """
-    if reaches_beyond(config.forward.listen) and not secured:
-        yield warn(
-            f"forward.listen {config.forward.listen}",
-            "other machines reach it, without a shared key and without TLS: whoever does can send records",
-            "set shared_key_file, tls_cert and tls_key under [forward], or listen on 127.0.0.1",
-        )
+def examine_openness(config: Config) -> Iterator[Finding]:
+    """Whether strangers can reach what listens, and whether others can read along."""
+    forward = config.forward
+    if reaches_beyond(forward.listen):
+        about = f"forward.listen {forward.listen}"
+        if not (forward.shared_key_file or forward.users_file or forward.tls_client_ca):
+            yield warn(
+                about,
+                "other machines reach it, and nobody is asked who they are: whoever does can send records",
+                "set shared_key_file or tls_client_ca under [forward], or listen on 127.0.0.1",
+            )
+        if not forward.tls_cert:
+            yield warn(
+                about,
+                "other machines reach it, without TLS: records come in clear",
+                "set tls_cert and tls_key under [forward], or listen on 127.0.0.1",
+            )
     if reaches_beyond(config.http.listen):
         yield warn(
             f"http.listen {config.http.listen}",

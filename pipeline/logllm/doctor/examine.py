@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -17,6 +18,12 @@ from logllm.doctor.parts import examine_clock, examine_limits, examine_model, ex
 from logllm.doctor.secrets import examine_secrets
 from logllm.doctor.service import examine_service, version_at
 from logllm.errors import ConfigError
+from logllm.sinks.file import FileSinkConfig
+from logllm.sinks.forward import ForwardSinkConfig
+from logllm.sources.forward_secrets import load_gate, load_tls
+
+if TYPE_CHECKING:
+    from logllm.sinks.config import SinkConfig
 
 __all__ = ["Options", "configuration", "examine"]
 
@@ -83,45 +90,49 @@ def _files(config: Config, options: Options) -> Iterator[Finding]:
     yield examine_clock()
     yield examine_limits(config)
     yield from examine_secrets("forward", config.forward, now)
-    yield from examine_openness(config, secured=_secured(config))
-    unix_path = getattr(config.forward, "unix_path", None)
-    if unix_path:
-        yield examine_unix_path(Path(unix_path))
+    yield _entrance(config)
+    yield from examine_openness(config)
+    if config.forward.unix_path:
+        yield examine_unix_path(Path(config.forward.unix_path))
     if config.data_dir is None:
         yield skipped("data_dir", "none is set: what was learned is gone with each restart")
     else:
         yield from examine_folder(f"data_dir {config.data_dir}", Path(config.data_dir))
         yield from examine_state(Path(config.data_dir))
-    yield from _sink_files(config, now)
+    for sink in config.sinks:
+        yield from _sink(sink, now)
     yield from examine_model(config.explain, offline=options.offline)
     yield from examine_plugins(config)
 
 
-def _secured(config: Config) -> bool:
-    return any(getattr(config.forward, key, None) for key in ("shared_key_file", "tls_cert"))
+def _entrance(config: Config) -> Finding:
+    """Whether keys, users and certificates are what the server takes, and go together."""
+    forward, asked = config.forward, []
+    try:
+        if load_gate(forward) is not None:
+            asked.append("a shared key" if forward.users_file is None else "a shared key and a user")
+        if load_tls(forward) is not None:
+            asked.append("TLS" if forward.tls_client_ca is None else "TLS with a certificate of their own")
+    except ConfigError as error:
+        return fail("forward's keys", str(error), "correct it: the service does not start")
+    return ok("forward's keys", f"senders are asked for {' and '.join(asked) or 'nothing'}")
 
 
-def _sinks(config: Config) -> Iterator[tuple[str, msgspec.Struct]]:
-    """The sinks with what they are called here."""
-    for number, sink in enumerate(getattr(config, "sinks", ())):
-        kind = sink.__struct_config__.tag
-        yield f"sinks[{number}] {getattr(sink, 'name', '') or kind}", sink
-
-
-def _sink_files(config: Config, now: datetime) -> Iterator[Finding]:
-    for name, sink in _sinks(config):
-        yield from examine_secrets(name, sink, now)
-        path = getattr(sink, "path", None)
-        if path:
-            folder = Path(path).parent
-            if folder.is_dir():
-                yield from examine_folder(f"{name} {folder}", folder)
-            else:
-                yield fail(f"{name} {path}", f"the folder {folder} does not exist", "create it for this user")
+def _sink(sink: SinkConfig, now: datetime) -> Iterator[Finding]:
+    about = f"sink {sink.label}"
+    yield from examine_secrets(about, sink, now)
+    try:
+        sink.check()
+    except ConfigError as error:
+        yield fail(about, str(error).removeprefix(f"{about}: "), "correct it: the service does not start")
+        return
+    yield ok(about, "can be used as it is configured" + ("" if sink.required else "; not required"))
+    if isinstance(sink, FileSinkConfig):
+        folder = Path(sink.path).parent
+        yield from examine_folder(f"{about}, folder {folder}", folder)
 
 
 def _receivers(config: Config) -> Iterator[Finding]:
-    for name, sink in _sinks(config):
-        address = getattr(sink, "address", None)
-        if address:
-            yield reaches(f"{name} {address}", address)
+    for sink in config.sinks:
+        if isinstance(sink, ForwardSinkConfig):
+            yield reaches(f"sink {sink.label}, {sink.address}", sink.address)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import ssl
 import stat
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -31,7 +30,6 @@ def examine_secrets(place: str, part: object, now: datetime) -> Iterator[Finding
     """
     values = {key: getattr(part, key, None) for key in (*_SECRET, *_PUBLIC)}
     named = {key: Path(value) for key, value in values.items() if isinstance(value, str) and value}
-    good = set()
     for key, path in named.items():
         about = f"{place}.{key} {path}"
         try:
@@ -43,13 +41,9 @@ def examine_secrets(place: str, part: object, now: datetime) -> Iterator[Finding
         if not body.strip():
             yield fail(about, "it is empty", "write it")
         elif key in _SECRET:
-            good.add(key)
             yield _private(about, path)
         else:
-            good.add(key)
             yield _certificates(about, body, now)
-    if {"tls_cert", "tls_key"} <= good:
-        yield from _pair(f"{place}.tls_cert and tls_key", named["tls_cert"], named["tls_key"])
 
 
 def _read(path: Path) -> bytes:
@@ -86,17 +80,3 @@ def _certificates(about: str, body: bytes, now: datetime) -> Finding:
     if end - now < _SOON:
         return warn(about, f"expires at {end:%Y-%m-%d %H:%M} UTC{many}", "renew it")
     return ok(about, f"valid until {end:%Y-%m-%d}{many}")
-
-
-def _pair(about: str, cert: Path, key: Path) -> Iterator[Finding]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        # A key with a password would make OpenSSL ask for it on the terminal.
-        context.load_cert_chain(cert, key, password=lambda: "")
-    except ssl.SSLError as error:
-        told = f"do not go together: {error.reason or error}"
-        yield fail(about, told, "give the key that the certificate was made for, without a password")
-    except (OSError, ValueError) as error:
-        yield fail(about, f"cannot be used: {error}", "look at both files")
-    else:
-        yield ok(about, "go together")

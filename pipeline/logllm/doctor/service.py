@@ -12,8 +12,9 @@ import msgspec
 from logllm.doctor.ask import get
 from logllm.doctor.finding import Finding, fail, ok, skipped, warn
 from logllm.errors import SourceError
+from logllm.sources.forward_senders import Sender
 
-__all__ = ["Sender", "examine_service", "version_at"]
+__all__ = ["Sample", "examine_service", "samples", "version_at"]
 
 _MOST_SENDERS = 20
 _MOST_REASONS = 10
@@ -21,31 +22,21 @@ _SAMPLE = re.compile(r"(logllm_\w{1,100})(\{[^\n]{0,500}\})?[ \t]+(\S{1,40})", r
 _LATE_S, _EARLY_S = 3_600.0, -60.0
 
 
-class Sender(msgspec.Struct, frozen=True):
-    """One line of `/senders`.
+class Sample(NamedTuple):
+    """One line of `/metrics`."""
 
-    Args:
-        without_chunk_id: Records that came without one: nobody asked for an ack.
-        legacy_entries: Records of the form `[time, record]`, without metadata.
-        integer_times: Records whose time is whole seconds.
-        chunk_id_kind: What its chunk ids look like; "hex" is Fluent Bit older than July 2026.
-    """
-
-    host: str
-    frames: int = 0
-    records: int = 0
-    without_chunk_id: int = 0
-    legacy_entries: int = 0
-    integer_times: int = 0
-    chunk_id_kind: str = ""
+    name: str
+    labels: str
+    value: float
 
 
 class _Counter(NamedTuple):
-    """A metric that should be zero."""
+    """A metric that should be zero, or its samples that have a label."""
 
     name: str
     found: str
     advice: str
+    label: str = ""
 
 
 _ZERO = (
@@ -68,6 +59,28 @@ _ZERO = (
         "logllm_forward_connections_refused_total",
         "connections refused, since too many were open",
         "raise forward.max_connections and the limit of open files",
+    ),
+    _Counter(
+        "logllm_forward_handshake_failures_total",
+        "peers that did not get in",
+        "see its log for who, and the key, user or certificate there",
+    ),
+    _Counter(
+        "logllm_component_errors_total",
+        "failures of sinks, tried again since",
+        "see /readyz for what fails now, and its log",
+    ),
+    _Counter(
+        "logllm_component_discarded_events_total",
+        "records that a sink which is not required had no room for",
+        "see what it waits for, or raise delivery.optional_bytes",
+        'intentional="false"',
+    ),
+    _Counter(
+        "logllm_config_reloads_total",
+        "reloads that were refused, the old configuration staying",
+        "see its log, and run doctor on the new configuration",
+        'outcome="refused"',
     ),
     _Counter(
         "logllm_plugin_failures_total",
@@ -138,31 +151,32 @@ def _metrics(url: str) -> Iterator[Finding]:
     except SourceError as error:
         yield fail(about, _short(error, url), "see its log")
         return
-    values = parsed(answer.body.decode("utf-8", "replace")) if answer.status == 200 else {}
-    if not values:
+    found = samples(answer.body.decode("utf-8", "replace")) if answer.status == 200 else []
+    if not found:
         yield fail(about, f"answers {answer.status} without metrics of logllm", "correct --url")
         return
     troubled = False
     for counter in _ZERO:
-        if values.get(counter.name, 0) > 0:
+        value = sum(one.value for one in found if one.name == counter.name and counter.label in one.labels)
+        if value > 0:
             troubled = True
-            yield warn(about, f"{counter.found}: {values[counter.name]:,.0f}", counter.advice)
-    lag_s = values.get("logllm_event_lag_seconds")
-    if lag_s is not None and not _EARLY_S < lag_s < _LATE_S:
-        troubled = True
-        told = f"{lag_s / 3600:,.1f} h behind this machine's clock" if lag_s > 0 else f"{-lag_s:,.0f} s ahead of it"
-        yield warn(about, f"the newest record is {told}", "look at the clocks, and at what waits at the senders")
+            yield warn(about, f"{counter.found}: {value:,.0f}", counter.advice)
+    for lag_s in [one.value for one in found if one.name == "logllm_event_lag_seconds"][:1]:
+        if not _EARLY_S < lag_s < _LATE_S:
+            troubled = True
+            told = f"{lag_s / 3600:,.1f} h behind this machine's clock" if lag_s > 0 else f"{-lag_s:,.0f} s ahead of it"
+            yield warn(about, f"the newest record is {told}", "look at the clocks, and at what waits at the senders")
     if not troubled:
         yield ok(about, "nothing is counted that should not be")
 
 
-def parsed(text: str) -> dict[str, float]:
-    """Prometheus text, the samples of a name added up; lines that are none are passed over.
+def samples(text: str) -> list[Sample]:
+    """Prometheus text; lines that are no samples of logllm are passed over.
 
-    >>> parsed('logllm_a_total{reason="x"} 1\\nlogllm_a_total{reason="y"} 2\\nnonsense\\nlogllm_b nan')
-    {'logllm_a_total': 3.0}
+    >>> samples('logllm_a_total{reason="x"} 1\\nnonsense\\nlogllm_b nan')
+    [Sample(name='logllm_a_total', labels='{reason="x"}', value=1.0)]
     """
-    values: dict[str, float] = {}
+    read = []
     for line in text.splitlines():
         found = _SAMPLE.match(line)
         if found is None:
@@ -172,8 +186,8 @@ def parsed(text: str) -> dict[str, float]:
         except ValueError:
             continue
         if math.isfinite(number):
-            values[found[1]] = values.get(found[1], 0.0) + number
-    return values
+            read.append(Sample(found[1], found[2] or "", number))
+    return read
 
 
 def _senders(url: str) -> Iterator[Finding]:
@@ -201,9 +215,9 @@ def _senders(url: str) -> Iterator[Finding]:
 
 
 def _troubles(sender: Sender) -> Iterator[tuple[str, str]]:
-    if sender.without_chunk_id > 0:
+    if sender.records_without_id > 0:
         yield (
-            f"records without a chunk id, which stay lost if they get lost on the way: {sender.without_chunk_id:,}",
+            f"records without a chunk id, which stay lost if they get lost on the way: {sender.records_without_id:,}",
             "set require_ack_response on there",
         )
     if sender.chunk_id_kind == "hex":
@@ -212,15 +226,15 @@ def _troubles(sender: Sender) -> Iterator[tuple[str, str]]:
             "knows the shared key",
             "update Fluent Bit there, and use TLS",
         )
-    if sender.legacy_entries > 0:
+    if sender.legacy_entries:
         yield (
-            f"records in the old form, whose metadata is missing: {sender.legacy_entries:,}",
-            "update Fluent Bit there to 5.0.4, or remove retain_metadata_in_forward_mode",
+            "its records come in the old form, without metadata",
+            "update Fluent Bit there to 5.0.5, or remove retain_metadata_in_forward_mode; Fluentd knows no other",
         )
-    if sender.integer_times > 0:
+    if sender.integer_times:
         yield (
-            f"records whose time is whole seconds, with no order within one: {sender.integer_times:,}",
-            "remove time_as_integer there, or switch on its sub-second times",
+            "its times are whole seconds: the order within one is unknown",
+            "remove time_as_integer there, or switch on sub-second times",
         )
 
 
