@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgpack  # type: ignore[import-untyped]
 import msgspec
@@ -63,6 +63,11 @@ _EVENT_TIME_ENTRIES = msgspec.msgpack.Decoder(list[_EventTimeEntry])
 
 NOT_A_MAP = "record is not a map"
 
+_BATCH = 4096
+_FEW = 16
+# At 4 us each. A small payload may inflate to sixty million values; all other connections wait meanwhile.
+_MOST_SINGLY = 200_000
+
 
 def entries_of_array(array: bytes) -> Entries:
     """The entries of a Forward-mode array, one whole MessagePack value."""
@@ -84,11 +89,10 @@ def entries_of_stream(stream: bytes, hint: int) -> Entries:
     """
     if (scan := scan_block(stream)) is not None:
         return Entries(stream, len(scan), scan=scan)
-    if not may_hold_marker(stream):
-        for known in (hint, 0):
-            count = known or _values(stream)
-            if 0 < count <= len(stream) and _count_if_good(b"\xdd" + count.to_bytes(4, "big") + stream) == count:
-                return Entries(stream, count)
+    if 0 < hint <= len(stream) and not may_hold_marker(stream):
+        count = _count_if_good(b"\xdd" + hint.to_bytes(4, "big") + stream)
+        if count is not None:
+            return Entries(stream, count)
     return _sift(stream)
 
 
@@ -107,20 +111,6 @@ def cut_entries(block: bytes) -> list[bytes]:
     return [block[start:end] for start, end in pairwise(cuts)]
 
 
-def _values(stream: bytes) -> int:
-    """How many values there are one after the other; 0 where they are not whole."""
-    unpacker = msgpack.Unpacker(max_buffer_size=len(stream) + 1)
-    unpacker.feed(stream)
-    count = 0
-    try:
-        while unpacker.tell() < len(stream):
-            unpacker.skip()
-            count += 1
-    except (msgpack.OutOfData, msgpack.StackError, msgpack.FormatError):
-        return 0
-    return count
-
-
 def _count_if_good(array: bytes) -> int | None:
     looks: tuple[Callable[[bytes], list[_Entry] | list[_EventTimeEntry]], ...]
     looks = (_ENTRIES.decode, _EVENT_TIME_ENTRIES.decode)
@@ -133,36 +123,99 @@ def _count_if_good(array: bytes) -> int | None:
 
 
 def _sift(stream: bytes) -> Entries:
+    sieve = _Sieve(stream)
     unpacker = msgpack.Unpacker(max_buffer_size=len(stream) + 1)
     unpacker.feed(stream)
-    good: list[bytes] = []
-    faults: list[tuple[int, int, str, int]] = []
-    markers = at = 0
-    while at < len(stream):
-        try:
+    while sieve.at < len(stream):
+        ends, reason = _next_ends(unpacker, len(stream))
+        sieve.take(ends)
+        if sieve.singly > _MOST_SINGLY:
+            reason = f"behind {_MOST_SINGLY} that had to be looked at one by one"
+        if reason is not None and sieve.at < len(stream):
+            sieve.refuse(len(stream), reason)
+    return sieve.entries()
+
+
+def _next_ends(unpacker: Any, size: int) -> tuple[list[int], str | None]:
+    """Where the next values end, and why the one behind them cannot be read."""
+    ends: list[int] = []
+    try:
+        while len(ends) < _BATCH and unpacker.tell() < size:
             unpacker.skip()
-            end, reason = unpacker.tell(), None
-        except msgpack.OutOfData:
-            end, reason = len(stream), "cut off"
-        except msgpack.StackError:
-            end, reason = len(stream), "nested too deeply"
-        except msgpack.FormatError:
-            end, reason = len(stream), "not MessagePack"
-        entry = stream[at:end]
-        reason = reason or _fault(entry)
-        if reason is not None:
-            if faults and faults[-1][1] == at and faults[-1][2] == reason:
-                start, _, _, count = faults[-1]
-                faults[-1] = (start, end, reason, count + 1)
-            else:
-                faults.append((at, end, reason, 1))
-        elif is_marker(entry):
-            markers += 1
+            ends.append(unpacker.tell())
+    except msgpack.OutOfData:
+        return ends, "cut off"
+    except msgpack.StackError:
+        return ends, "nested too deeply"
+    except msgpack.FormatError:
+        return ends, "not MessagePack"
+    return ends, None
+
+
+class _Sieve:
+    """Takes a stream apart. Good entries pass in long runs, so that a single bad one does not make all of them dear.
+
+    Attributes:
+        at: Bytes that have been looked at.
+        singly: Entries that had to be looked at one by one.
+    """
+
+    def __init__(self, stream: bytes) -> None:
+        self.at = self.singly = 0
+        self._stream = stream
+        self._good: list[bytes] = []
+        self._count = self._markers = 0
+        self._faults: list[tuple[int, int, str, int]] = []
+
+    def take(self, ends: list[int]) -> None:
+        """Look at whole values in a row: where each ends, the first beginning at `at`."""
+        if len(ends) > 1 and self._all_good(ends):
+            self._pass(ends[-1], len(ends))
+        elif len(ends) > _FEW:
+            middle = len(ends) // 2
+            self.take(ends[:middle])
+            self.take(ends[middle:])
         else:
-            good.append(entry)
-        at = end
-    found = tuple(Fault(stream[start:end], reason, count) for start, end, reason, count in faults)
-    return Entries(b"".join(good), len(good), found, markers)
+            for end in ends:
+                self._take_one(end)
+
+    def _all_good(self, ends: list[int]) -> bool:
+        block = self._stream[self.at : ends[-1]]
+        array = b"\xdd" + len(ends).to_bytes(4, "big") + block
+        return not may_hold_marker(block) and _count_if_good(array) is not None
+
+    def refuse(self, end: int, reason: str) -> None:
+        """What comes next, up to `end`, is no record."""
+        if self._faults and self._faults[-1][1] == self.at and self._faults[-1][2] == reason:
+            start, _, _, count = self._faults[-1]
+            self._faults[-1] = (start, end, reason, count + 1)
+        else:
+            self._faults.append((self.at, end, reason, 1))
+        self.at = end
+
+    def entries(self) -> Entries:
+        """What has come of it."""
+        if self._count and not self._faults and not self._markers:
+            return Entries(self._stream, self._count)
+        faults = tuple(Fault(self._stream[start:end], reason, count) for start, end, reason, count in self._faults)
+        return Entries(b"".join(self._good), self._count, faults, self._markers)
+
+    def _take_one(self, end: int) -> None:
+        self.singly += 1
+        entry = self._stream[self.at : end]
+        reason = _fault(entry)
+        if reason is not None:
+            self.refuse(end, reason)
+        elif is_marker(entry):
+            self._markers += 1
+            self.at = end
+        else:
+            self._pass(end, 1)
+
+    def _pass(self, end: int, count: int) -> None:
+        self._good.append(self._stream[self.at : end])
+        self._count += count
+        self.at = end
 
 
 def _fault(entry: bytes) -> str | None:
