@@ -50,7 +50,7 @@ plugins: .venv/.ready .venv/.toolchains ## build the plugins that ship (ARGS="--
 scan: .venv/.ready .venv/.toolchains ## rebuild scan.wasm and transcode.wasm from the C beside them
 	$(BIN)/python tools/scan.py
 
-docs: .venv/.ready ## list the pages and check their links
+docs: .venv/.ready ## list the pages, write what is generated in them, check their links
 	@$(BIN)/python tools/docs.py
 
 clean: ## remove the environment and every cache in this folder
