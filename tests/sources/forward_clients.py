@@ -54,10 +54,10 @@ class Client:
     async def expect(self, data: bytes) -> None:
         assert await self.reader.readexactly(len(data)) == data
 
-    async def ended(self) -> bytes:
+    async def ended(self, most: int = -1) -> bytes:
         """What the server still sends until it closes."""
         try:
-            return await self.reader.read()
+            return await self.reader.read(most)
         except ConnectionError:
             return b""
 

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -113,6 +114,7 @@ class ForwardServer:
         self._udp: asyncio.DatagramTransport | None = None
         self._connections: dict[Connection, None] = {}
         self._silent: dict[Connection, float] = {}
+        self._emptied = asyncio.Event()
         self._complaints, self._strangers, self._full = Throttle(_log), Throttle(_log), Throttle(_log, lines=1)
         crowd = Throttle(_log, lines=1)
         self.turns = Turns(self._connections, config.max_buffered_bytes, config.stall_s, self.stats, crowd.warning)
@@ -193,8 +195,19 @@ class ForwardServer:
             if late:
                 _log.warning("%d connections closed with a chunk not accepted within %g s", len(late), grace_s)
                 await asyncio.wait(late)
+        # What is written is out at once unless a peer does not read.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._has_no_connections(), 4 * QUIET_S)
+        for connection in list(self._connections):
+            connection.evict()
+        await self._has_no_connections()
         self.turns.close()
         await self._stop_listening()
+
+    async def _has_no_connections(self) -> None:
+        while self._connections:
+            self._emptied.clear()
+            await self._emptied.wait()
 
     async def _stop_listening(self) -> None:
         if self._udp is not None:
@@ -256,6 +269,8 @@ class ForwardServer:
         self._silent.pop(connection, None)
         self.stats.connections_open = len(self._connections)
         self.turns.leave(connection)
+        if not self._connections:
+            self._emptied.set()
         if self._on_closed is not None:
             self._on_closed(connection.peer)
 

@@ -154,7 +154,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _steer(self) -> None:
         paused = self._ahead or self._is_held
-        if self._transport is None or self._lost or paused == self._paused:
+        if self._transport is None or self._over or self._lost or paused == self._paused:
             return
         self._paused = paused
         if paused:

@@ -2,14 +2,15 @@
 
 Back-pressure is not reading; nobody is closed for having to wait. While all unfinished frames together are over the
 limit, every connection is held but one, which may finish its frame; then comes the next that has something to send.
-A peer for which nothing waits in the socket holds itself up, not us: after `stall_s` of that it is closed, as
-otherwise a crowd of half-sent frames would hold everybody for ever.
+A peer that has its turn, or for which nothing waits in the socket, holds itself up; it is not we who do. After
+`stall_s` of that without progress it is closed, as otherwise a crowd of half-sent frames would hold everybody for ever.
 """
 
 from __future__ import annotations
 
 import asyncio
 import select
+from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ __all__ = ["Turns"]
 
 # An idle turn is passed on after this, if somebody else has something to send.
 _LOOK_S = 0.05
-# A turn of `stall_s` that brought less is a stall: one byte now and then would hold the turn for ever.
+# Fewer bytes in `stall_s` are no progress: one now and then would hold memory for ever.
 _LEAST_BYTES = 16_384
 
 
@@ -32,7 +33,7 @@ class Turns:
     Args:
         connections: All that are open.
         limit_bytes: Where it begins; it ends at three quarters of that.
-        stall_s: Seconds without a byte after which a peer that may send is closed.
+        stall_s: Seconds without progress after which a peer that may send is closed.
         stats: Where it is counted.
         warn: Takes a log line with its arguments.
     """
@@ -52,9 +53,10 @@ class Turns:
         self._warn = warn
         self._queue: dict[Connection, None] = {}
         self._holder: Connection | None = None
-        self._crowded_s = 0.0
-        self._turn_s = 0.0
-        self._brought = 0
+        self._looked_s = self._turn_s = 0.0
+        # Of those that hold memory: seconds in which they might have sent, and bytes that came.
+        self._own_s: dict[Connection, float] = {}
+        self._brought: Counter[Connection] = Counter()
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -70,6 +72,7 @@ class Turns:
     def leave(self, connection: Connection) -> None:
         """A connection has ended; it has counted its bytes off."""
         self._queue.pop(connection, None)
+        self._settle(connection)
         if connection is self._holder:
             self._holder = None
             self._next()
@@ -77,9 +80,8 @@ class Turns:
     def count(self, connection: Connection, change: int) -> None:
         """A connection holds so many bytes more, or fewer."""
         self.held_bytes += change
-        if connection is self._holder and change > 0:
-            self._brought += change
         if self.crowded:
+            self._brought[connection] += max(change, 0)
             if self.held_bytes <= self.limit_bytes * 3 // 4:
                 self._end()
         elif self.held_bytes > self.limit_bytes:
@@ -87,6 +89,7 @@ class Turns:
 
     def taken(self, connection: Connection) -> None:
         """A frame of a connection has been accepted: its turn is over."""
+        self._settle(connection)
         if connection is self._holder:
             self._pass_on()
 
@@ -97,7 +100,7 @@ class Turns:
 
     def _begin(self) -> None:
         loop = asyncio.get_running_loop()
-        self._crowded_s = loop.time()
+        self._looked_s = loop.time()
         self._timer = loop.call_later(self._look_s, self._look)
         self._stats.crowded += 1
         self._warn("%d bytes of unfinished frames are held: connections are read in turn", self.held_bytes)
@@ -109,7 +112,8 @@ class Turns:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._holder = None
-        self._queue.clear()
+        for kept in (self._queue, self._own_s, self._brought):
+            kept.clear()
         for connection in self._connections:
             connection.hold(False)
 
@@ -132,7 +136,6 @@ class Turns:
                 del self._queue[connection]
                 self._holder = connection
                 self._turn_s = asyncio.get_running_loop().time()
-                self._brought = 0
                 connection.hold(False)
                 return
 
@@ -150,29 +153,37 @@ class Turns:
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
+        passed_s, self._looked_s = now - self._looked_s, now
         self._timer = loop.call_later(self._look_s, self._look)
         ready = self._ready()
-        for connection in list(self._queue):
-            silent_s = now - max(self._crowded_s, connection.heard_s)
-            if silent_s >= self.stall_s and not connection.busy and connection.fileno not in ready:
-                self._close(connection)
-        if (holder := self._holder) is not None and not holder.busy:
-            had_s, silent_s = now - self._turn_s, now - max(self._crowded_s, holder.heard_s)
-            idle = min(had_s, silent_s) >= self._look_s
-            if (idle and silent_s >= self.stall_s) or (had_s >= self.stall_s and self._brought < _LEAST_BYTES):
-                self._close(holder)
-            if idle or had_s >= self.stall_s:
+        holder = self._holder
+        for connection in [*self._queue, *([holder] if holder is not None else [])]:
+            if connection.busy or not connection.held_bytes:
+                self._settle(connection)
+            elif connection is holder or connection.fileno not in ready:
+                self._judge(connection, passed_s)
+        if holder is not None and holder is self._holder and not holder.busy:
+            had_s = now - self._turn_s
+            if min(had_s, now - holder.heard_s) >= self._look_s or had_s >= self.stall_s:
                 self._pass_on()
         self._next(ready)
 
-    def _close(self, connection: Connection) -> None:
-        if not connection.held_bytes or not self.crowded:
+    def _judge(self, connection: Connection, passed_s: float) -> None:
+        own_s = self._own_s[connection] = self._own_s.get(connection, 0.0) + passed_s
+        if own_s < self.stall_s or not self.crowded:
+            return
+        if self._brought[connection] >= _LEAST_BYTES:
+            self._settle(connection)
             return
         self._stats.connections_stalled += 1
         connection.give_up(
             f"{self.held_bytes} bytes of unfinished frames are held, {connection.held_bytes} of them here, "
-            f"and nothing has come for {self.stall_s:g} s"
+            f"and it does not go on with them for {self.stall_s:g} s"
         )
+
+    def _settle(self, connection: Connection) -> None:
+        self._own_s.pop(connection, None)
+        self._brought.pop(connection, None)
 
     @property
     def _look_s(self) -> float:
