@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import logging
 import socket
 import struct
@@ -87,6 +88,7 @@ GARBAGE = {
     "tag as integer": (b"\x93\x01\x05\x80", "expected a string as tag"),
     "nesting": (b"\x93\xa1t\x05" + b"\x91" * 5000, "nested more than a thousand deep"),
     "4 GB": (b"\x92\xa1t\xc6\xff\xff\xff\xff", "declares a length of 4294967295"),
+    "gzip bomb": (msgpack.packb(["t", gzip.compress(b"\0" * (65 << 20)), {}]), "inflates to more than 67108864 bytes"),
     "unknown signal": (msgpack.packb(["t", [], {"fluent_signal": 9}]), "got fluent_signal 9"),
     "option as integer": (msgpack.packb(["t", [], 7]), "as option"),
 }

@@ -34,7 +34,7 @@ class Throttle:
         now = self._clock()
         if now >= self._ends_s:
             if self._hidden:
-                self._log.warning("%d more lines of this kind were left out", self._hidden)
+                self._log.warning("%d lines of this kind were left out", self._hidden)
             self._ends_s = now + self._period_s
             self._shown = self._hidden = 0
         if self._shown < self._lines:
