@@ -225,6 +225,8 @@ def test_maps_as_keys_of_maps_do_not_double_with_each_level() -> None:
         b"\x92\1\x80\x92\1\x80",
         b"\x92\1\x80\xc0",
         HEAD,
+        HEAD + b"\xd4\5a",
+        b"\x92" + EVENT_TIME + b"\xc7\0\5",
         HEAD + b"\x81\xa1a\xcb\0\0",
         HEAD + b"\x81\xa1a\xc7",
     ],

@@ -38,6 +38,7 @@ __all__ = ["in_python", "line_at", "line_head", "ndjson"]
 _BILLION = 1_000_000_000
 _NO_TIME = "0.000000000"
 _EVENT_TIME = struct.Struct(">II")
+_MAPS = frozenset((*range(0x80, 0x90), 0xDE, 0xDF))
 
 
 def ndjson(tag: str, block: bytes, count: int) -> bytes:
@@ -129,10 +130,13 @@ def _line_quickly(head: bytes, entry: bytes) -> bytes | None:
         time_at, record_at = 3, 11
     else:
         return None
+    # An extension in its place would become a dict too.
+    if entry[record_at] not in _MAPS:
+        return None
     seconds, nanoseconds = _EVENT_TIME.unpack_from(entry, time_at)
     try:
         record = msgpack.unpackb(entry[record_at:], object_pairs_hook=_distinct, ext_hook=_extension)
-        if nanoseconds >= _BILLION or not isinstance(record, dict):
+        if nanoseconds >= _BILLION:
             return None
         return head + f'{seconds}.{nanoseconds:09d}","record":{_dumps(record)}}}\n'.encode()
     except (ValueError, TypeError, OverflowError, RecursionError):
