@@ -59,8 +59,14 @@ class Peer:
     def frame(self) -> Got | None:
         """The next frame, None at the end."""
         message = self.message()
-        if message is None:
-            return None
+        return None if message is None else self._note(message)
+
+    def feed(self, data: bytes) -> list[Got]:
+        """The frames that are whole with these bytes."""
+        self._unpacker.feed(data)
+        return [self._note(message) for message in self._unpacker]
+
+    def _note(self, message: object) -> Got:
         assert isinstance(message, list), message
         tag, entries, option = message
         packed = isinstance(entries, bytes)
@@ -124,6 +130,7 @@ class FakeReceiver:
     Attributes:
         got: All frames, in order.
         connections: How many have been accepted.
+        released: For a test to tell a behaviour to go on.
     """
 
     def __init__(
@@ -146,6 +153,7 @@ class FakeReceiver:
         self._listener.settimeout(0.02)
         self.address = f"unix:{path}" if path else f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._stopped = threading.Event()
+        self.released = threading.Event()
         self._idle = threading.Condition()
         self._ended = 0
         self._failure: BaseException | None = None
