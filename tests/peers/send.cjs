@@ -1,12 +1,16 @@
 // Sends events through @fluent-org/logger and prints one JSON object: how many promises resolved, what failed.
+// The one argument is JSON: { port, mode, count, ack, security, tls: { ca, cert, key } }, files by name.
+const { readFileSync } = require("node:fs");
 const { FluentClient } = require("@fluent-org/logger");
 
-async function main(port, eventMode, count, ack) {
+async function main({ port, mode, count, ack, security, tls }) {
+  const files = Object.fromEntries(Object.entries(tls ?? {}).map(([name, path]) => [name, readFileSync(path)]));
   const client = new FluentClient("node", {
-    eventMode,
+    eventMode: mode,
     milliseconds: true, // else whole seconds
     ack: ack ? { ackTimeout: 10000 } : undefined,
-    socket: { host: "127.0.0.1", port, timeout: 10000 },
+    socket: { host: "localhost", port, timeout: 10000, tls: tls ? { ...files, servername: "localhost" } : undefined },
+    security,
   });
   const sent = [];
   for (let i = 0; i < count; i++) {
@@ -18,5 +22,4 @@ async function main(port, eventMode, count, ack) {
   console.log(JSON.stringify({ resolved: count - failed.length, failed: failed.slice(0, 3) }));
 }
 
-const [port, eventMode, count, ack] = process.argv.slice(2);
-main(Number(port), eventMode, Number(count), ack === "ack");
+main(JSON.parse(process.argv[2]));

@@ -101,6 +101,9 @@ class Receiver:
                 self._buffer.clear()
                 break
             if found is None:
+                if not self._buffer:
+                    # 50 KB, for a connection that may be silent from now on.
+                    self._scanner = None
                 break
             for item in found:
                 if isinstance(item, Single):
