@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgpack  # type: ignore[import-untyped]
 import zstandard
 
+from logllm.errors import ProtocolError
 from logllm.wire.handshake import Helo, ping_fault, read_ping, write_helo, write_pong
 
 if TYPE_CHECKING:
@@ -109,7 +110,10 @@ def welcoming(
         message = peer.message()
         if message is None:
             return
-        ping = read_ping(msgpack.packb(message, use_bin_type=False))
+        try:
+            ping = read_ping(msgpack.packb(message, use_bin_type=False))
+        except ProtocolError:
+            return
         fault = ping_fault(ping, helo, key, users or {})
         peer.send(write_pong(ping, NONCE, key, hostname, fault))
         if not fault:

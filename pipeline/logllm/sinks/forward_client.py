@@ -119,8 +119,11 @@ class Connection:
             DeliveryError: The peer sent something else, or has closed; after all ids that came before it.
         """
         ended = self._receive()
-        while message := self._message(_MAX_ACK_BYTES, "an ack"):
-            yield self._ack(message)
+        try:
+            while message := self._message(_MAX_ACK_BYTES, "an ack"):
+                yield self._ack(message)
+        except ProtocolError as error:
+            raise DeliveryError(f"{self._endpoint.shown}: {error}", kind="answer") from error
         if ended:
             rest = f" in the middle of an answer ({bytes(self._inbox[:24])!r})" if self._inbox else ""
             raise self._ended(rest)
@@ -152,7 +155,7 @@ class Connection:
         return not data
 
     def _message(self, most: int, expected: str) -> bytes | None:
-        """The next whole message; None while it is not all here."""
+        """The next whole message; None while it is not all here. Raises ProtocolError."""
         unpacker = msgpack.Unpacker(max_buffer_size=most)
         unpacker.feed(self._inbox[:most])
         try:
@@ -160,9 +163,9 @@ class Connection:
         except msgpack.OutOfData:
             if len(self._inbox) < most:
                 return None
-            raise self._odd(f"got more than {most} bytes without an end, expected {expected}") from None
+            raise ProtocolError(f"got more than {most} bytes without an end, expected {expected}") from None
         except (msgpack.UnpackException, ValueError):
-            raise self._odd(f"got {bytes(self._inbox[:24])!r}, expected {expected}") from None
+            raise ProtocolError(f"got {bytes(self._inbox[:24])!r}, expected {expected}") from None
         end = unpacker.tell()
         message = bytes(self._inbox[:end])
         del self._inbox[:end]
@@ -179,11 +182,12 @@ class Connection:
             raise self._failed(
                 "the server wants a handshake (it sent HELO): expected `shared_key_file`, or `username`, to be set"
             )
-        raise self._odd(f"got {message[:24]!r}, expected an ack")
+        raise ProtocolError(f"got {message[:24]!r}, expected an ack")
 
     def _log_in(self, login: Login) -> None:
         until = time.monotonic() + self._endpoint.connect_timeout_s
-        salt = os.urandom(_SALT_BYTES)
+        # As digits, for servers that read every string as UTF-8, such as npm's.
+        salt = os.urandom(_SALT_BYTES).hex().encode()
         silence = "the server does not seem to have a shared key, expected a HELO as one is set here"
         try:
             helo = read_helo(self._answer(until, "a HELO", silence))
@@ -191,10 +195,10 @@ class Connection:
             self._send_all(ping, until)
             wrong = "expected a PONG; Fluent Bit closes without a word when the shared key is not its own"
             refusal = read_pong(self._answer(until, "a PONG", wrong), helo, login.key, salt, login.hostname)
-        except (ProtocolError, TypeError) as error:
+        except ProtocolError as error:
             raise self._failed(f"handshake failed: {error}") from error
         if refusal:
-            raise self._failed(f"the server lets us not in: {refusal!r}")
+            raise self._failed(f"the server does not let us in: {refusal!r}")
         if self._inbox:
             raise self._failed(f"got {bytes(self._inbox[:24])!r} behind the PONG, expected nothing")
 
@@ -228,9 +232,6 @@ class Connection:
         gone = broken is None or isinstance(broken, ConnectionError)
         text = f"{self._endpoint.shown}: connection closed{where} ({self._reason()}), expected acks"
         return DeliveryError(text, kind="closed" if gone else "io")
-
-    def _odd(self, text: str) -> DeliveryError:
-        return DeliveryError(f"{self._endpoint.shown}: {text}", kind="answer")
 
     def _failed(self, text: str) -> DeliveryError:
         return DeliveryError(f"{self._endpoint.shown}: {text}", kind="handshake")
