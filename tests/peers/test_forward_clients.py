@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -103,21 +101,6 @@ def test_pythons_fluent_logger_may_send_float_times() -> None:
     )
 
     assert sink.columns()[0].time_ns.tolist() == [1_700_000_000_500_000_000]
-
-
-@pytest.fixture(scope="session")
-def node() -> str:
-    """Node with the client installed beside this file."""
-    found, npm = shutil.which("node"), shutil.which("npm")
-    if found is None or npm is None:
-        pytest.skip("node and npm are not installed")
-    if not (HERE / "node_modules" / "@fluent-org" / "logger").is_dir():
-        command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-        try:
-            subprocess.run(command, cwd=HERE, check=True, capture_output=True, timeout=120)
-        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-            pytest.skip(f"@fluent-org/logger cannot be installed from npm: {error}")
-    return found
 
 
 def test_pythons_fluent_logger_delivers_through_a_unix_socket(tmp_path: Path) -> None:
