@@ -235,6 +235,29 @@ def test_who_has_sent_something_is_not_closed_to_make_room() -> None:
     run(test)
 
 
+def test_who_is_stuck_in_its_first_frame_makes_room_in_the_end() -> None:
+    async def test() -> None:
+        config = replace(LOCAL, max_connections=2, stall_s=0.2)
+        async with config.build(Sink()) as server, connect(server) as good, connect(server) as stuck:
+            good.send(frame("a", "1", chunk="c") + UNFINISHED)
+            await good.expect(ack_bytes(b"c"))
+            stuck.send(UNFINISHED)
+            await until(lambda: server.buffered_bytes == 2 * len(UNFINISHED))
+
+            async with connect(server) as early:
+                refused = await early.ended()
+            await asyncio.sleep(0.2)
+            async with connect(server) as late:
+                late.send(frame("a", "2", chunk="d"))
+                await late.expect(ack_bytes(b"d"))
+
+            assert refused == b""
+            assert await stuck.ended() == b""
+            assert (server.stats.connections_refused, server.stats.connections_evicted) == (1, 1)
+
+    run(test)
+
+
 def test_limits_of_a_running_server_are_for_new_connections() -> None:
     async def test() -> None:
         config = ForwardConfig(listen="127.0.0.1:0", max_frame_bytes=100)

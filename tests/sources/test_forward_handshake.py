@@ -236,6 +236,20 @@ def test_who_has_entered_may_be_silent_as_long_as_it_likes(keyed: ForwardConfig)
     run(test)
 
 
+def test_users_alone_go_with_an_empty_shared_key(with_users: ForwardConfig) -> None:
+    async def test() -> None:
+        config = replace(with_users, shared_key_file=None)
+        async with config.build(Sink()) as server, connect(server) as client, connect(server) as wrong:
+            assert await enter(client, b"", "alice", "pw") == ""
+            assert await enter(wrong, b"", "alice", "") == "username/password mismatch"
+
+            client.send(frame("b", "1", chunk="d"))
+
+            await client.expect(ack_bytes(b"d"))
+
+    run(test)
+
+
 def test_a_flood_of_failures_does_not_flood_the_log(keyed: ForwardConfig, caplog: pytest.LogCaptureFixture) -> None:
     async def test() -> None:
         async with keyed.build(Sink()) as server:

@@ -22,6 +22,7 @@ from logllm.sources.forward_config import ForwardConfig, host_and_port, needs_re
 from logllm.sources.forward_connection import QUIET_S, Connection
 from logllm.sources.forward_listen import UdpHeartbeat, UnixSocket, cannot_listen, raise_file_limit
 from logllm.sources.forward_peer import Peer
+from logllm.sources.forward_places import Places
 from logllm.sources.forward_protocol import Item, Limits, Notice, Received, Skipped
 from logllm.sources.forward_secrets import load_gate, load_tls
 from logllm.sources.forward_senders import Senders
@@ -60,8 +61,6 @@ Room = Callable[[], Awaitable[None]]
 _log = logging.getLogger("logllm.forward")
 
 _SPACE_BYTES = 1 << 20
-# A connection this young may be about to send its first byte.
-_SPARED_S = 1.0
 
 
 class ForwardServer:
@@ -112,12 +111,13 @@ class ForwardServer:
         self._listeners: list[asyncio.Server] = []
         self._unix: UnixSocket | None = None
         self._udp: asyncio.DatagramTransport | None = None
-        self._connections: dict[Connection, None] = {}
-        self._silent: dict[Connection, float] = {}
+        self._places = Places()
         self._emptied = asyncio.Event()
         self._complaints, self._strangers, self._full = Throttle(_log), Throttle(_log), Throttle(_log, lines=1)
         crowd = Throttle(_log, lines=1)
-        self.turns = Turns(self._connections, config.max_buffered_bytes, config.stall_s, self.stats, crowd.warning)
+        self.turns = Turns(
+            self._places.connections, config.max_buffered_bytes, config.stall_s, self.stats, crowd.warning
+        )
 
     async def start(self) -> Self:
         """Begin to listen.
@@ -185,9 +185,9 @@ class ForwardServer:
             return
         for listener in self._listeners:
             listener.close()
-        for connection in list(self._connections):
+        for connection in list(self._places.connections):
             connection.finish(grace_s)
-        tasks = [connection.task for connection in self._connections if connection.task is not None]
+        tasks = [connection.task for connection in self._places.connections if connection.task is not None]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=grace_s + 4 * QUIET_S)
             for task in late:
@@ -198,14 +198,14 @@ class ForwardServer:
         # What is written is out at once unless a peer does not read.
         with suppress(TimeoutError):
             await asyncio.wait_for(self._has_no_connections(), 4 * QUIET_S)
-        for connection in list(self._connections):
+        for connection in list(self._places.connections):
             connection.evict()
         await self._has_no_connections()
         self.turns.close()
         await self._stop_listening()
 
     async def _has_no_connections(self) -> None:
-        while self._connections:
+        while self._places.connections:
             self._emptied.clear()
             await self._emptied.wait()
 
@@ -233,46 +233,44 @@ class ForwardServer:
 
     def admit(self, connection: Connection) -> bool:
         """Whether there is room for one more connection; it is entered if so."""
-        now = asyncio.get_running_loop().time()
-        if len(self._connections) >= self.config.max_connections and not self._make_room(now):
-            self.stats.connections_refused += 1
-            self._full.warning("%d connections are open, no more are taken", len(self._connections))
-            return False
-        self._connections[connection] = None
-        self._silent[connection] = now
+        now, places = asyncio.get_running_loop().time(), self._places
+        if len(places.connections) >= self.config.max_connections:
+            oldest = places.spare(now, self.config.stall_s, crowded=self.turns.crowded)
+            if oldest is None:
+                self.stats.connections_refused += 1
+                self._full.warning("%d connections are open, no more are taken", len(places.connections))
+                return False
+            self.stats.connections_evicted += 1
+            self._full.warning(
+                "%d connections are open: those that never sent a frame make room", len(places.connections)
+            )
+            oldest.evict()
+            self.forget(oldest)
+        places.enter(connection, now)
         self.stats.connections += 1
-        self.stats.connections_open = len(self._connections)
+        self.stats.connections_open = len(places.connections)
         self.turns.enter(connection)
-        return True
-
-    def _make_room(self, now: float) -> bool:
-        oldest = next(iter(self._silent), None)
-        if oldest is None or now - self._silent[oldest] < _SPARED_S:
-            return False
-        self.stats.connections_evicted += 1
-        self._full.warning(
-            "%d connections are open: the oldest that have never sent anything make room", len(self._connections)
-        )
-        oldest.evict()
-        self.forget(oldest)
         return True
 
     def heard(self, connection: Connection) -> None:
         """The first byte of a connection has come."""
-        self._silent.pop(connection, None)
+        self._places.heard(connection, asyncio.get_running_loop().time())
 
     def forget(self, connection: Connection) -> None:
         """A connection has ended."""
-        if connection not in self._connections:
+        if connection not in self._places.connections:
             return
-        del self._connections[connection]
-        self._silent.pop(connection, None)
-        self.stats.connections_open = len(self._connections)
+        self._places.leave(connection)
+        self.stats.connections_open = len(self._places.connections)
         self.turns.leave(connection)
-        if not self._connections:
+        if not self._places.connections:
             self._emptied.set()
         if self._on_closed is not None:
             self._on_closed(connection.peer)
+
+    def proved(self, connection: Connection) -> None:
+        """The first frame of a connection has come, and been taken."""
+        self._places.proved(connection)
 
     def turn_away(self, peer: Peer, reason: str, detail: str) -> None:
         """A peer is not let in: counted, and logged while that is rare."""

@@ -42,11 +42,11 @@ class ForwardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tls_client_ca: Certificates, PEM, one of which must have signed that of each client (mutual TLS).
         max_frame_bytes: A longer frame closes its connection.
         max_inflated_bytes: A payload that inflates to more closes its connection.
-        max_connections: For one more, the oldest that has never sent a byte is closed; where there is none, it is
-            closed itself.
+        max_connections: For one more, the oldest that has never sent a byte, or is stuck in its first frame for
+            `stall_s`, is closed; where there is none, it is closed itself.
         max_buffered_bytes: Bytes of unfinished frames in all connections together; past it they are read one after
             the other, so that a crowd of half-sent frames cannot take the memory.
-        stall_s: While that is so, a peer that may send and does not is closed after this.
+        stall_s: While that is so, a peer that may send and does not is closed after this many seconds.
     """
 
     listen: str = "127.0.0.1:24224"

@@ -37,19 +37,18 @@ class Connection(asyncio.BufferedProtocol):
         busy: Whether a chunk of it is being dealt with.
         heard_s: When bytes came last, by the loop's clock; 0 where none have.
         held_bytes: What its receiver holds.
-        hides_bytes: Whether bytes may wait where the socket does not show them: TLS reads ahead.
     """
 
     __slots__ = (
         "_ahead", "_deadline", "_ended", "_entrance", "_gave_up", "_is_held", "_is_unix", "_loop", "_lost", "_over",
-        "_paused", "_raw", "_server", "_task", "_timer", "_transport", "_wake", "_writable", "busy", "heard_s",
-        "held_bytes", "hides_bytes", "peer", "receiver",
+        "_paused", "_proved", "_raw", "_server", "_task", "_timer", "_transport", "_wake", "_writable",
+        "busy", "heard_s", "held_bytes", "peer", "receiver",
     )  # fmt: skip
 
     def __init__(self, server: ForwardServer, *, is_unix: bool = False) -> None:
         self.receiver: Receiver
         self.peer = Peer()
-        self.busy = self.hides_bytes = False
+        self.busy = False
         self.held_bytes = 0
         self.heard_s = 0.0
         self._server = server
@@ -63,7 +62,7 @@ class Connection(asyncio.BufferedProtocol):
         self._wake: asyncio.Event | None = None
         self._writable: asyncio.Event | None = None
         self._ahead = self._is_held = self._paused = False
-        self._ended = self._lost = self._over = False
+        self._ended = self._lost = self._over = self._proved = False
         self._deadline: float | None = None
         self._gave_up: str | None = None
 
@@ -88,7 +87,6 @@ class Connection(asyncio.BufferedProtocol):
     def enter(self, transport: asyncio.Transport, data: bytes = b"") -> None:
         """The connection may send from now on, and has sent this."""
         self.receiver = Receiver(self.peer.name, self._server.limits)
-        self.hides_bytes = transport is not self._raw
         self.peer.secured(transport)
         self._transport = transport
         self._entrance = None
@@ -157,17 +155,18 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is None or self._over or self._lost or paused == self._paused:
             return
         self._paused = paused
+        # Of the socket itself, also behind TLS: what waits there can be seen there, and TLS keeps nothing back.
         if paused:
-            self._transport.pause_reading()
+            self._raw.pause_reading()
         else:
-            self._transport.resume_reading()
+            self._raw.resume_reading()
 
     def eof_received(self) -> bool:
         # Open for writing until the acks are out: a client may shut down its side and wait for them. TLS cannot.
         self._ended = True
         if self._wake is not None:
             self._wake.set()
-        return self._wake is not None and not self.hides_bytes
+        return self._wake is not None and self._transport is self._raw
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._lost:
@@ -269,10 +268,13 @@ class Connection(asyncio.BufferedProtocol):
                     skipped = []
                 acks = await self._server.take(item, self.peer)
                 self._count()
+                if not self._proved:
+                    self._proved = True
+                    self._server.proved(self)
                 self._server.turns.taken(self)
                 for chunk_id in acks:
                     # One send for each: Fluent Bit reads one object from one read and throws the rest away.
-                    if not transport.is_closing() and not (self.hides_bytes and self._ended):
+                    if not transport.is_closing() and not (self._ended and transport is not self._raw):
                         transport.write(ack_bytes(chunk_id))
                         stats.acks += 1
                     await writable.wait()

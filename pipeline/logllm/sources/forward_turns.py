@@ -142,13 +142,10 @@ class Turns:
     def _ready(self) -> set[int]:
         """Descriptors of those that have something to send, or have ended."""
         poll = select.poll()
-        ready = set[int]()
         for connection in self._queue:
-            if connection.hides_bytes:
-                ready.add(connection.fileno)
-            elif connection.fileno >= 0:
+            if connection.fileno >= 0:
                 poll.register(connection.fileno, select.POLLIN)
-        return ready.union(descriptor for descriptor, _ in poll.poll(0))
+        return {descriptor for descriptor, _ in poll.poll(0)}
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
