@@ -296,7 +296,7 @@ def test_a_receiver_silent_at_tls_is_given_up() -> None:
 
 def test_a_key_with_a_passphrase_is_refused_without_asking_anyone(tls: Certificates, tmp_path: Path) -> None:
     locked = tmp_path / "locked.key"
-    command = ["openssl", "pkey", "-in", tls.client_key, "-out", locked, "-aes256", "-passout", "pass:word"]
+    command = ["openssl", "pkey", "-in", str(tls.client_key), "-out", str(locked), "-aes256", "-passout", "pass:word"]
     subprocess.run(command, check=True, timeout=60)
 
     with pytest.raises(ConfigError, match="cannot be used"):
