@@ -22,7 +22,7 @@ _NOW = 1_700_000_000_000_000_000
 def check(data: bytes) -> None:
     """Line numbers ascend over the whole file, each record's text is where it says, and what is cut is counted."""
     choices = Choices(data)
-    steps = (8 + 4 * choices.below(256), 200)
+    steps = (60 + 4 * choices.below(256), 400)
     long = choices.below(64)
     most_line_bytes = (1 << 16, 100)[choices.below(4) == 3]
     keep_raw = choices.below(2) == 1
