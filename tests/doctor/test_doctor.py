@@ -232,9 +232,10 @@ def test_each_sink_is_tried(taken: str, tmp_path: Path) -> None:
         FileSinkConfig(str(tmp_path / "out.ndjson")),
         FileSinkConfig(str(tmp_path / "none" / "out.ndjson")),
         ForwardSinkConfig(taken),
-        ForwardSinkConfig("127.0.0.1:1", required=False),
+        ForwardSinkConfig("127.0.0.1:1"),
         ForwardSinkConfig("nowhere"),
         StdoutSinkConfig(),
+        ForwardSinkConfig("127.0.0.1:2", required=False),
     ]
     config = Config(http=HttpConfig(listen="127.0.0.1:0"), explain=ExplainConfig(model=""), sinks=sinks)
 
@@ -247,6 +248,7 @@ def test_each_sink_is_tried(taken: str, tmp_path: Path) -> None:
         f"{sinks[4].label}, nowhere",
     ]
     assert ("ok", f"sink {sinks[2].label}, {taken}", "takes connections") in found
+    assert [about for level, about, _ in found if level == "warn"] == [f"sink {sinks[6].label}, 127.0.0.1:2"]
     assert any(about == f"sink {sinks[0].label}, folder {tmp_path}" for _, about, _ in found)
     assert list(tmp_path.iterdir()) == []
 
@@ -395,6 +397,15 @@ def test_state_and_databases_are_read_and_left_as_they_are(tmp_path: Path) -> No
 
     assert [one.level for one in found] == ["ok", "ok", "ok"]
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_data_folder_that_others_can_read_is_warned_of(tmp_path: Path) -> None:
+    tmp_path.chmod(0o750)
+
+    first, *rest = examine_state(tmp_path)
+
+    assert (first.level, first.advice) == ("warn", f"chmod 700 {tmp_path}")
+    assert {one.level for one in rest} == {"ok"}
 
 
 def test_a_database_that_is_in_use_can_be_looked_at(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from logllm.config import Config
 from logllm.doctor.addresses import examine_listening, examine_openness, examine_unix_path, reaches
-from logllm.doctor.finding import Finding, fail, ok, skipped
+from logllm.doctor.finding import Finding, fail, ok, skipped, warn
 from logllm.doctor.fluentbit import examine_fluent_bit
 from logllm.doctor.folders import examine_folder
 from logllm.doctor.parts import examine_clock, examine_limits, examine_model, examine_plugins, examine_state
@@ -135,4 +135,7 @@ def _sink(sink: SinkConfig, now: datetime) -> Iterator[Finding]:
 def _receivers(config: Config) -> Iterator[Finding]:
     for sink in config.sinks:
         if isinstance(sink, ForwardSinkConfig):
-            yield reaches(f"sink {sink.label}, {sink.address}", sink.address)
+            found = reaches(f"sink {sink.label}, {sink.address}", sink.address)
+            if found.level == "fail" and not sink.required:
+                found = warn(found.about, found.found, "it is not required: what finds no room is dropped there")
+            yield found

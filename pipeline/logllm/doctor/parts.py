@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import resource
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,6 +110,9 @@ def examine_clock(now_s: float | None = None) -> Finding:
 
 def examine_state(data_dir: Path) -> Iterator[Finding]:
     """What was learned and kept, read and left as it is."""
+    if data_dir.is_dir() and stat.S_IMODE(data_dir.stat().st_mode) & 0o077:
+        told = f"mode {stat.S_IMODE(data_dir.stat().st_mode):04o}: others can read what was learned from the logs"
+        yield warn(f"data_dir {data_dir}", told, f"chmod 700 {data_dir}")
     yield _snapshot(data_dir / "state.msgpack")
     for name in ("logllm.db", "explanations.db"):
         yield _database(data_dir / name)
