@@ -14,6 +14,9 @@ from hypothesis import strategies as st
 from logllm.config import Config, HttpConfig
 from logllm.errors import ConfigError
 from logllm.filters.config import PluginConfig
+from logllm.sinks.file import FileSinkConfig
+from logllm.sinks.forward import ForwardSinkConfig
+from logllm.sinks.stdout import StdoutSinkConfig
 
 
 def _load(folder: Path, text: str | bytes) -> Config:
@@ -204,9 +207,29 @@ def test_the_sample_configuration_says_every_default() -> None:
     path = Path(__file__).parents[1] / "samples" / "logllm.toml"
 
     assert Config.load(path) == Config()
-    said = tomllib.loads(path.read_text())
-    for name in ("forward", "http", "detect", "explain"):
-        assert set(said[name]) == set(msgspec.structs.asdict(getattr(Config(), name)))
+    text = path.read_text()
+    said = tomllib.loads(text)
+    for name in ("forward", "http", "detect", "explain", "delivery"):
+        defaults = msgspec.structs.asdict(getattr(Config(), name))
+        assert set(said[name]) == {key for key, value in defaults.items() if value is not None}
+        # TOML has no word for nothing.
+        assert [key for key, value in defaults.items() if value is None and f"\n# {key} = " not in text] == []
+
+
+def test_the_sample_configurations_sinks_say_every_default_too(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "samples" / "logllm.toml").read_text()
+    commented = text[text.index("# [[sinks]]") : text.index("\n\n# A filter")]
+    shown = "\n".join(line.removeprefix("#").removeprefix(" ") for line in commented.splitlines())
+
+    sinks = _load(tmp_path, shown).sinks
+
+    assert sinks == [
+        FileSinkConfig("/var/log/logllm/records.ndjson"),
+        ForwardSinkConfig("10.0.0.7:24224"),
+        StdoutSinkConfig(),
+    ]
+    for sink, keys in zip(sinks, tomllib.loads(shown)["sinks"], strict=True):
+        assert set(keys) == {"type", *msgspec.structs.asdict(sink)}
 
 
 def test_the_sample_configurations_plugin_says_every_default_too(tmp_path: Path) -> None:

@@ -70,7 +70,8 @@ class DeliveryError(LogllmError):
     """A sink could not take what it was given. Nothing is lost: the sender has no ack for it.
 
     Args:
-        kind: One word for metrics: `full`, `io`, `read_only`, `refused`, `timeout`, `closed`, `handshake`, `answer`.
+        kind: One word for metrics: `full`, `io`, `read_only`, `refused`, `timeout`, `closed`, `handshake`, `answer`,
+            `in_use`, `config`.
         last: Trying again cannot help (the reader of standard output has gone): the service ends.
     """
 

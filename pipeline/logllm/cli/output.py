@@ -23,13 +23,24 @@ class JsonOutlet:
 
     Args:
         write: Takes whole lines; by default to standard output, never mixed with the records of a sink there.
+        lasting: Go on without a reader, saying so once: a service has more to do than to tell. Else BrokenPipeError.
     """
 
-    def __init__(self, write: Callable[[bytes], None] = write_stdout) -> None:
+    def __init__(self, write: Callable[[bytes], None] = write_stdout, *, lasting: bool = False) -> None:
         self._write_lines = write
+        self._lasting = lasting
+        self._is_alone = False
 
     def _write(self, event: Event) -> None:
-        self._write_lines(msgspec.json.encode(event) + b"\n")
+        if self._is_alone:
+            return
+        try:
+            self._write_lines(msgspec.json.encode(event) + b"\n")
+        except BrokenPipeError:
+            if not self._lasting:
+                raise
+            self._is_alone = True
+            self.notice("standard output: its reader has gone; what is found is kept, and no longer written there")
 
     def incident(self, event: IncidentEvent) -> None:
         """An incident opened, changed or ended."""
@@ -52,10 +63,10 @@ class JsonOutlet:
         sys.stderr.flush()
 
 
-def outlet(*, as_json: bool, runbook_title: Callable[[str], str | None] | None = None) -> Outlet:
+def outlet(*, as_json: bool, runbook_title: Callable[[str], str | None] | None = None, lasting: bool = False) -> Outlet:
     """Standard output as a program or as a person reads it. What is masked has been decided before it gets here."""
     if as_json:
-        return JsonOutlet()
+        return JsonOutlet(lasting=lasting)
     from logllm.cli.render import Terminal, console_for
 
     return Terminal(console_for(sys.stdout), reveal=lambda text: text, runbook_title=runbook_title)

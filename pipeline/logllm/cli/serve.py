@@ -100,7 +100,9 @@ def serve(
         held.flushLevel = logging.NOTSET
 
     try:
-        number = asyncio.run(_serve(config, read, outlet(as_json=as_json or not sys.stdout.isatty()), listening))
+        number = asyncio.run(
+            _serve(config, read, outlet(as_json=as_json or not sys.stdout.isatty(), lasting=True), listening)
+        )
     finally:
         held.flush()
     if number:

@@ -16,6 +16,7 @@ from logllm.metrics import Histogram
 from logllm.service.dedup import Dedup
 from logllm.service.outgoing import Outgoing
 from logllm.service.room import Room
+from logllm.sinks.config import check_sinks
 from logllm.sinks.keys import delivery_key
 from logllm.sinks.ledger import Ledger
 from logllm.sinks.parcel import Parcel
@@ -45,6 +46,9 @@ class Delivery:
 
     Args:
         on_end: Told of an error that ends the service.
+
+    Raises:
+        ConfigError: A sink cannot be what it is configured to be.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class Delivery:
         data_dir: Path | None,
         on_end: Callable[[DeliveryError], None],
     ) -> None:
+        check_sinks(sinks)
         self.config = config
         self.duplicates = 0
         self.seconds = Histogram(_SECONDS)

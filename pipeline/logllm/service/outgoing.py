@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from logllm.errors import DeliveryError
+from logllm.errors import ConfigError, DeliveryError
 from logllm.service.sink_worker import Backoff, SinkWorker
 from logllm.sinks.file import FileSinkConfig
 from logllm.sinks.ledger import Ledger
@@ -50,7 +50,6 @@ class Outgoing:
         data_dir: Path | None,
         on_end: Callable[[DeliveryError], None],
     ) -> None:
-        config.check()
         self.config = config
         self.label = config.label
         self.required = config.required
@@ -66,12 +65,18 @@ class Outgoing:
         )
 
     def _build(self) -> Sink:
-        if self._ledger is None:
-            if self._ledger_file is not None:
-                self._ledger_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            delivery = self._delivery
-            self._ledger = Ledger(self._ledger_file, window_s=delivery.dedup_s, most=delivery.dedup_chunks)
-        return self.config.build(self._ledger)
+        delivery, path = self._delivery, self._ledger_file
+        try:
+            if self._ledger is None:
+                if path is not None:
+                    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._ledger = Ledger(path, window_s=delivery.dedup_s, most=delivery.dedup_chunks)
+            return self.config.build(self._ledger)
+        except OSError as error:
+            raise DeliveryError(f"{path}: cannot make its folder: {error.strerror or error}") from error
+        except ConfigError as error:
+            # It was right when it was checked: a file that it names has gone since, and may come back.
+            raise DeliveryError(str(error), kind="config") from error
 
     @property
     def is_open(self) -> bool:
@@ -103,7 +108,6 @@ class Outgoing:
 
     def reconfigure(self, config: SinkConfig) -> None:
         """Go on under another configuration of the same sink, when the write under way is done."""
-        config.check()
         self.config = config
         self.worker.rebuild(self._build)
 

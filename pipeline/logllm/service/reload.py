@@ -7,9 +7,10 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from logllm.errors import ConfigError, LogllmError
+from logllm.errors import LogllmError
 from logllm.filtering import Filtering
 from logllm.service.outgoing import Outgoing
+from logllm.sinks.config import check_sinks
 from logllm.sources.forward_config import needs_restart as forward_needs_restart
 
 if TYPE_CHECKING:
@@ -84,11 +85,7 @@ async def reload_into(service: Serve, new: Config) -> None:
         ConfigError, PluginLoadError: It cannot be used; nothing has changed.
     """
     old, run, delivery = service.config, service.run, service.delivery
-    labels = [sink.label for sink in new.sinks]
-    if len(set(labels)) != len(labels):
-        raise ConfigError(f"sinks: two are called {next(one for one in labels if labels.count(one) > 1)!r}")
-    for sink in new.sinks:
-        sink.check()
+    check_sinks(new.sinks)
     filtering: Filtering | None = None
     if new.plugins != old.plugins:
         filtering = await asyncio.to_thread(Filtering.of, new, run.ask)

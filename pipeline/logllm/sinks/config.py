@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -11,7 +13,7 @@ from logllm.sinks.file import FileSinkConfig
 from logllm.sinks.forward import ForwardSinkConfig
 from logllm.sinks.stdout import StdoutSinkConfig
 
-__all__ = ["DeliveryConfig", "SinkConfig", "sink_named"]
+__all__ = ["DeliveryConfig", "SinkConfig", "check_sinks", "sink_named"]
 
 SinkConfig = FileSinkConfig | ForwardSinkConfig | StdoutSinkConfig
 """`[[sinks]]`: `type` says which."""
@@ -36,6 +38,19 @@ class DeliveryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dedup_chunks: int = 1_000_000
     dead_letter_bytes: int = 16 << 20
     grace_s: float = 5.0
+
+
+def check_sinks(sinks: Sequence[SinkConfig]) -> None:
+    """Raises ConfigError for what waiting cannot mend."""
+    labels = [sink.label for sink in sinks]
+    for sink in sinks:
+        if labels.count(sink.label) > 1:
+            raise ConfigError(f"sinks: two are called {sink.label!r}, expected a `name` of its own for each")
+        sink.check()
+    paths = [Path(sink.path).resolve() for sink in sinks if isinstance(sink, FileSinkConfig)]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise ConfigError(f"sinks: two write to {path}, expected one")
 
 
 def sink_named(spec: str) -> SinkConfig:

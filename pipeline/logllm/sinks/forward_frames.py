@@ -43,12 +43,12 @@ class Frame(NamedTuple):
 
 
 class Part(NamedTuple):
-    """What one frame holds of a block: `count` entries, from byte `start` to byte `end`."""
+    """What one frame holds of a block: so many entries, from byte `start` to byte `end`."""
 
     chunk_id: bytes
     start: int
     end: int
-    count: int
+    entries: int
 
 
 class Packing(msgspec.Struct, frozen=True):
@@ -78,13 +78,13 @@ class Packing(msgspec.Struct, frozen=True):
             yield self._frame(head, part, block if whole else block[part.start : part.end])
 
     def _frame(self, head: bytes, part: Part, entries: bytes) -> Frame:
-        options: dict[bytes, bytes | int] = {b"chunk": part.chunk_id, b"size": part.count}
+        options: dict[bytes, bytes | int] = {b"chunk": part.chunk_id, b"size": part.entries}
         if self.compress:
             entries = _compressed(entries, self.compress)
             options[b"compressed"] = self.compress.encode()
         options[b"fluent_signal"] = 0
         packed = self.packed or self.compress
-        head += _bin_header(len(entries)) if packed else _array_header(part.count)
+        head += _bin_header(len(entries)) if packed else _array_header(part.entries)
         tail = _text(options)
         size = len(head) + len(entries) + len(tail)
         pieces = (head, entries, tail) if size > _JOIN_BYTES else (head + entries + tail,)
