@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import shutil
 import socket
 import sqlite3
 import subprocess
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +23,6 @@ from logllm.doctor.examine import Options, configuration, examine
 from logllm.doctor.finding import Finding
 from logllm.doctor.folders import examine_folder
 from logllm.doctor.parts import examine_clock, examine_limits, examine_model, examine_plugins, examine_state
-from logllm.doctor.secrets import examine_secrets
 from logllm.explain.explainer import ExplainConfig
 from logllm.filters.config import PluginConfig
 from logllm.incidents.store import IncidentStore
@@ -38,8 +35,6 @@ from logllm.sources.forward import ForwardConfig
 from tests.cli.guests import FUSSY, guest
 from tests.doctor.certificates import certificate, dates
 from tests.doctor.servers import GOOD, serving
-
-NOW = datetime.now(UTC)
 
 
 def levels(findings: Iterator[Finding]) -> list[str]:
@@ -139,94 +134,6 @@ def test_a_receiver_that_does_not_take_connections_fails(taken: str, tmp_path: P
     assert reaches("sink", "nowhere").level == "fail"
 
 
-class Files(msgspec.Struct):
-    """What `[forward]` and sinks name."""
-
-    shared_key_file: str = ""
-    tls_cert: str | None = None
-    tls_key: str | None = None
-    tls_client_ca: str | None = None
-
-
-def test_a_key_that_others_can_read_is_warned_of_and_one_that_is_not_there_fails(tmp_path: Path) -> None:
-    key = tmp_path / "key"
-    key.write_text("secret\n", encoding="utf-8")
-
-    def level(mode: int) -> str:
-        key.chmod(mode)
-        (found,) = examine_secrets("forward", Files(str(key)), NOW)
-        assert "secret" not in found.found
-        return found.level
-
-    assert (level(0o600), level(0o400)) == ("ok", "ok")
-    assert (level(0o640), level(0o604), level(0o620)) == ("warn", "warn", "warn")
-    key.write_text("\n", encoding="utf-8")
-    assert level(0o600) == "fail"
-    assert levels(examine_secrets("forward", Files(str(tmp_path)), NOW)) == ["fail"]
-    assert levels(examine_secrets("forward", Files(str(tmp_path / "none")), NOW)) == ["fail"]
-    os.mkfifo(tmp_path / "pipe")
-    assert levels(examine_secrets("forward", Files(str(tmp_path / "pipe")), NOW)) == ["fail"]
-
-
-def test_a_certificate_is_judged_by_when_it_ends(tmp_path: Path) -> None:
-    cert, key = certificate(tmp_path, "server")
-    files = Files(tls_cert=str(cert), tls_key=str(key))
-
-    def at(days: int) -> Finding:
-        secret, found = examine_secrets("forward", files, NOW + timedelta(days=days))
-        assert secret.level == "ok"
-        return found
-
-    assert (at(1).level, at(-400).level, at(11).level) == ("warn", "fail", "fail")
-    assert at(11).found.startswith("expired at ")
-    assert at(-400).found.startswith("not valid before ")
-
-
-def test_of_a_chain_the_first_certificate_to_end_counts(tmp_path: Path) -> None:
-    long, _ = certificate(tmp_path, "long", "-days", "4000")
-    short, _ = certificate(tmp_path, "short")
-    chain = tmp_path / "chain.pem"
-    chain.write_text("# ours\n" + long.read_text() + short.read_text(), encoding="utf-8")
-
-    tomorrow = NOW + timedelta(days=1)
-    assert levels(examine_secrets("sink", Files(tls_client_ca=str(long)), tomorrow)) == ["ok"]
-    (found,) = examine_secrets("sink", Files(tls_client_ca=str(chain)), tomorrow)
-    assert found.level == "warn"
-    assert "the first to end of 2" in found.found
-
-
-def test_a_key_of_another_certificate_or_with_a_password_fails(tmp_path: Path) -> None:
-    cert, key = certificate(tmp_path, "server")
-    _, other = certificate(tmp_path, "other")
-    locked = tmp_path / "locked.key"
-    command = ["openssl", "pkey", "-in", str(key), "-aes256", "-passout", "pass:word", "-out", str(locked)]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
-    locked.chmod(0o600)
-
-    for right, wrong in ((cert, other), (cert, locked), (cert, cert), (None, key)):
-        config = ForwardConfig(tls_cert=None if right is None else str(right), tls_key=str(wrong))
-        assert keys(config).level == "fail"
-    assert keys(ForwardConfig(tls_cert=str(cert), tls_key=str(key))).level == "ok"
-
-
-def keys(forward: ForwardConfig) -> Finding:
-    config = Config(forward=forward, explain=ExplainConfig(model=""))
-    (found,) = [one for one in examine(config, Options(offline=True)) if one.about == "forward's keys"]
-    return found
-
-
-def test_users_that_cannot_be_read_as_such_fail(tmp_path: Path) -> None:
-    path = tmp_path / "users"
-    path.write_text("web\n", encoding="utf-8")
-
-    assert keys(ForwardConfig(users_file=str(path))).level == "fail"
-    path.write_text("web secret\n", encoding="utf-8")
-    found = keys(ForwardConfig(users_file=str(path)))
-    assert found.level == "ok"
-    assert "a user" in found.found
-    assert "nothing" in keys(ForwardConfig()).found
-
-
 def test_each_sink_is_tried(taken: str, tmp_path: Path) -> None:
     sinks: list[SinkConfig] = [
         FileSinkConfig(str(tmp_path / "out.ndjson")),
@@ -263,6 +170,20 @@ def test_a_certificates_validity_is_what_openssl_says(tmp_path: Path) -> None:
         told = {key: datetime.strptime(text, "%b %d %H:%M:%S %Y GMT") for key, text in dates(cert).items()}
         assert begin.replace(tzinfo=None) == told["notBefore"]
         assert end.replace(tzinfo=None) == told["notAfter"]
+
+
+def test_two_digits_of_a_year_are_of_the_century_that_the_standard_says(tmp_path: Path) -> None:
+    cert, _ = certificate(tmp_path, "server")
+    (der,) = certificates(cert.read_text(encoding="utf-8"))
+    begin, end = valid_between(der)
+
+    def year_for(digits: bytes) -> int:
+        return valid_between(der.replace(f"{end:%y%m%d%H%M%S}Z".encode(), digits + f"{end:%m%d%H%M%S}Z".encode()))[
+            1
+        ].year
+
+    assert begin < end
+    assert (year_for(b"49"), year_for(b"50")) == (2049, 1950)
 
 
 @given(st.binary(max_size=200))
@@ -436,6 +357,22 @@ def test_what_is_damaged_is_told_and_stays_where_it_is(tmp_path: Path) -> None:
     assert [one.level for one in found] == ["warn", "fail", "fail"]
     assert "version 99" in found[0].found
     assert sorted(path.name for path in tmp_path.iterdir()) == ["explanations.db", "logllm.db", "state.msgpack"]
+
+
+def test_a_database_whose_pages_do_not_fit_together_is_told_in_one_line(tmp_path: Path) -> None:
+    db = sqlite3.connect(tmp_path / "logllm.db")
+    db.execute("CREATE TABLE t (x)")
+    db.executemany("INSERT INTO t VALUES (?)", [("y" * 3_000,)] * 50)
+    db.commit()
+    db.close()
+    body = bytearray((tmp_path / "logllm.db").read_bytes())
+    body[8_200:8_240] = bytes(40)  # where the cells of the third page are
+    (tmp_path / "logllm.db").write_bytes(body)
+
+    (found,) = [one for one in examine_state(tmp_path) if one.level == "fail"]
+
+    assert "page 3" in found.found
+    assert "\n" not in found.found
 
 
 @pytest.mark.parametrize("cut", [0, 5, 40, -1])

@@ -88,13 +88,21 @@ def test_what_loses_records_is_told(line: str, instead: str, level: str, told: s
         "host: '::1'",
         "unix_path: /run/logllm.sock",
         "compress: gzip",
-        "upstream: /etc/fluent-bit/upstream.conf",
+        "upstream: /etc/fluent-bit/upstream.conf\n      host: 10.0.0.7",
+        "processors:\n        logs:\n          - name: content_modifier\n            action: insert",
         "tls: on\n      tls.verify_hostname: on\n      host: logs.example.com",
         "retain_metadata_in_forward_mode: ${RETAIN}",
     ],
 )
 def test_what_loses_nothing_is_let_pass(more: str, tmp_path: Path) -> None:
     assert troubles(tmp_path, GOOD.replace("match: '*'", f"match: '*'\n      {more}")) == []
+
+
+def test_nothing_is_said_of_what_a_variable_will_hold(tmp_path: Path) -> None:
+    text = GOOD.replace("ack_response: on", "ack_response: ${A}").replace("no_limits", "${B}").replace("30s", "${C}")
+    more = "match: ${D}\n      compress: ${E}\n      time_as_integer: ${F}\n      tls: ${G}\n      tls.verify: ${H}"
+
+    assert troubles(tmp_path, text.replace("match: '*'", f"{more}\n      tls.verify_hostname: ${{I}}")) == []
 
 
 def test_fluent_bits_defaults_are_told_in_both_formats_alike(tmp_path: Path) -> None:

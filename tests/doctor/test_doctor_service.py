@@ -168,6 +168,7 @@ BAD: dict[str, Answer | tuple[int, bytes]] = {
     "a sender that is none": (200, b'[{"host":7}]'),
     "numbers that are none": (200, b'[{"host":"a","records":1e400}]'),
     "another service": (500, b"Internal Server Error"),
+    "another service's health": (200, b'{"version":"2.1","healthy":true}'),
 }
 
 
@@ -192,6 +193,11 @@ def head(page: Answer | tuple[int, bytes]) -> bytes:
 def test_an_answer_that_takes_for_ever_is_given_up_after_its_time_in_all(slow: Callable[[socket.socket], None]) -> None:
     with serving({"/": slow}) as url, pytest.raises(SourceError, match=r"within 0\.3 s"):
         get(f"{url}/", whole_s=0.3)
+
+
+def test_an_answer_that_is_too_large_is_given_up() -> None:
+    with serving({"/": floods}) as url, pytest.raises(SourceError, match="more than 8 MiB"):
+        get(f"{url}/", whole_s=60)
 
 
 def test_no_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,8 +113,11 @@ def _value(section: Section, key: str, default: str = "") -> str:
     return section.get(key, [default])[-1]
 
 
-def _is(section: Section, key: str, default: bool = False) -> bool:
+def _is(section: Section, key: str, default: bool = False, unknown: bool = True) -> bool:
+    """Whether it is on. A variable is taken for `unknown`, which is chosen so that nothing is said of it."""
     text = _value(section, key).lower()
+    if "${" in text:
+        return unknown
     return text in _ON or (default and text not in _OFF)
 
 
@@ -157,9 +160,9 @@ def _delivery(output: Section) -> Iterator[_Trouble]:
         yield "fail", "no retry_limit: the default drops a chunk after one retry", "set retry_limit no_limits"
     elif limit == "no_retries":
         yield "fail", "retry_limit no_retries: a chunk that fails once is dropped", "set retry_limit no_limits"
-    elif limit not in _UNLIMITED:
+    elif limit not in _UNLIMITED and "${" not in limit:
         yield "warn", f"retry_limit {limit}: after so many retries a chunk is dropped", "set retry_limit no_limits"
-    if acks and not re.match(r"0*[1-9]", _value(output, "net.io_timeout")):
+    if acks and not re.match(r"0*[1-9]|\$\{", _value(output, "net.io_timeout")):
         yield (
             "warn",
             "no net.io_timeout: it waits for ever for an acknowledgement that does not come",
@@ -175,7 +178,7 @@ def _delivery(output: Section) -> Iterator[_Trouble]:
 
 
 def _safety(output: Section) -> Iterator[_Trouble]:
-    key = bool(_value(output, "shared_key")) or _is(output, "empty_shared_key")
+    key = bool(_value(output, "shared_key")) or _is(output, "empty_shared_key", unknown=False)
     if "unix_path" in output:
         if key:
             yield (
@@ -201,9 +204,9 @@ def _safety(output: Section) -> Iterator[_Trouble]:
 
 def _form(output: Section) -> Iterator[_Trouble]:
     compress = _value(output, "compress").lower()
-    if compress not in ("", "gzip", "text"):
+    if compress not in ("", "gzip", "text") and "${" not in compress:
         yield "fail", f"compress {compress}: Fluent Bit refuses it at the start", "set compress gzip, or remove it"
-    if _is(output, "time_as_integer"):
+    if _is(output, "time_as_integer", unknown=False):
         if compress == "gzip":
             yield "fail", "compress does not go with time_as_integer", "remove time_as_integer"
         else:

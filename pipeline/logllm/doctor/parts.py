@@ -156,5 +156,5 @@ def _database(path: Path) -> Finding:
     except sqlite3.Error as error:
         return fail(about, f"cannot be read: {error}", advice)
     if told != ["ok"]:
-        return fail(about, "; ".join(told)[:300], advice)
+        return fail(about, " ".join(" ".join(told).split())[:300], advice)
     return ok(about, f"sound, {path.stat().st_size / 1e6:.1f} MB")
