@@ -2,11 +2,11 @@
 
     python tools/fuzz.py                            # every harness, 20 000 executions
     python tools/fuzz.py receiver scan=50000        # these two, the second with its own number
-    python tools/fuzz.py --runs 1000000 --workers 2
+    python tools/fuzz.py --runs 1000000 --blind     # mutate what earlier runs have kept, without watching coverage
 
-It needs `pip install --group fuzz` (atheris). An input that raises, takes longer than 5 s or more than 2 GB is a
-finding: it is kept in `build/fuzz/NAME/`, and the exit code is 1. What was learned of a harness stays there too, for
-the next time.
+It needs `pip install --group fuzz` (atheris; not with --blind). An input that raises, takes longer than 5 s or more
+than 2 GB is a finding: it is left in `build/fuzz/NAME/`, and the exit code is 1. What reached new code stays there too,
+for the next time.
 """
 
 # ruff: noqa: S603 - the commands are ours
@@ -20,6 +20,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,20 +28,21 @@ ROOT = Path(__file__).resolve().parent.parent
 HARNESSES = ROOT / "tests" / "fuzz"
 KEPT = ROOT / "build" / "fuzz"
 MOST_WORKERS = 2
-# Atheris itself loses some 6 KB at each execution of the larger harnesses; a new process begins anew.
+# Atheris itself loses some 6 KB at each execution; a new process begins anew.
 RUNS_OF_A_PROCESS = 100_000
 TIMEOUT_S = 5
 MEMORY_MB = 2048
 _STAT = re.compile(r"^stat::(\w+):\s+(\d+)$", re.MULTILINE)
 _PROGRESS = re.compile(r"^#(\d+)\s", re.MULTILINE)
 
+HEAD = f"{'harness':<12}{'executions':>12}{'exec/s':>10}{'peak MB':>10}{'slowest s':>11}{'findings':>10}"
+
 
 @dataclass
 class Result:
-    """What came of one harness; `findings` are files or, where there is none, the last words of its process."""
+    """What came of one harness; `findings` are files or, where there is none, how its process ended."""
 
     name: str
-    wanted: int
     executions: int = 0
     seconds: float = 0.0
     peak_mb: int = 0
@@ -54,9 +56,6 @@ class Result:
             f"{self.name:<12}{self.executions:>12,}{speed:>10,.0f}{self.peak_mb:>10}{self.slowest_s:>11}"
             f"{len(self.findings):>10}"
         )
-
-
-HEAD = f"{'harness':<12}{'executions':>12}{'exec/s':>10}{'peak MB':>10}{'slowest s':>11}{'findings':>10}"
 
 
 def names() -> list[str]:
@@ -75,45 +74,43 @@ def wanted(words: list[str], runs: int) -> dict[str, int]:
     return found
 
 
-def fuzz(name: str, runs: int) -> Result:
+def fuzz(name: str, runs: int, *, mode: str) -> Result:
     """Run one harness until it has had its executions or found something."""
-    result = Result(name, runs)
-    folder = KEPT / name
-    folder.mkdir(parents=True, exist_ok=True)
+    result = Result(name)
     while result.executions < runs and not result.findings:
-        before = set(folder.glob("*-*"))
-        options = [
-            f"-runs={min(runs - result.executions, RUNS_OF_A_PROCESS)}",
-            f"-timeout={TIMEOUT_S}",
-            f"-rss_limit_mb={MEMORY_MB}",
-            "-print_final_stats=1",
-        ]
-        started = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, str(HARNESSES / "child.py"), name, *options],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            env={**os.environ, "PYTHONHASHSEED": "0"},
-        )
-        result.seconds += time.monotonic() - started
-        told = done.stderr + done.stdout
-        stats = {key: int(value) for key, value in _STAT.findall(told)}
-        lines = _PROGRESS.findall(told)
-        result.executions += stats.get("number_of_executed_units", int(lines[-1]) if lines else 0)
-        result.peak_mb = max(result.peak_mb, stats.get("peak_rss_mb", 0))
-        result.slowest_s = max(result.slowest_s, stats.get("slowest_unit_time_sec", 0))
-        kept = sorted(set(folder.glob("*-*")) - before)
-        result.findings += [str(path.relative_to(ROOT)) for path in kept if not path.name.startswith("slow-unit")]
-        if done.returncode != 0:
-            result.findings = result.findings or [f"exit code {done.returncode}"]
-            print(f"\n{name}: exit code {done.returncode}\n{told[-4000:]}", flush=True)
-        elif not stats.get("number_of_executed_units"):
-            result.findings = [f"no executions reported: {told[-500:]}"]
+        run_once(result, min(runs - result.executions, RUNS_OF_A_PROCESS), mode)
         print(result.row(), flush=True)
     return result
+
+
+def run_once(result: Result, runs: int, mode: str) -> None:
+    """One process, its counts added to the result."""
+    folder = KEPT / result.name
+    folder.mkdir(parents=True, exist_ok=True)
+    before = set(folder.glob("*-*"))
+    command = [sys.executable, str(HARNESSES / "child.py"), result.name, mode, *map(str, (runs, TIMEOUT_S, MEMORY_MB))]
+    environment = {**os.environ, "PYTHONHASHSEED": "0"}
+    started = time.monotonic()
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, errors="replace", check=False, env=environment
+    )
+    result.seconds += time.monotonic() - started
+    told = done.stderr + done.stdout
+    stats = {key: int(value) for key, value in _STAT.findall(told)}
+    progress = _PROGRESS.findall(told)
+    result.executions += stats.get("number_of_executed_units", int(progress[-1]) if progress else 0)
+    result.peak_mb = max(result.peak_mb, stats.get("peak_rss_mb", 0))
+    result.slowest_s = max(result.slowest_s, stats.get("slowest_unit_time_sec", 0))
+    if done.returncode or not stats.get("number_of_executed_units"):
+        current = folder / "current"
+        if done.returncode < 0 and current.exists():
+            # What a signal has ended left its input there, the length in front.
+            data = current.read_bytes()
+            size = int.from_bytes(data[:4], "little")
+            (folder / f"timeout-{time.time_ns()}").write_bytes(data[4 : 4 + size])
+        found = sorted(path for path in set(folder.glob("*-*")) - before if not path.name.startswith("slow-unit"))
+        result.findings += [str(path.relative_to(ROOT)) for path in found] or [f"exit code {done.returncode}"]
+        print(f"\n{result.name}: exit code {done.returncode}\n{told[-4000:]}", flush=True)
 
 
 def main(arguments: list[str]) -> int:
@@ -121,9 +118,10 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="Fuzz what reads bytes from outside.")
     parser.add_argument("harness", nargs="*", help=f"NAME or NAME=RUNS of {' '.join(names())}")
     parser.add_argument("--runs", type=int, default=20_000, help="executions of each harness")
+    parser.add_argument("--blind", action="store_true", help="without watching coverage: five times as quick")
     parser.add_argument("--workers", type=int, default=1, choices=range(1, MOST_WORKERS + 1))
     options = parser.parse_args(arguments)
-    if find_spec("atheris") is None:
+    if not options.blind and find_spec("atheris") is None:
         print("atheris is not installed: pip install --group fuzz")
         return 2
     try:
@@ -133,7 +131,8 @@ def main(arguments: list[str]) -> int:
         return 2
     print(HEAD, flush=True)
     with ThreadPoolExecutor(options.workers) as pool:
-        results = list(pool.map(fuzz, chosen, chosen.values()))
+        work = partial(fuzz, mode="blind" if options.blind else "guided")
+        results = list(pool.map(work, chosen, chosen.values()))
     print(f"\n{HEAD}", *(result.row() for result in results), sep="\n")
     findings = [f"{result.name}: {finding}" for result in results for finding in result.findings]
     executions = sum(result.executions for result in results)
