@@ -19,7 +19,7 @@ LAYERS = (
     {"filtering", "pipeline_state"},
     {"pipeline"},
     {"service", "doctor"},
-    {"web"},
+    {"web", "guarantees"},
     {"cli"},
 )
 HEIGHT = {part: height for height, parts in enumerate(LAYERS) for part in parts}

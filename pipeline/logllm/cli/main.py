@@ -9,6 +9,7 @@ import click
 
 from logllm import __version__
 from logllm.cli.doctor import doctor
+from logllm.cli.guarantees import guarantees
 from logllm.cli.incidents import incidents
 from logllm.cli.model import model
 from logllm.cli.plugin import plugin, plugins
@@ -54,6 +55,7 @@ main.add_command(tail)
 main.add_command(serve)
 main.add_command(incidents)
 main.add_command(doctor)
+main.add_command(guarantees)
 main.add_command(model)
 main.add_command(plugin)
 main.add_command(plugins)
