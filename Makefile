@@ -9,7 +9,7 @@ ARGS ?=
 WITH_NODE := LOGLLM_NODE_MODULES="$(CURDIR)/.venv/node/node_modules"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench fuzz plugins scan docs clean
+.PHONY: help setup run test check bench oracle fuzz plugins scan docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,9 @@ bench: .venv/.ready .venv/.toolchains ## every benchmark of tests/bench (ARGS="n
 fuzz: .venv/.ready ## feed what reads foreign bytes with chance (ARGS="--runs 50000 receiver scan=20000")
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group fuzz
 	@$(BIN)/python tools/fuzz.py $(ARGS)
+
+oracle: .venv/.ready ## kill real servers, look for every record (ARGS="--records 1000000 --kills 200 file")
+	@$(BIN)/python tools/oracle.py $(ARGS)
 
 plugins: .venv/.ready .venv/.toolchains ## build the plugins that ship (ARGS="--check" compares with what is committed)
 	@$(WITH_NODE) $(BIN)/python tools/plugins.py $(ARGS)

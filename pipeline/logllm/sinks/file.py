@@ -150,11 +150,20 @@ class FileSink:
             _log.warning(
                 "%s: %d bytes that were never acknowledged are cut off", self._path, found.st_size - known.size
             )
+            # A commit that failed may be on the disk all the same, and a crash would find it: the older size goes on
+            # top of it before the bytes go that it speaks of.
+            self._ledger.commit((), known)
             os.ftruncate(fd, known.size)
         elif found.st_size < known.size:
             _log.error("%s: %d bytes shorter than it was committed", self._path, known.size - found.st_size)
-            return msgspec.structs.replace(known, size=found.st_size)
+            known = self._shortened(known, found.st_size)
         return known
+
+    def _shortened(self, at: Position, size: int) -> Position:
+        """Commit that the file has become shorter, or a crash would find what comes next below the old size."""
+        at = msgspec.structs.replace(at, size=size)
+        self._ledger.commit((), at)
+        return at
 
     def _finish_rotation(self) -> None:
         """Give the file the name that was committed, if a crash has prevented it."""
@@ -250,7 +259,7 @@ class FileSink:
             self._close_file()
         elif found.st_size < self._at.size:
             _log.warning("%s: was cut to %d bytes by someone else", self._path, found.st_size)
-            self._at = msgspec.structs.replace(self._at, size=found.st_size)
+            self._at = self._shortened(self._at, found.st_size)
 
     def _sync_folder(self) -> None:
         folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

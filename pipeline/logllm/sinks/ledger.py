@@ -169,8 +169,10 @@ class Ledger:
                     [(key, now) for key in keys],
                 )
             if position is not None:
-                body = msgspec.json.encode(position)
-                db.execute("INSERT INTO position VALUES (0, ?) ON CONFLICT (id) DO UPDATE SET body = ?", (body, body))
+                # Deleted first: of a row that stays as it is SQLite writes nothing, and what a commit that failed has
+                # left in its log would still be there for a crash to find.
+                db.execute("DELETE FROM position")
+                db.execute("INSERT INTO position VALUES (0, ?)", (msgspec.json.encode(position),))
             self._commits += 1
             if self._commits % _PRUNE_EVERY == 0:
                 self._prune(db)
