@@ -26,7 +26,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 HARNESSES = ROOT / "tests" / "fuzz"
-KEPT = ROOT / "build" / "fuzz"
+CHILD = HARNESSES / "child.py"
+KEPT = Path("build") / "fuzz"
 MOST_WORKERS = 2
 # Atheris itself loses some 6 KB at each execution; a new process begins anew.
 RUNS_OF_A_PROCESS = 100_000
@@ -74,21 +75,20 @@ def wanted(words: list[str], runs: int) -> dict[str, int]:
     return found
 
 
-def fuzz(name: str, runs: int, *, mode: str) -> Result:
+def fuzz(name: str, runs: int, *, mode: str, keep: Path, child: Path = CHILD) -> Result:
     """Run one harness until it has had its executions or found something."""
     result = Result(name)
     while result.executions < runs and not result.findings:
-        run_once(result, min(runs - result.executions, RUNS_OF_A_PROCESS), mode)
+        run_once(result, min(runs - result.executions, RUNS_OF_A_PROCESS), mode, keep / name, child)
         print(result.row(), flush=True)
     return result
 
 
-def run_once(result: Result, runs: int, mode: str) -> None:
-    """One process, its counts added to the result."""
-    folder = KEPT / result.name
+def run_once(result: Result, runs: int, mode: str, folder: Path, child: Path) -> None:
+    """One process in this folder, its counts added to the result."""
     folder.mkdir(parents=True, exist_ok=True)
     before = set(folder.glob("*-*"))
-    command = [sys.executable, str(HARNESSES / "child.py"), result.name, mode, *map(str, (runs, TIMEOUT_S, MEMORY_MB))]
+    command = [sys.executable, str(child), result.name, mode, *map(str, (runs, TIMEOUT_S, MEMORY_MB))]
     environment = {**os.environ, "PYTHONHASHSEED": "0"}
     started = time.monotonic()
     done = subprocess.run(
@@ -109,7 +109,7 @@ def run_once(result: Result, runs: int, mode: str) -> None:
             size = int.from_bytes(data[:4], "little")
             (folder / f"timeout-{time.time_ns()}").write_bytes(data[4 : 4 + size])
         found = sorted(path for path in set(folder.glob("*-*")) - before if not path.name.startswith("slow-unit"))
-        result.findings += [str(path.relative_to(ROOT)) for path in found] or [f"exit code {done.returncode}"]
+        result.findings += [str(path) for path in found] or [f"exit code {done.returncode}"]
         print(f"\n{result.name}: exit code {done.returncode}\n{told[-4000:]}", flush=True)
 
 
@@ -119,6 +119,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("harness", nargs="*", help=f"NAME or NAME=RUNS of {' '.join(names())}")
     parser.add_argument("--runs", type=int, default=20_000, help="executions of each harness")
     parser.add_argument("--blind", action="store_true", help="without watching coverage: five times as quick")
+    parser.add_argument("--keep", type=Path, default=KEPT, help="the folder of what is kept")
     parser.add_argument("--workers", type=int, default=1, choices=range(1, MOST_WORKERS + 1))
     options = parser.parse_args(arguments)
     if not options.blind and find_spec("atheris") is None:
@@ -131,7 +132,7 @@ def main(arguments: list[str]) -> int:
         return 2
     print(HEAD, flush=True)
     with ThreadPoolExecutor(options.workers) as pool:
-        work = partial(fuzz, mode="blind" if options.blind else "guided")
+        work = partial(fuzz, mode="blind" if options.blind else "guided", keep=options.keep)
         results = list(pool.map(work, chosen, chosen.values()))
     print(f"\n{HEAD}", *(result.row() for result in results), sep="\n")
     findings = [f"{result.name}: {finding}" for result in results for finding in result.findings]
