@@ -145,7 +145,6 @@ def test_a_retry_while_the_first_is_under_way_on_a_connection_that_has_ended_is_
     assert numbers(slow.path) == Counter(range(10))
 
 
-@pytest.mark.xfail(strict=True, reason="a peer that has left is only known once its end has been read")
 def test_a_retry_that_overtakes_the_first_which_waits_on_a_connection_that_has_ended_is_written_once(
     tmp_path: Path, library: Path
 ) -> None:
@@ -167,7 +166,6 @@ def test_a_retry_that_overtakes_the_first_which_waits_on_a_connection_that_has_e
     assert numbers(slow.path) == Counter(range(20))
 
 
-@pytest.mark.xfail(strict=True, reason="a peer that has left is only known once its end has been read")
 def test_a_chunk_whose_ack_lay_unread_in_a_connection_that_ended_while_it_was_not_read_is_written_once(
     tmp_path: Path, library: Path
 ) -> None:
@@ -189,7 +187,6 @@ def test_a_chunk_whose_ack_lay_unread_in_a_connection_that_ended_while_it_was_no
     assert {number: times for number, times in numbers(slow.path).items() if number < 10} == dict.fromkeys(range(10), 1)
 
 
-@pytest.mark.xfail(strict=False, reason="as above; which of the two goes first is chance")
 def test_a_retry_that_waits_beside_the_first_while_the_ledger_cannot_be_opened_is_written_once(
     tmp_path: Path, library: Path
 ) -> None:

@@ -13,10 +13,11 @@ SINK = "file"
 class Peer:
     def __init__(self, *, arrived: bool = True) -> None:
         self.is_open = True
+        self.has_left = False
         self.arrived = arrived
 
     def ack_arrived(self) -> bool:
-        return self.arrived
+        return self.arrived and not self.has_left
 
 
 class Store:
@@ -51,7 +52,7 @@ class Store:
         return len(flight.keys)
 
     def close(self, peer: Peer) -> None:
-        peer.is_open = False
+        peer.is_open, peer.has_left = False, True
         self.dedup.forget(peer)
 
 
@@ -107,6 +108,35 @@ def test_a_retry_of_what_is_in_flight_waits_and_is_then_known() -> None:
 
     assert waits
     assert store.send(second, b"k") == 0
+
+
+def test_what_came_again_while_it_was_in_flight_is_a_retry_although_its_connection_is_open() -> None:
+    store, first, second, third = Store(), Peer(), Peer(), Peer()
+    flight = store.begin(first, b"k")
+    assert flight is not None
+    assert store.begin(second, b"k") is None
+    store.land(flight)
+
+    again = store.send(second, b"k"), store.send(third, b"k")
+    on_the_first = store.send(first, b"k")
+
+    assert again == (0, 0)
+    assert on_the_first == 1
+
+
+def test_what_waited_on_a_connection_that_has_left_and_was_stored_elsewhere_is_not_stored_again() -> None:
+    store, first, second = Store(), Peer(), Peer()
+    first.has_left = True
+    store.send(second, b"k")
+
+    assert store.send(first, b"k") == 0
+
+
+def test_equal_records_of_a_peer_that_has_shut_its_side_are_all_stored() -> None:
+    store, peer = Store(), Peer()
+    peer.has_left = True
+
+    assert [store.send(peer, b"k") for _ in range(3)] == [1, 1, 1]
 
 
 def test_a_retry_of_what_failed_in_flight_is_stored() -> None:

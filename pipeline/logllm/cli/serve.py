@@ -128,6 +128,8 @@ async def _serve(config: Config, read: Callable[[], Config], outlet: Outlet, lis
 
     for known in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(known, stop, int(known))
+    # Before there is anything to reload, and when it ends, a request to do so must not end it.
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
     async with (
         Serve(config, outlet) as service,
         HttpServer(
@@ -149,7 +151,7 @@ async def _serve(config: Config, read: Callable[[], Config], outlet: Outlet, lis
         ends: list[asyncio.Future[Any]] = [stopped, asyncio.ensure_future(service.failed.wait())]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         ends[1].cancel()
-        loop.remove_signal_handler(signal.SIGHUP)
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)
         notifier.stopping()
         watchdog.cancel()
         await reloader.close()

@@ -24,8 +24,12 @@ class Sender(Protocol):
     def is_open(self) -> bool:
         """False once its connection has ended."""
 
+    @property
+    def has_left(self) -> bool:
+        """Whether it has sent its end, also where that has not been read yet."""
+
     def ack_arrived(self) -> bool:
-        """Whether all that was written to it has reached it."""
+        """Whether it is there, and all that was written to it has reached it."""
 
     def __hash__(self) -> int: ...
 
@@ -33,20 +37,22 @@ class Sender(Protocol):
 class Flight:
     """A chunk on its way to the sinks."""
 
-    __slots__ = ("keys", "peer")
+    __slots__ = ("keys", "overtaken", "peer")
 
     def __init__(self, peer: Hashable, keys: Sequence[bytes]) -> None:
         self.peer = peer
         self.keys = keys
+        # What came again elsewhere before it was acknowledged: its sender has given up waiting.
+        self.overtaken: set[bytes] = set()
 
 
 class _Tally:
-    """One key on one open connection: deliveries done, repeats taken for retries."""
+    """One key on one open connection: deliveries done, such that were overtaken, repeats taken for retries."""
 
-    __slots__ = ("done", "retries")
+    __slots__ = ("done", "overtaken", "retries")
 
     def __init__(self) -> None:
-        self.done = self.retries = 0
+        self.done = self.overtaken = self.retries = 0
 
 
 class _Known:
@@ -93,6 +99,8 @@ class Dedup:
             others = [flight for flight in one.flights if flight.peer is not peer]
             if others and self._lacks(one, peer, sinks):
                 found.update(dict.fromkeys(others))
+                for flight in others:
+                    flight.overtaken.add(key)
         return list(found)
 
     def judge(self, peer: Sender, keys: Sequence[bytes], sinks: Sequence[str]) -> list[frozenset[str]]:
@@ -130,6 +138,7 @@ class Dedup:
             tally = one.peers.get(flight.peer)  # type: ignore[call-overload]
             if tally is not None:
                 tally.done += done
+                tally.overtaken += done and key in flight.overtaken
             self._tidy(key, one)
 
     def release(self, keys: Iterable[bytes]) -> None:
@@ -152,8 +161,9 @@ class Dedup:
             if other is peer:
                 sure += tally.done
                 retries = tally.retries
-            elif tally.done and other.is_open and other.ack_arrived():
-                sure += tally.done
+            # What a peer sent before it left may have been sent again, and stored, while it waited here.
+            elif tally.done > tally.overtaken and not peer.has_left and other.ack_arrived():
+                sure += tally.done - tally.overtaken
         return frozenset(sink for sink in sinks if retries >= one.times.get(sink, 0) - sure)
 
     def _tally(self, one: _Known, peer: Sender, key: bytes) -> _Tally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import select
 import struct
 from typing import TYPE_CHECKING
 
@@ -43,12 +44,21 @@ class Peer:
         """
         return self._raw is not None and not self._raw.is_closing()
 
+    @property
+    def has_left(self) -> bool:
+        """Whether the peer has closed its side, or all of it; seen also while nothing is read."""
+        if not self.is_open or self._raw is None:
+            return True
+        poll = select.poll()
+        poll.register(self._raw.get_extra_info("socket").fileno(), select.POLLRDHUP)
+        return bool(poll.poll(0))
+
     def ack_arrived(self) -> bool:
-        """Whether all that was written has reached the peer's kernel; False where it cannot be known.
+        """Whether the peer is there and all that was written has reached its kernel; False where it cannot be known.
 
         That the peer's program has read it, nobody can know on TCP; through a unix socket it has.
         """
-        if self._raw is None or self._transport is None or not self.is_open:
+        if self._raw is None or self._transport is None or self.has_left:
             return False
         if self._transport.get_write_buffer_size() or self._raw.get_write_buffer_size():
             return False
