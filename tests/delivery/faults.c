@@ -12,7 +12,8 @@
  *   ACTION   errno N | slow MS | short BYTES | torn (half of a write, then the end) | before (the end, then nothing)
  *            | after (the call, then the end). The end is SIGKILL.
  *
- * A line of the trace is `CALL INODE OFFSET LENGTH PATH[ -> PATH]\n`, behind it LENGTH bytes of a write.
+ * A line of the trace is `CALL INODE OFFSET LENGTH PATH[ -> PATH]\n`, behind it LENGTH bytes of a write. Beside the
+ * calls of rules there are `create`, `unlink`, and `lost`: a sync that failed.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -225,6 +226,7 @@ static int force(int fd, int (*real)(int)) {
         return real(fd);
     enum action action = judge("sync", path, &argument);
     if (action == ERRNO) {
+        note("lost", fd, 0, NULL, 0, path, NULL);
         errno = (int)argument;
         return -1;
     }

@@ -17,7 +17,7 @@ from tests.delivery.oracle import check
 from tests.delivery.rigs import Output
 from tests.delivery.sender import Sender, Way
 
-RECORDS = 60_000
+RECORDS = 30_000
 CONNECTIONS = 4
 QUIET_S = 0.7
 RESUME_S = 2.0
