@@ -76,7 +76,7 @@ def _verified(chosen: Sequence[Promise], folder: Path | None) -> Iterator[Verdic
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        with tempfile.TemporaryDirectory(prefix="logllm-code-") as code:
+        with tempfile.TemporaryDirectory(prefix="logllm-code-", dir=folder) as code:
             yield from verify(chosen, lambda: Place(folder, cache=Path(code)))
     finally:
         for number, known in before.items():

@@ -19,6 +19,8 @@ PROMISES: tuple[Promise, ...] = (
         tests=(
             "tests/delivery/test_kill_oracle.py::"
             "test_every_acknowledged_record_is_there_once_however_often_servers_are_killed",
+            "tests/delivery/test_disk_faults.py::"
+            "test_a_process_that_dies_in_the_middle_of_it_loses_nothing_and_repeats_nothing",
             "tests/sinks/test_file_sink.py::test_bytes_whose_commit_failed_are_not_written_twice",
         ),
         short="It ends the process and not the machine: the disk's own promise is not looked at.",
@@ -58,6 +60,8 @@ PROMISES: tuple[Promise, ...] = (
         tests=(
             "tests/sinks/test_forward_sink.py::test_whatever_dies_and_when_each_record_arrives_and_once_by_its_id",
             "tests/service/test_sink_worker.py::test_what_fails_is_tried_again_until_it_is_there",
+            "tests/delivery/test_chain_faults.py::"
+            "test_while_the_disk_of_the_second_fails_nothing_is_acknowledged_by_the_first",
         ),
         check=sinks.sink_down,
     ),
@@ -66,7 +70,11 @@ PROMISES: tuple[Promise, ...] = (
         sentence="On a full disk acks stop and the process lives; within two seconds of room returning it goes on, and "
         "each record is there once.",
         limits="What was learned and incidents are not saved meanwhile, where they lie on the same disk.",
-        tests=(_OURS,),
+        tests=(
+            "tests/delivery/test_disk_faults.py::test_on_a_full_disk_nothing_is_acknowledged_until_there_is_room_again",
+            "tests/delivery/test_disk_faults.py::test_while_a_disk_fails_nothing_is_acknowledged",
+            "tests/delivery/test_disk_faults.py::test_a_server_that_starts_on_a_full_disk_waits_for_room",
+        ),
         short="It forbids the process larger files in place of filling a disk: the same road through the program, "
         "with another error number.",
         check=sinks.disk_full,
@@ -114,7 +122,8 @@ PROMISES: tuple[Promise, ...] = (
         "and no record dropped.",
         limits="A sink with `required = false` drops what finds no room in `optional_bytes`, and counts it.",
         tests=(
-            _OURS,
+            "tests/delivery/test_slow_sink.py::"
+            "test_a_sink_that_hardly_moves_makes_senders_wait_and_takes_no_more_memory_than_it_may",
             "tests/sources/test_forward_server.py::test_a_slow_pipeline_stops_the_sender_and_loses_nothing",
             "tests/service/test_room.py::test_no_more_than_one_piece_goes_past_the_bound_and_all_get_their_turn",
         ),

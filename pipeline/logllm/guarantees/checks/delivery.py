@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import time
 from typing import TYPE_CHECKING
 
 from logllm.guarantees.verdict import Broken
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["acked_is_durable", "drains", "lookalikes_are_kept", "lost_ack", "same_records"]
 
 _KILLS = 3
+_WRITES_WITHIN_S = 1.0
 _SENDERS = 4
 _CHUNKS = 40
 _RECORDS = 25
@@ -38,7 +40,7 @@ def same_records(file: Path, expected: Iterable[int]) -> None:
 
 
 def acked_is_durable(place: Place) -> str:
-    """Kill the service again and again while chunks are under way; resend what had no ack."""
+    """Kill the service again and again, at the moment it writes; resend what had no ack."""
     file = place.folder / "records.ndjson"
     arguments = ("--sink", f"file:{file}", "--data-dir", str(place.folder / "data"))
     chunks = {
@@ -49,7 +51,7 @@ def acked_is_durable(place: Place) -> str:
     under_way = 0
     child = place.serve(*arguments)
     for _ in range(_KILLS):
-        acked = _until_killed(place, child, chunks, waiting)
+        acked = _until_killed(place, child, chunks, waiting, file)
         safe = set(stored(file))
         if lost := [chunk for chunk in acked if not safe.issuperset(chunks[chunk])]:
             raise Broken(f"{lost[0]} was acknowledged and is not in the file after kill -9")
@@ -64,7 +66,7 @@ def acked_is_durable(place: Place) -> str:
     return f"{_KILLS} kills with {under_way} chunks under way, {len(chunks) * _RECORDS} records, each there once"
 
 
-def _until_killed(place: Place, child: Child, chunks: dict[str, range], waiting: Sequence[str]) -> set[str]:
+def _until_killed(place: Place, child: Child, chunks: dict[str, range], waiting: Sequence[str], file: Path) -> set[str]:
     """Send chunks on several connections at once, kill in the middle; those whose acks had left by then."""
     senders = [place.connect(child) for _ in range(_SENDERS)]
     acked: set[str] = set()
@@ -72,11 +74,19 @@ def _until_killed(place: Place, child: Child, chunks: dict[str, range], waiting:
         mine = waiting[: _SENDERS * _CHUNKS][number::_SENDERS]
         sender.send(b"".join(numbered(chunks[chunk], chunk) for chunk in mine))
     acked.update(senders[0].acks(random.randint(1, _CHUNKS // 3)))
+    # What has just been written is on its way to the disk, and not yet committed: the worst moment there is.
+    size, end = _size(file), time.monotonic() + _WRITES_WITHIN_S
+    while _size(file) == size and time.monotonic() < end:
+        pass
     child.end(signal.SIGKILL)
     for sender in senders:
         acked.update(sender.rest())
         sender.close()
     return acked
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
 
 
 def lost_ack(place: Place) -> str:

@@ -86,6 +86,8 @@ def garbage(place: Place) -> str:
         bystander.deliver(numbered([number], f"chunk-{number}"), [f"chunk-{number}"])
     child.end()
 
+    if any("Traceback" in line for line in child.errors):
+        raise Broken("it met a bug of its own: there is a traceback in its log")
     same_records(file, range(len(kinds) + 1))
     return f"{len(kinds)} kinds of garbage, each connection closed, the one beside them served between them"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import signal
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -19,9 +20,11 @@ __all__ = ["bounded_memory", "disk_full", "sink_down"]
 _WATCHED_S = 1.0
 _RESUMES_S = 2.0
 
-_IN_FLIGHT_BYTES = 4 << 20
-_FRAME_RECORDS, _PAD_BYTES = 16, 16_000
-_OFFERED_FRAMES = 256
+_IN_FLIGHT_BYTES = 2 << 20
+_SENDERS = 4
+_FRAME_RECORDS, _PAD_BYTES = 64, 16_000
+_OFFERED_FRAMES = 48
+_QUIET_S = 0.25
 _BUFFER_BYTES = 65_536
 # Above what may be in flight: what is being decoded, judged and encoded of it, and the frames under way.
 _GROWTH_BYTES = 64 << 20
@@ -90,28 +93,33 @@ def disk_full(place: Place) -> str:
 
 
 def bounded_memory(place: Place) -> str:
-    """Offer much more than may be in flight to a service whose sink is down; then let it go on."""
-    port, file, config = _free_port(), place.folder / "received.ndjson", place.folder / "logllm.toml"
+    """Offer much more than may be in flight to a service whose receiver stands still; then let that go on."""
+    file, config = place.folder / "received.ndjson", place.folder / "logllm.toml"
+    receiver = place.serve("--sink", f"file:{file}")
     config.write_text(
         f"[delivery]\nmax_in_flight_bytes = {_IN_FLIGHT_BYTES}\n"
-        f'[[sinks]]\ntype = "forward"\naddress = "127.0.0.1:{port}"\n',
+        f'[[sinks]]\ntype = "forward"\naddress = "127.0.0.1:{receiver.port}"\n',
         encoding="utf-8",
     )
     child = place.serve("-c", str(config))
-    senders = [place.connect(child, _BUFFER_BYTES) for _ in range(2)]
+    senders = [place.connect(child, _BUFFER_BYTES) for _ in range(_SENDERS)]
     before = child.resident_bytes
+    receiver.kill(signal.SIGSTOP)
 
     offers = [_Offer(number, len(senders)) for number in range(len(senders))]
-    taken = [sender.push(offer.data, _WATCHED_S / 2) for sender, offer in zip(senders, offers, strict=True)]
+    taken = [sender.push(offer.data, _QUIET_S) for sender, offer in zip(senders, offers, strict=True)]
     grown = child.resident_bytes - before
+    in_flight = child.metric("logllm_buffer_size_bytes")
     offered = sum(len(offer.data) for offer in offers)
     if sum(taken) == offered:
         raise Broken(f"all {offered >> 20} MiB were taken in while the sink took nothing")
+    if not 0 < in_flight <= _IN_FLIGHT_BYTES + offers[0].frame_bytes:
+        raise Broken(f"{in_flight:.0f} bytes are in flight, expected at most {_IN_FLIGHT_BYTES} and one chunk")
     if grown > _GROWTH_BYTES:
         raise Broken(f"memory grew by {grown >> 20} MiB while the sink took nothing")
     for sender in senders:
         sender.quiet(0.05)
-    place.serve("--sink", f"file:{file}", listen=f"127.0.0.1:{port}")
+    receiver.kill(signal.SIGCONT)
     numbers: list[int] = []
     for sender, offer, done in zip(senders, offers, taken, strict=True):
         begun = -(-done // offer.frame_bytes)
@@ -120,8 +128,8 @@ def bounded_memory(place: Place) -> str:
         numbers += offer.numbers(begun)
     same_records(file, numbers)
     return (
-        f"{len(senders)} senders were stopped at {sum(taken) >> 20} of {offered >> 20} MiB, kernel buffers and all; "
-        f"memory grew by {max(0, grown) >> 20} MiB, and all was stored once the sink was there"
+        f"{_SENDERS} senders were stopped at {sum(taken) >> 20} of {offered >> 20} MiB, kernel buffers and all; "
+        f"{in_flight / 2**20:.0f} MiB in flight, memory grew by {max(0, grown) >> 20} MiB; all was stored in the end"
     )
 
 
