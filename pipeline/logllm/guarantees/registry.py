@@ -19,6 +19,7 @@ PROMISES: tuple[Promise, ...] = (
         tests=(
             "tests/delivery/test_kill_oracle.py::"
             "test_every_acknowledged_record_is_there_once_however_often_servers_are_killed",
+            "tests/delivery/test_power_cut.py::test_whatever_was_acknowledged_before_the_power_went_is_there_once",
             "tests/delivery/test_disk_faults.py::"
             "test_a_process_that_dies_in_the_middle_of_it_loses_nothing_and_repeats_nothing",
             "tests/sinks/test_file_sink.py::test_bytes_whose_commit_failed_are_not_written_twice",
@@ -83,7 +84,7 @@ PROMISES: tuple[Promise, ...] = (
         id="poison",
         sentence="An entry that is no record is kept in the dead-letter file, and the rest of its chunk is stored and "
         "acknowledged, so that no chunk comes again for ever.",
-        limits="Without a data folder and a file sink there is no dead-letter file: then such entries are counted; of "
+        limits="With neither a data folder nor a file sink there is no dead-letter file, and such entries are counted; of "
         "the file four old ones of `dead_letter_bytes` are kept.",
         tests=(
             "tests/delivery/test_dedup_end_to_end.py::"
