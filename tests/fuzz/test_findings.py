@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import msgpack  # type: ignore[import-untyped]
 import pytest
 
@@ -63,3 +65,19 @@ def test_what_a_record_says_does_not_depend_on_an_odd_record_beside_it() -> None
 
     assert beside.messages[0] == alone.messages[0] == "a"
     assert beside.severity[0] == alone.severity[0]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["a=b " + "a." * 30_000, "a=b " + "a=<1>" * 12_000 + '"', 'a=b a="' + '\\"' * 30_000],
+    ids=["a long word", "a long value", "a long quote"],
+)
+def test_a_long_line_among_logfmt_is_looked_at_once(line: str) -> None:
+    lines = ["level=info msg=hello n=1", line, "level=info msg=hello n=2"] * 20
+    started = time.process_time()
+
+    columns = detect(lines, reference_ns=NOW).parse(lines)
+
+    assert len(columns) == 60
+    # One look at each character takes a hundredth of a second; one look from each took twenty a line.
+    assert time.process_time() - started < 5

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["LogfmtFormat", "is_logfmt", "pairs"]
 
-_VALUE = r"(?:\"(?:[^\"\\\n]|\\.)*\"|[^\s\"]*)"
-_KEY = r"[A-Za-z_@][\w.@/-]*"
-_pair = re.compile(rf"({_KEY})=({_VALUE})(?=\s|\Z)")
+# Each character is looked at once or twice: a pair begins a word, and nothing is given back (`*+`).
+_VALUE = r"(?:\"(?:[^\"\\\n]|\\.)*+\"|[^\s\"]*+)"
+_KEY = r"[A-Za-z_@][\w.@/-]*+"
+_pair = re.compile(rf"(?<!\S)({_KEY})=({_VALUE})(?=\s|\Z)")
 _escape = re.compile(r"\\(.)")
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
 _SAMPLE = 100
