@@ -84,8 +84,8 @@ PROMISES: tuple[Promise, ...] = (
         id="poison",
         sentence="An entry that is no record is kept in the dead-letter file, and the rest of its chunk is stored and "
         "acknowledged, so that no chunk comes again for ever.",
-        limits="With neither a data folder nor a file sink there is no dead-letter file, and such entries are counted; of "
-        "the file four old ones of `dead_letter_bytes` are kept.",
+        limits="With neither a data folder nor a file sink there is no dead-letter file, and such entries are counted; "
+        "of the file four old ones of `dead_letter_bytes` are kept.",
         tests=(
             "tests/delivery/test_dedup_end_to_end.py::"
             "test_entries_that_are_no_records_go_to_the_dead_letters_and_the_rest_is_written_and_acknowledged",
