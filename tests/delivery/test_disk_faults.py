@@ -140,8 +140,11 @@ def test_while_a_disk_fails_nothing_is_acknowledged(tmp_path: Path, library: Pat
     faults = Faults(library, folder, tmp_path / "control")
     flow = Flow(folder, tmp_path, faults)
     with flow.running():
-        faults.order(rule)
+        flow.sender.allow(RECORDS // 10)
         flow.sender.start()
+        assert flow.sender.wait(60.0, RECORDS // 10)
+        faults.order(rule)
+        flow.sender.allow(RECORDS)
         flow.is_stuck(reason)
 
         faults.order()
