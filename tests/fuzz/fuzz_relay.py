@@ -1,0 +1,72 @@
+"""What the forward sink writes, read by the forward source: any entries that were let in come out as they were."""
+
+from __future__ import annotations
+
+from logllm.sinks.forward_frames import Packing
+from logllm.sinks.parcel import Parcel
+from logllm.sources.forward_entries import cut_entries, entries_of_stream
+from logllm.sources.forward_protocol import Limits
+from tests.fuzz.frames import ENTRIES, Outcome, received
+from tests.fuzz.inputs import Choices
+from tests.sources.odd_entries import Odd
+
+__all__ = ["MAX_BYTES", "check", "seeds"]
+
+MAX_BYTES = 1500
+
+_LIMITS = Limits(1 << 20, 1 << 20)
+_PACKINGS = (
+    Packing(),
+    Packing(packed=True),
+    Packing(compress="gzip", max_frame_bytes=300),
+    Packing(compress="zstd"),
+    Packing(max_frame_bytes=50),
+    Packing(legacy_entries=True),
+)
+_TAGS = ("app.web", "", "é\ud800", "x" * 300)
+
+
+def check(data: bytes) -> None:
+    """Each frame is whole, says which ack it waits for, and together they hold the block."""
+    choices = Choices(data)
+    packing = choices.one_of(_PACKINGS)
+    tag = choices.one_of(_TAGS)
+    named = choices.below(3)
+    entries = entries_of_stream(choices.rest(), 0)
+    if not entries.count:
+        return
+    ids: tuple[bytes, ...] = ()
+    if named == 1:
+        ids = (b"id\xff\n",)
+    elif named == 2:
+        ids = tuple(b"%d" % number for number in range(entries.count))
+    parcel = Parcel(tag, entries.block, entries.count, chunk_ids=ids)
+
+    frames = list(packing.frames(parcel))
+
+    outcomes = [received((b"".join(frame.pieces),), _LIMITS) for frame in frames]
+    assert all(frame.size_bytes == sum(map(len, frame.pieces)) for frame in frames)
+    assert [outcome.acks for outcome in outcomes] == [[frame.chunk_id] for frame in frames]
+    assert sum(outcome.records for outcome in outcomes) == entries.count
+    assert all(outcome.frames == 1 and not outcome.refused and not outcome.pending for outcome in outcomes)
+    block = b"".join(map(_block, outcomes))
+    if packing.legacy_entries:
+        assert len(cut_entries(block)) == entries.count
+    else:
+        assert block == entries.block
+    assert list(packing.frames(parcel)) == frames
+
+
+def _block(outcome: Outcome) -> bytes:
+    ((kind, _, block),) = outcome.events
+    assert kind == "records"
+    assert isinstance(block, bytes)
+    return block
+
+
+def seeds() -> list[bytes]:
+    """Entries of every kind, and such as nobody sends, in every packing."""
+    bodies = [b"".join(ENTRIES[:5]), b"".join(ENTRIES)]
+    bodies += [b"".join(Odd(seed).entries())[:1200] for seed in range(24)]
+    bodies += [Odd(seed).entry()[:1200] for seed in range(30)]
+    return [bytes([number % 6, number % 4, number // 2]) + body for number, body in enumerate(bodies)]
