@@ -111,6 +111,15 @@ class Known:
         numbers[places] = [number[name] for name in names]
         return Known(numbers, all_names)
 
+    def filled(self, places: NDArray[np.int64], numbers: NDArray[np.int32], names: list[str]) -> Known:
+        """The same where records that say no service have those that others say of them, `names[numbers[i]]`."""
+        if not numbers.any():
+            return self
+        mine = self._numbers[places]
+        both = self._numbers.copy()
+        both[places] = np.where((mine == 0) & (numbers > 0), numbers + (len(self._names) - 1), mine)
+        return Known(both, [*self._names, *names[1:]])
+
     def codes(self, default: str) -> tuple[NDArray[np.int32], list[str]]:
         """int32[n] and the names they are places in, in the order of the records; `default` is for "" ."""
         numbers = self._numbers

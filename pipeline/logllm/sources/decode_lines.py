@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from logllm.sources.formats.header import HeaderFormat
 from logllm.sources.formats.line_format import LineFormat
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from logllm.events import Columns
 
-__all__ = ["LineFormatFor", "Lines", "detected"]
+__all__ = ["LineFormatFor", "Lines", "detected", "too_many"]
 
 LineFormatFor = Callable[[str, list[str], int], LineFormat | None]
 """The format of the lines of a tag, from some of them and the time now in ns; None where they are free text."""
@@ -34,6 +35,19 @@ def detected(tag: str, lines: list[str], observed_ns: int) -> LineFormat | None:
 
     found = detect(lines, reference_ns=observed_ns)
     return None if found.name == "text" else found
+
+
+def too_many(misses: int, lines: int) -> bool:
+    """Whether lines are no longer of their format."""
+    return misses > _MOST_MISSES * lines
+
+
+def _bodies(texts: list[str], heads: list[str], messages: Sequence[str]) -> list[str]:
+    """Messages of first lines with what stands in the lines behind them."""
+    return [
+        body if text is head or len(text) == len(head) else body + text[len(head) :]
+        for body, text, head in zip(messages, texts, heads, strict=True)
+    ]
 
 
 class Lines:
@@ -91,10 +105,7 @@ class Lines:
         if found is None:
             return messages, services
         severity[bare] = found.severity
-        bodies = [
-            body if text is head or len(text) == len(head) else body + text[len(head) :]
-            for body, text, head in zip(found.messages, texts, heads, strict=True)
-        ]
+        bodies = _bodies(texts, heads, found.messages)
         if whole:
             messages = bodies
         else:
@@ -107,6 +118,19 @@ class Lines:
                 services[index] = services[index] or found.service_names[code]
         return messages, services
 
+    @property
+    def header(self) -> HeaderFormat | None:
+        """The format, where it is settled and what a header says can be known from a line's shape."""
+        return self._format if self._settled and isinstance(self._format, HeaderFormat) else None
+
+    def read_some(self, texts: list[str]) -> tuple[list[str], Columns, int] | None:
+        """The messages of some lines, what their headers say, and how many had none; nothing is judged anew."""
+        if self._format is None:
+            return None
+        heads = [text.partition("\n")[0] for text in texts]
+        found = self._format.parse(heads, join=False)
+        return _bodies(texts, heads, found.messages), found, self._format.misses
+
     def _parse(self, tag: str, lines: list[str], observed_ns: int, *, judged: bool) -> Columns | None:
         """The lines as the format has them, judged once more where it no longer fits."""
         line_format = self._format
@@ -114,7 +138,7 @@ class Lines:
             if line_format is None:
                 return None
             found = line_format.parse(lines, join=False)
-            if not judged or line_format.misses <= _MOST_MISSES * len(lines):
+            if not judged or not too_many(line_format.misses, len(lines)):
                 break
             self._seen, self._chunks = [], 0
             judged = self._settled

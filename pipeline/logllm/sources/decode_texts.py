@@ -39,6 +39,15 @@ class Texts(Sequence[str]):
     def __len__(self) -> int:
         return len(self._starts)
 
+    @property
+    def spans(self) -> tuple[bytes, NDArray[np.int64], NDArray[np.int64]]:
+        """The block, and where each message lies in it; not for those that are `elsewhere`."""
+        return self._block, self._starts.astype(np.int64), self._ends.astype(np.int64)
+
+    def elsewhere(self) -> Mapping[int, str]:
+        """Messages that are not in the block as such, by place."""
+        return self._others
+
     @overload
     def __getitem__(self, index: int) -> str: ...
     @overload

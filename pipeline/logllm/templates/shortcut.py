@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Shortcut"]
 
-_MOST_SCOPES = 4
+_MOST_SCOPES = 16
 
 
 class Shortcut:

@@ -73,8 +73,17 @@ class HeaderFormat:
         self._mark = next(
             self._groups[name] for name in ("time", "level", "pri", "status", "message") if name in self._groups
         )
+        self._numbers = [name for name in ("pri", "status") if name in self._groups]
+        self.expression = "\0".join((header.expression, *header.others))
         self._clock = None if header.notation is None else Clock(header.notation, reading)
         self._services: dict[str, str] = {"": reading.default_service}
+
+    def says_numbers(self, line: str) -> bool:
+        """Whether digits of a line's header mean something besides a time: a priority, a status."""
+        if not self._numbers:
+            return False
+        match = next((match for one in self._all if (match := one.match(line))), None)
+        return match is not None and any(match.groupdict().get(name) for name in self._numbers)
 
     def parse(self, lines: list[str], *, join: bool = True) -> Columns:
         """See `LineFormat.parse`."""
