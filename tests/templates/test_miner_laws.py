@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from logllm.errors import StateError
@@ -92,6 +92,7 @@ def test_a_restored_miner_goes_on_as_the_saved_one_would_have(messages: list[str
         max_size=40,
     )
 )
+@example([["E1", "0", f"{7:08x}-c209-4cac-629f-6fbed82c07cd"], ["E2", f"{9:08x}-c209-4cac-629f-6fbed82c07cd", "5"]])
 @settings(max_examples=80, deadline=None)
 def test_messages_share_an_index_exactly_when_their_own_masks_are_equal(lines: list[list[str]]) -> None:
     # "of" between the tokens: a list of identifiers counts as one, however long

@@ -175,7 +175,8 @@ class Miner:
                 value = table.get(key)
                 if value >= 0:
                     return value
-            if may_hold_code(key):
+            # Without the mark of short keys, or a code that the message begins with is not seen.
+            if may_hold_code(key.removeprefix(b"\2")):
                 if not has_hex:
                     table.put(key, AMBIGUOUS)
                 key = coded(key, message)
