@@ -3,9 +3,9 @@
     python tests/bench/delivery.py [RECORDS] [ROUNDS]
 
 A real `logllm serve` is a child; the sender holds two connections, as Fluent Bit does, with frames of up to 2 MB and
-an ack awaited for each. CPU time is the child's own, all threads, from when it listens to the last ack, without its start.
-The first round, in which templates and formats are learned, is left out; of the rest the least counts. The seconds
-cannot be compared between machines, the ratio can. "Receive" alone is the forward server and nothing behind it.
+an ack awaited for each. CPU time is the child's own, all threads, from when it listens to the last ack, without its
+start. The first round, in which templates and formats are learned, is left out; of the rest the least counts. The
+seconds cannot be compared between machines, the ratio can. "Receive" alone is the forward server and nothing behind it.
 """
 
 from __future__ import annotations
