@@ -111,7 +111,7 @@ class HttpServer:
         health: Callable[[], Mapping[str, object]],
         ready: Callable[[], list[str]],
         metrics: Callable[[], bytes],
-        lists: Mapping[str, Callable[[], Sequence[msgspec.Struct]]] = MappingProxyType({}),  # noqa: B008 - cannot change
+        lists: Mapping[str, Callable[[], Sequence[msgspec.Struct]]] = MappingProxyType({}),
     ) -> None:
         self._listen = listen
         self._app = application(health, ready, metrics, lists)
