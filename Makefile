@@ -54,7 +54,7 @@ scan: .venv/.ready .venv/.toolchains ## rebuild scan.wasm and transcode.wasm fro
 	$(BIN)/python tools/scan.py
 
 docs: .venv/.ready ## list the pages, write what is generated in them, check their links
-	@$(BIN)/python tools/docs.py
+	@$(BIN)/python tools/guarantees.py && $(BIN)/python tools/forward_matrix.py && $(BIN)/python tools/docs.py
 
 clean: ## remove the environment and every cache in this folder
 	rm -rf .venv build dist .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
