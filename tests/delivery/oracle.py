@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
+import signal
 import threading
 import time
 from collections import Counter
@@ -17,7 +20,8 @@ from tests.delivery.sender import Chunk, Sender, text_of, time_of
 __all__ = ["Outcome", "check", "run", "table"]
 
 _MOST_TOLD = 10
-_END_S = 120.0
+_END_S = 60.0
+_SLOWEST = 2000.0  # records a second, on a machine that does other things too
 _LIFE_S = 1.5
 
 
@@ -32,22 +36,40 @@ class Outcome(msgspec.Struct):
     in_sync: int = 0
     in_write: int = 0
     at_start: int = 0
+    in_order: int = 0
+    reloads: int = 0
     resends: int = 0
     duplicates: int = 0
     seconds: float = 0.0
     violations: list[str] = []
 
 
+class _Pace:
+    """Has records left to send until the last kill."""
+
+    def __init__(self, sender: Sender, kills: int) -> None:
+        self._sender, self._wanted = sender, kills
+        self._done = 0
+        self._lock = threading.Lock()
+        sender.allow(sender.records // kills)
+
+    def killed(self) -> None:
+        with self._lock:
+            self._done += 1
+            self._sender.allow(self._sender.records * (self._done + 1) // self._wanted)
+
+
 class _Killer:
     """Lets one server live, die and live again."""
 
-    def __init__(self, stage: Stage, sender: Sender, kills: int, most: int, seed: int) -> None:
-        self.stage, self.sender = stage, sender
+    def __init__(self, stage: Stage, sender: Sender, pace: _Pace, kills: int, seed: int) -> None:
+        self.stage, self.sender, self.pace = stage, sender, pace
         self.kills = 0
         self.by_call: Counter[str] = Counter()
+        self.ends = self.reloads = 0
         self.duplicates = 0.0
         self.failure: BaseException | None = None
-        self._wanted, self._most = kills, most
+        self._wanted = kills
         self._random = random.Random(seed)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._quits = threading.Event()
@@ -75,27 +97,48 @@ class _Killer:
         """One life, to its violent end."""
         rng, server, faults = self._random, self.stage.server, self.stage.faults
         call = self._plan()
-        # What may be sent until the next kill: so there is something left for the last one.
-        self.sender.allow(self._most * (self.kills + 1) // self._wanted)
         server.begin()
         if rng.random() < 0.1:
             time.sleep(rng.random() * 0.8)
             call = "start"
         elif server.wait_ready():
             self._let_work(rng.uniform(0.05, _LIFE_S), patient=call is not None)
+            if server.alive and rng.random() < 0.15:
+                self._reload()
+                self._let_work(rng.uniform(0.0, 0.3), patient=True)
+            if server.alive and rng.random() < 0.05:
+                self._end_in_order()
+                return
         died = not server.alive
         if not died:
             self.duplicates += server.metric("logllm_forward_duplicate_chunks") if rng.random() < 0.2 else 0
             assert server.child is not None
             server.child.kill()
         code = server.wait()
-        assert code == -9, f"ended by itself with {code}: {''.join(server.lines[-5:])}"
+        assert code == -signal.SIGKILL, f"ended by itself with {code}: {''.join(server.lines[-5:])}"
         self.kills += 1
+        self.pace.killed()
         if died and call is not None:
             self.by_call[call] += 1
         elif call == "start":
             self.by_call["start"] += 1
         faults.order()
+
+    def _reload(self) -> None:
+        self.reloads += 1
+        self.stage.configure(self.reloads % 10)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.stage.server.pid, signal.SIGHUP)
+
+    def _end_in_order(self) -> None:
+        """What is under way is finished; it may still be killed by what was planned for this life."""
+        code = self.stage.server.end()
+        assert code in (0, -signal.SIGKILL), f"ended in order with {code}: {''.join(self.stage.server.lines[-5:])}"
+        self.ends += code == 0
+        if code:
+            self.kills += 1
+            self.pace.killed()
+        self.stage.faults.order()
 
     def _let_work(self, life_s: float, patient: bool) -> None:
         totals = self.sender.totals
@@ -117,6 +160,9 @@ class _Killer:
             rules.append(f"sync * 1 0 slow {rng.choice((5, 30, 120))}")
         if rng.random() < 0.2:
             rules.append(f"write out 1 0 short {rng.choice((1000, 70_000))}")
+        if rng.random() < 0.2:
+            where = rng.choice(("sync out", "write out", "sync ledger", "write ledger"))
+            rules.append(f"{where} {rng.randrange(1, 40)} {rng.randrange(1, 4)} errno {rng.choice((5, 28))}")
         if rng.random() < 0.55:
             nth = rng.randrange(1, 9)
             call, where, action = rng.choice(
@@ -158,7 +204,8 @@ def run(
         login=rig.login,
         io_timeout_s=10.0,
     )
-    killers = [_Killer(stage, sender, kills, records, seed + place) for place, stage in enumerate(rig.stages, 1)]
+    pace = _Pace(sender, kills * len(rig.stages))
+    killers = [_Killer(stage, sender, pace, kills, seed + place) for place, stage in enumerate(rig.stages, 1)]
     try:
         for killer in killers:
             killer.start()
@@ -168,7 +215,7 @@ def run(
             if killer.failure is not None:
                 outcome.violations.append(f"{type(killer.failure).__name__}: {killer.failure}")
         sender.allow(records)
-        if not sender.wait(_END_S):
+        if not sender.wait(_END_S + records / _SLOWEST):
             outcome.violations.append(
                 f"{records - sender.totals.acked_records} records are not acknowledged at the end"
             )
@@ -199,6 +246,8 @@ def _count(outcome: Outcome, sender: Sender, killers: list[_Killer]) -> None:
     outcome.in_sync = sum(killer.by_call["sync"] for killer in killers)
     outcome.in_write = sum(killer.by_call["write"] + killer.by_call["rename"] for killer in killers)
     outcome.at_start = sum(killer.by_call["start"] for killer in killers)
+    outcome.in_order = sum(killer.ends for killer in killers)
+    outcome.reloads = sum(killer.reloads for killer in killers)
     outcome.duplicates = int(sum(killer.duplicates for killer in killers))
     outcome.violations += sender.violations
 
@@ -236,26 +285,16 @@ def check(output: Output, issued: Iterable[Chunk], acked: Iterable[Chunk], recor
 def table(outcomes: Iterable[Outcome]) -> str:
     """Rows for people."""
     heads = (
-        "rig",
-        "records",
-        "chunks",
-        "kills",
-        "in fsync",
-        "in write",
-        "at start",
-        "resends",
-        "dups seen",
-        "s",
-        "wrong",
-    )
-    rows = [heads] + [
-        (
-            each.rig, f"{each.records:,}", f"{each.chunks:,}", str(each.kills), str(each.in_sync), str(each.in_write),
-            str(each.at_start), f"{each.resends:,}", str(each.duplicates), f"{each.seconds:.0f}",
-            str(len(each.violations)),
-        )
-        for each in outcomes
-    ]  # fmt: skip
+        "rig", "records", "chunks", "kills", "in fsync", "in write", "at start", "ended", "reloads", "resends",
+        "dups seen", "s", "wrong",
+    )  # fmt: skip
+    rows: list[tuple[str, ...]] = [heads]
+    for each in outcomes:
+        counts = (
+            each.records, each.chunks, each.kills, each.in_sync, each.in_write, each.at_start, each.in_order,
+            each.reloads, each.resends, each.duplicates, round(each.seconds), len(each.violations),
+        )  # fmt: skip
+        rows.append((each.rig, *(f"{count:,}" for count in counts)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     return "\n".join(lines)

@@ -90,10 +90,20 @@ def _of_frames(path: Path, data: bytes) -> Iterator[Record]:
 
 
 class Stage(NamedTuple):
-    """A server that is to be killed, and its orders."""
+    """A server that is to be killed, its orders, and its configuration.
+
+    `TURN` in the configuration is a digit of a number that does not matter much: with another one the sinks are made
+    anew when the configuration is read again.
+    """
 
     server: Server
     faults: Faults
+    path: Path
+    config: str
+
+    def configure(self, turn: int) -> None:
+        """Write the configuration, with this digit."""
+        self.path.write_text(self.config.replace("TURN", str(turn)), encoding="utf-8")
 
 
 class Rig(NamedTuple):
@@ -111,14 +121,15 @@ def _stage(folder: Path, library: Path, name: str, config: str, *arguments: str)
     data.mkdir()
     faults = Faults(library, data, folder / f"{name}.faults")
     path = folder / f"{name}.toml"
-    path.write_text(config, encoding="utf-8")
     server = Server("-c", str(path), *arguments, environment=faults.environment, log=folder / f"{name}.log")
-    return Stage(server, faults)
+    stage = Stage(server, faults, path, config)
+    stage.configure(0)
+    return stage
 
 
 def _file(path: Path, **settings: str | int) -> str:
     rest = "".join(f"{key} = {value!r}\n" for key, value in settings.items())
-    return f"[[sinks]]\ntype = 'file'\npath = '{path}'\n{rest}"
+    return f"[[sinks]]\ntype = 'file'\npath = '{path}'\nkeep = 10000TURN\n{rest}"
 
 
 def _one_file(folder: Path, library: Path, **settings: str | int) -> Rig:
@@ -163,7 +174,8 @@ def _chain(folder: Path, library: Path, *, data_dir: bool, secured: bool = False
         sink = f"tls = true\ntls_ca = '{cert}'\nshared_key_file = '{shared}'\n"
         login = Login(_KEY, ssl.create_default_context(cafile=str(cert)))
     last = _stage(folder, library, "b", receiver + _file(path))
-    config = f"{receiver}[[sinks]]\ntype = 'forward'\naddress = '127.0.0.1:{last.server.port}'\n{sink}"
+    config = f"{receiver}[[sinks]]\ntype = 'forward'\naddress = '127.0.0.1:{last.server.port}'\n"
+    config += f"ack_timeout_s = 6TURN\n{sink}"
     arguments = ("--data-dir", str(folder / "a" / "data")) if data_dir else ()
     first = _stage(folder, library, "a", config, *arguments)
     return Rig([first, last], [Output(path)], login=login)

@@ -17,7 +17,7 @@ from tests.delivery.oracle import check
 from tests.delivery.rigs import Output
 from tests.delivery.sender import Sender, Way
 
-RECORDS = 30_000
+RECORDS = 16_000
 CONNECTIONS = 4
 QUIET_S = 0.7
 RESUME_S = 2.0
@@ -237,3 +237,30 @@ def test_a_sink_that_is_made_anew_while_its_commit_fails_loses_nothing_in_a_cras
         flow.server.start()
 
         flow.ends()
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_where_one_of_two_sinks_fails_and_the_server_ends_each_has_every_record_once(
+    tmp_path: Path, library: Path, end: signal.Signals
+) -> None:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    faults = Faults(library, folder, tmp_path / "control")
+    flow = Flow(folder, tmp_path, faults)
+    second = Output(folder / "second.ndjson")
+    flow.configure(f"[[sinks]]\ntype = 'file'\npath = '{second.path}'")
+    with flow.running():
+        flow.sender.allow(RECORDS // 10)
+        flow.sender.start()
+        assert flow.sender.wait(60.0, RECORDS // 10)
+        faults.order("sync =second.ndjson 5 0 errno 5")
+        flow.sender.allow(RECORDS)
+        flow.is_stuck("second.ndjson: cannot write")
+        code = flow.server.end(end)
+        faults.order()
+        flow.server.start()
+
+        flow.ends()
+
+    assert code == (-end if end == signal.SIGKILL else 0)
+    assert check(second, flow.sender.issued, flow.sender.acked, RECORDS) == []
