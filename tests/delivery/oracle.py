@@ -103,10 +103,10 @@ class _Killer:
             call = "start"
         elif server.wait_ready():
             self._let_work(rng.uniform(0.05, _LIFE_S), patient=call is not None)
-            if server.alive and rng.random() < 0.15:
+            if server.alive and rng.random() < 0.3:
                 self._reload()
                 self._let_work(rng.uniform(0.0, 0.3), patient=True)
-            if server.alive and rng.random() < 0.05:
+            if server.alive and rng.random() < 0.15:
                 self._end_in_order()
                 return
         died = not server.alive
@@ -160,9 +160,9 @@ class _Killer:
             rules.append(f"sync * 1 0 slow {rng.choice((5, 30, 120))}")
         if rng.random() < 0.2:
             rules.append(f"write out 1 0 short {rng.choice((1000, 70_000))}")
-        if rng.random() < 0.2:
+        if rng.random() < 0.3:
             where = rng.choice(("sync out", "write out", "sync ledger", "write ledger"))
-            rules.append(f"{where} {rng.randrange(1, 40)} {rng.randrange(1, 4)} errno {rng.choice((5, 28))}")
+            rules.append(f"{where} {rng.randrange(1, 16)} {rng.randrange(1, 4)} errno {rng.choice((5, 28))}")
         if rng.random() < 0.55:
             nth = rng.randrange(1, 9)
             call, where, action = rng.choice(
