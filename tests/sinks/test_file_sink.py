@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 from pathlib import Path
 
 import msgpack  # type: ignore[import-untyped]
@@ -164,6 +165,77 @@ def test_rotation_by_time_follows_the_clock(tmp_path: Path) -> None:
     files.close()
 
 
+@pytest.mark.parametrize("settings", [{"rotate_bytes": 100}, {"rotate_s": 3600}])
+def test_a_file_that_was_moved_away_when_it_was_to_be_rotated_does_not_stop_the_sink(
+    tmp_path: Path, settings: dict[str, object]
+) -> None:
+    files = Files(tmp_path, **settings)
+    files.sink.write([parcel(1)])
+    files.path.rename(tmp_path / "moved")
+    files.clock.now += 3600
+
+    files.sink.write([parcel(2)])
+    files.sink.write([parcel(3)])
+
+    assert numbers(tmp_path / "moved") == [1]
+    assert [number for path in sorted(tmp_path.glob("out*.ndjson")) for number in numbers(path)] == [2, 3]
+    files.close()
+
+
+def test_a_rotation_after_which_the_new_file_could_not_be_opened_goes_on_later(tmp_path: Path) -> None:
+    path = tmp_path / "out.ndjson"
+    ledger = Stubborn(Ledger(tmp_path / "ledger"))
+    sink = FileSink(FileSinkConfig(str(path), rotate_bytes=100), ledger)  # type: ignore[arg-type]
+    sink.write([parcel(1)])
+    ledger.fails_after = 1
+
+    for _ in range(2):
+        with pytest.raises(DeliveryError, match="no room"):
+            sink.write([parcel(2)])
+    ledger.fails = False
+    sink.write([parcel(2)])
+
+    (away,) = tmp_path.glob("out-*.ndjson")
+    assert (numbers(away), numbers(path)) == ([1], [2])
+    sink.close()
+    ledger.ledger.close()
+
+
+def test_a_name_that_is_too_long_with_its_time_is_told_and_does_not_end_the_thread(tmp_path: Path) -> None:
+    name = "x" * 240 + ".ndjson"
+    ledger = Ledger(None)
+    sink = FileSink(FileSinkConfig(str(tmp_path / name), rotate_bytes=1), ledger)
+    sink.write([parcel(1)])
+
+    with pytest.raises(DeliveryError, match="cannot rotate: File name too long"):
+        sink.write([parcel(2)])
+
+    sink.close()
+    ledger.close()
+
+
+def test_what_a_full_disk_let_through_is_not_left_in_a_file_that_is_moved_away(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    files.sink.write([parcel(1)])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Python ignores SIGXFSZ, so a write beyond the limit is cut short and then fails, as on a full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (files.path.stat().st_size + 20, limits[1]))
+    try:
+        with pytest.raises(DeliveryError, match="cannot write"):
+            files.sink.write([parcel(2)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    torn = files.path.stat().st_size
+    files.path.rename(tmp_path / "moved")
+
+    files.sink.write([parcel(2)])
+
+    assert numbers(tmp_path / "moved") == [1]
+    assert torn > (tmp_path / "moved").stat().st_size
+    assert numbers(files.path) == [2]
+    files.close()
+
+
 @pytest.mark.parametrize("renamed", [False, True])
 def test_a_rotation_that_a_crash_cut_short_is_finished(tmp_path: Path, renamed: bool) -> None:
     files = Files(tmp_path)
@@ -230,6 +302,7 @@ class Stubborn:
         self.ledger = ledger
         self.fails = False
         self.reaches = False
+        self.fails_after = 0
 
     @property
     def position(self) -> object:
@@ -240,6 +313,9 @@ class Stubborn:
             self.ledger.commit(*arguments)  # type: ignore[arg-type]
         if self.fails:
             raise DeliveryError("no room")
+        if self.fails_after:
+            self.fails_after -= 1
+            self.fails = not self.fails_after
 
 
 @pytest.mark.parametrize("reaches", [False, True])
@@ -269,6 +345,8 @@ def test_bytes_whose_commit_failed_are_not_written_twice(tmp_path: Path, reaches
         ({"path": "/nowhere/at/all/x"}, "the folder /nowhere/at/all does not exist"),
         ({"path": "/tmp"}, "is a folder, expected a file"),
         ({"path": ""}, "names no file"),
+        ({"path": "/dev/null"}, "is no regular file"),
+        ({"path": "/tmp/" + "x" * 300}, "cannot be used: File name too long"),
         ({"path": "/tmp/x", "rotate_bytes": -1}, "expected 0 or more"),
     ],
 )

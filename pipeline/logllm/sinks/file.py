@@ -75,10 +75,15 @@ class FileSinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
         path = Path(self.path)
         if not path.name or "\0" in self.path:
             raise ConfigError(f"sink {self.label}: {self.path!r} names no file")
-        if path.is_dir():
-            raise ConfigError(f"sink {self.label}: {path} is a folder, expected a file")
-        if not path.parent.is_dir():
-            raise ConfigError(f"sink {self.label}: the folder {path.parent} does not exist")
+        try:
+            if path.is_dir():
+                raise ConfigError(f"sink {self.label}: {path} is a folder, expected a file")
+            if not path.parent.is_dir():
+                raise ConfigError(f"sink {self.label}: the folder {path.parent} does not exist")
+            if path.exists() and not path.is_file():
+                raise ConfigError(f"sink {self.label}: {path} is no regular file, expected one (or the sink `stdout`)")
+        except OSError as error:
+            raise ConfigError(f"sink {self.label}: {path} cannot be used: {error.strerror or error}") from error
         if self.rotate_bytes < 0 or self.rotate_s < 0 or self.keep < 0:
             raise ConfigError(f"sink {self.label}: rotate_bytes, rotate_s and keep: expected 0 or more")
         if path.exists() and not os.access(path, os.R_OK | os.W_OK):
@@ -182,10 +187,10 @@ class FileSink:
             return self._settle(*self._unsettled)
         data = self._encoded(parcels)
         self._follow_renames()
-        if self._is_due(len(data)):
-            self._rotate()
         if self._fd < 0:
             self._open()
+        if self._is_due(len(data)):
+            self._rotate()
         with self._failing("write"):
             self._append(data)
         return self._settle(parcels, msgspec.structs.replace(self._at, size=self._at.size + len(data)))
@@ -231,7 +236,8 @@ class FileSink:
         return bool(config.rotate_s) and self._clock() // config.rotate_s != at.begun_s // config.rotate_s
 
     def _rotate(self) -> None:
-        name = rotated_name(self._path, self._clock())
+        with self._failing("rotate"):
+            name = rotated_name(self._path, self._clock())
         # The intent first: a crash between the two finds it, and the rename is done then.
         self._ledger.commit((), msgspec.structs.replace(self._at, renaming_to=str(name)))
         with self._failing("rotate"):
@@ -240,8 +246,9 @@ class FileSink:
             self._close_file()
         self._open()
         if self.config.keep:
-            for old in rotated_away(self._path)[: -self.config.keep]:
-                with contextlib.suppress(OSError):
+            # What cannot be deleted now is deleted at the next rotation.
+            with contextlib.suppress(OSError):
+                for old in rotated_away(self._path)[: -self.config.keep]:
                     old.unlink()
 
     def _follow_renames(self) -> None:
@@ -251,15 +258,24 @@ class FileSink:
         try:
             found = self._path.stat()
         except FileNotFoundError:
-            self._close_file()
+            self._leave_file()
             return
         except OSError as error:
             raise self._error("look at", error) from error
         if (found.st_dev, found.st_ino) != (self._at.device, self._at.inode):
-            self._close_file()
+            self._leave_file()
         elif found.st_size < self._at.size:
             _log.warning("%s: was cut to %d bytes by someone else", self._path, found.st_size)
             self._at = self._shortened(self._at, found.st_size)
+
+    def _leave_file(self) -> None:
+        """Let go of a file that was moved away. What a failed write has left at its end goes into the new one."""
+        with self._failing("leave"):
+            try:
+                if self._torn and os.fstat(self._fd).st_size > self._at.size:
+                    os.ftruncate(self._fd, self._at.size)
+            finally:
+                self._close_file()
 
     def _sync_folder(self) -> None:
         folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
