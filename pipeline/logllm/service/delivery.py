@@ -129,9 +129,11 @@ class Delivery:
             self.duplicates += len(keys) - len(lacking)
             flight = dedup.take_off(peer, lacking)
             self._ended[flight] = asyncio.Event()
-            for want, part in _parts(received.chunk, wants):
-                indexes = [at for at, each in enumerate(wants) if each == want]
+            for lacked, part in _parts(received.chunk, wants):
+                indexes = [at for at, each in enumerate(wants) if each == lacked]
                 out = await process(part)
+                # A reload may have put other sinks in the place of those that were asked.
+                want = lacked | frozenset(self._required()).difference(sinks)
                 ids = tuple(acks[at] for at in indexes)
                 await self._send(
                     out,
@@ -203,8 +205,19 @@ class Delivery:
         return safe
 
     async def pass_on(self, chunk: Chunk) -> None:
-        """Send what nobody waits for: records that a plugin had held back."""
-        await self._send(chunk, frozenset(self._required()))
+        """Send what nobody waits for: records that a plugin had held back.
+
+        They were acknowledged when it took them, but they take room: while a sink is down nothing more is read.
+
+        Raises:
+            DeliveryError: The service is ending and a sink does not have them.
+        """
+        size = len(chunk.block or b"")
+        self.room.enter(size)
+        try:
+            await self._send(chunk, frozenset(self._required()))
+        finally:
+            self.room.leave(size)
 
     def forget(self, peer: Sender) -> None:
         """A connection has ended."""

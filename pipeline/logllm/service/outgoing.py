@@ -56,13 +56,18 @@ class Outgoing:
         self._delivery = delivery
         self._ledger_file = ledger_file(config, data_dir)
         self._ledger: Ledger | None = None
+        self._is_closing = False
         self.worker = SinkWorker(
             config.label,
             self._build,
             backoff=_LOCAL if isinstance(config, FileSinkConfig) else _REMOTE,
-            most_bytes=None if config.required else delivery.optional_bytes,
+            most_bytes=self._most_bytes,
             on_end=on_end,
         )
+
+    @property
+    def _most_bytes(self) -> int | None:
+        return None if self.required else self._delivery.optional_bytes
 
     def _build(self) -> Sink:
         delivery, path = self._delivery, self._ledger_file
@@ -84,8 +89,8 @@ class Outgoing:
         return self._ledger is not None
 
     async def opened(self) -> None:
-        """Wait until it can be asked: its disk may be full just now."""
-        while self._ledger is None:
+        """Wait until it can be asked: its disk may be full just now. Or until it never will be, since it is closed."""
+        while self._ledger is None and not self._is_closing:
             await asyncio.sleep(_LOOK_S)
 
     def times(self, keys: Sequence[bytes]) -> dict[bytes, int]:
@@ -108,11 +113,12 @@ class Outgoing:
 
     def reconfigure(self, config: SinkConfig) -> None:
         """Go on under another configuration of the same sink, when the write under way is done."""
-        self.config = config
-        self.worker.rebuild(self._build)
+        self.config, self.required = config, config.required
+        self.worker.rebuild(self._build, self._most_bytes)
 
     def close(self, grace_s: float) -> None:
         """Write what waits, for at most so long. Blocks."""
+        self._is_closing = True
         self.worker.close(grace_s)
         if self._ledger is not None:
             self._ledger.close()

@@ -115,10 +115,10 @@ class SinkWorker:
             self._changed.notify()
         return True
 
-    def rebuild(self, build: Callable[[], Sink]) -> None:
-        """Close the sink after the write under way, and go on with a new one."""
+    def rebuild(self, build: Callable[[], Sink], most_bytes: int | None = None) -> None:
+        """Close the sink after the write under way, and go on with a new one and another bound on what may wait."""
         with self._changed:
-            self._build, self._rebuild = build, True
+            self._build, self._rebuild, self._most_bytes = build, True, most_bytes
             self._changed.notify()
 
     def close(self, grace_s: float) -> None:
