@@ -18,6 +18,7 @@ import msgpack  # type: ignore[import-untyped]
 import pytest
 
 from logllm.wire.handshake import read_helo, write_ping
+from tests.cli.guests import HOLDING, guest
 from tests.cli.test_serve_command import ROOT, Served, frame, served
 
 START_NS = 1_770_000_000 * 10**9
@@ -293,3 +294,48 @@ def test_systemd_is_told_of_start_reload_and_end(tmp_path: Path) -> None:
     first_words = [state.partition(b"=")[0] for state in states if state != b"WATCHDOG=1"]
     assert first_words == [b"READY", b"RELOADING", b"READY", b"STOPPING"]
     assert b"WATCHDOG=1" in states
+
+
+def test_records_that_a_plugin_holds_back_do_not_hold_up_the_end_while_a_sink_is_down(tmp_path: Path) -> None:
+    holding = guest(tmp_path, HOLDING)
+    config = tmp_path / "logllm.toml"
+    config.write_text("[delivery]\ngrace_s = 0.5\n", encoding="utf-8")
+    with served(
+        "-c", str(config), "--no-llm", "--json", "--filter", str(holding), "--sink", "forward://127.0.0.1:9"
+    ) as running:
+        running.send([frame("app", entries(1), "one")], 1)
+
+        code = running.end()
+
+    assert code == 0
+    said = "".join(running.errors)
+    assert "1 records that a plugin had held back are not written" in said
+    assert "Traceback" not in said
+
+
+def test_a_plugin_that_fails_with_what_it_held_back_stops_the_service_where_it_is_told_to(tmp_path: Path) -> None:
+    locals_ = "(local $size i32) (local $out i32)"
+    failing = guest(tmp_path, HOLDING.replace(locals_, f"{locals_} (if (global.get $count) (then (unreachable)))"))
+    config = tmp_path / "logllm.toml"
+    config.write_text(f'[[plugins]]\npath = "{failing}"\non_error = "stop"\n', encoding="utf-8")
+    with served("-c", str(config), "--no-llm", "--json", "--sink", f"file:{tmp_path / 'out'}") as running:
+        running.send([frame("app", entries(1), "one")], 1)
+
+        code = running.child.wait(PATIENCE_S)
+
+    assert code == 1
+    assert "its on_error is `stop`" in running.errors[-1]
+
+
+def test_dead_letters_that_cannot_be_written_are_a_reason_not_to_be_ready(tmp_path: Path) -> None:
+    (tmp_path / "dead-letters.ndjson").mkdir()
+    out = tmp_path / "out.ndjson"
+    with (
+        served("--no-llm", "--json", "--data-dir", str(tmp_path), "--sink", f"file:{out}") as running,
+        socket.create_connection(("127.0.0.1", running.forward_port)) as sock,
+    ):
+        sock.sendall(msgpack.packb(["app", [7], {"chunk": "one"}]))
+
+        until(lambda: running.get("/readyz")[0] == 503)
+
+        assert "dead letters: " in running.get("/readyz")[1]

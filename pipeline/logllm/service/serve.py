@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from logllm import __version__
-from logllm.errors import LogllmError, PluginStopped
+from logllm.errors import DeliveryError, LogllmError, PluginStopped
 from logllm.events import Summary
 from logllm.metrics import render
 from logllm.service.delivery import Delivery
@@ -81,6 +81,8 @@ class Serve:
         # Held by each chunk while filters and detectors have it, by a reload alone.
         self._steady = Gate()
         self._clock: asyncio.Task[None] | None = None
+        # Records that plugins had held back, on their way to the sinks.
+        self._passing: set[asyncio.Task[None]] = set()
         self._saved_s = time.monotonic()
         self._delivery: Delivery | None = None
         self._rejects: Rejects | None = None
@@ -113,10 +115,13 @@ class Serve:
         self._lanes.close()
         loop = asyncio.get_running_loop()
         try:
-            await self._pass_on(await loop.run_in_executor(self._pipeline_thread, partial(self._flush, at_end=True)))
+            self._pass_on(await loop.run_in_executor(self._pipeline_thread, partial(self._flush, at_end=True)))
         except LogllmError as error:
             _log.warning("%s", error)
         self._pipeline_thread.shutdown(wait=True)
+        if self._passing:
+            # A sink that is down must not hold up the end.
+            await asyncio.wait(self._passing, timeout=self.config.delivery.grace_s)
         await self.delivery.close()
         if self._rejects is not None:
             await self._rejects.close()
@@ -198,22 +203,30 @@ class Serve:
         held = self.run.filtering.flush(time.time_ns(), at_end=at_end)
         return [self._judge(chunk, signals, None) for chunk, signals in held]
 
-    async def _pass_on(self, chunks: Sequence[Chunk]) -> None:
+    def _pass_on(self, chunks: Sequence[Chunk]) -> None:
+        # A sink that is down must not stop the clock.
         for chunk in chunks:
+            task = asyncio.create_task(self._passed_on(chunk))
+            self._passing.add(task)
+            task.add_done_callback(self._passing.discard)
+
+    async def _passed_on(self, chunk: Chunk) -> None:
+        try:
             await self.delivery.pass_on(chunk)
+        except DeliveryError as error:
+            _log.warning("%d records that a plugin had held back are not written: %s", chunk.count, error)
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
-        passing: set[asyncio.Task[None]] = set()
         while True:
             await asyncio.sleep(TICK_S)
-            async with self._steady.shared():
-                held = await loop.run_in_executor(self._pipeline_thread, self._pass_time)
-            if held:
-                # A sink that is down must not stop the clock.
-                task = asyncio.create_task(self._pass_on(held))
-                passing.add(task)
-                task.add_done_callback(passing.discard)
+            try:
+                async with self._steady.shared():
+                    held = await loop.run_in_executor(self._pipeline_thread, self._pass_time)
+            except PluginStopped as error:
+                self._fail(error)
+                return
+            self._pass_on(held)
 
     def _pass_time(self) -> list[Chunk]:
         held = self._flush()
@@ -272,7 +285,10 @@ class Serve:
 
     def ready(self) -> list[str]:
         """For `/readyz`: what is missing. A model that is down is not: alerts go out without it."""
-        return [*(["draining"] if self.draining else []), *self.delivery.failing]
+        found = [*(["draining"] if self.draining else []), *self.delivery.failing]
+        if self.rejects is not None and self.rejects.failing is not None:
+            found.append(f"dead letters: {self.rejects.failing}")
+        return found
 
     def plugins(self) -> list[PluginStatus]:
         """For `/plugins`."""
