@@ -54,6 +54,21 @@ def test_what_is_set_is_set_and_the_rest_stays(tmp_path: Path) -> None:
     assert config.forward == Config().forward
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[delivery]\ndedup_s = inf\n",
+        "[delivery]\ngrace_s = nan\n",
+        "[delivery]\nmax_in_flight_bytes = 0\n",
+        "[delivery]\ndedup_chunks = -1\n",
+        '[[sinks]]\ntype = "file"\npath = "/tmp/x"\nrotate_s = inf\n',
+    ],
+)
+def test_numbers_that_would_stop_a_running_service_are_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match=r"Expected `(int|float)` [<>]= "):
+        _load(tmp_path, text)
+
+
 def test_the_defaults_listen_on_loopback_only() -> None:
     assert Config().http.listen.startswith("127.0.0.1:")
     assert Config().forward.listen.startswith("127.0.0.1:")

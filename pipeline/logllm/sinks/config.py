@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -14,6 +14,9 @@ from logllm.sinks.forward import ForwardSinkConfig
 from logllm.sinks.stdout import StdoutSinkConfig
 
 __all__ = ["DeliveryConfig", "SinkConfig", "check_sinks", "sink_named"]
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=10 * 366 * 86_400)]
 
 SinkConfig = FileSinkConfig | ForwardSinkConfig | StdoutSinkConfig
 """`[[sinks]]`: `type` says which."""
@@ -32,12 +35,12 @@ class DeliveryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         grace_s: At the end, what is under way may take so long.
     """
 
-    max_in_flight_bytes: int = 128 << 20
-    optional_bytes: int = 64 << 20
-    dedup_s: float = 172_800.0
-    dedup_chunks: int = 1_000_000
-    dead_letter_bytes: int = 16 << 20
-    grace_s: float = 5.0
+    max_in_flight_bytes: Count = 128 << 20
+    optional_bytes: Count = 64 << 20
+    dedup_s: Seconds = 172_800.0
+    dedup_chunks: Count = 1_000_000
+    dead_letter_bytes: Count = 16 << 20
+    grace_s: Seconds = 5.0
 
 
 def check_sinks(sinks: Sequence[SinkConfig]) -> None:

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
@@ -56,7 +56,7 @@ class FileSinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
     format: Literal["ndjson", "msgpack"] = "ndjson"
     compress: Literal["", "zstd"] = ""
     rotate_bytes: int = 0
-    rotate_s: float = 0.0
+    rotate_s: Annotated[float, msgspec.Meta(le=10 * 366 * 86_400)] = 0.0
     keep: int = 0
     fsync: bool = True
 
