@@ -334,8 +334,11 @@ def test_dead_letters_that_cannot_be_written_are_a_reason_not_to_be_ready(tmp_pa
         served("--no-llm", "--json", "--data-dir", str(tmp_path), "--sink", f"file:{out}") as running,
         socket.create_connection(("127.0.0.1", running.forward_port)) as sock,
     ):
-        sock.sendall(msgpack.packb(["app", [7], {"chunk": "one"}]))
+        sent = msgpack.packb(["app", [7, [START_NS // 10**9, {"n": 1}]], {"chunk": "one"}])
+        sock.sendall(sent)
 
         until(lambda: running.get("/readyz")[0] == 503)
 
         assert "dead letters: " in running.get("/readyz")[1]
+        # The frame takes room, so that not every connection can have one waiting.
+        assert f"logllm_buffer_size_bytes {len(sent)}.0\n" in running.get("/metrics")[1]

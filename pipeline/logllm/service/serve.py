@@ -160,8 +160,15 @@ class Serve:
             self._delivery.forget(peer)
 
     async def _reject(self, skipped: Sequence[Skipped], peer: Peer) -> None:
-        if self._rejects is not None:
+        if self._rejects is None:
+            return
+        # The rest of their frame waits with them.
+        size, room = sum(item.held_bytes for item in skipped), self.delivery.room
+        room.enter(size)
+        try:
             await self._rejects.keep(skipped, peer.name)
+        finally:
+            room.leave(size)
 
     async def _take(self, received: Received, peer: Peer) -> None:
         """Judge a chunk and have it written; returning is what acknowledges it.

@@ -36,10 +36,14 @@ class Received(msgspec.Struct, frozen=True):
 
 
 class Skipped(msgspec.Struct, frozen=True):
-    """Entries of a good frame that are no records: their bytes as they came, and why."""
+    """Entries of a good frame that are no records: their bytes as they came, and why.
+
+    `held_bytes` is what the whole frame takes in memory, said once, by its first.
+    """
 
     tag: str
     fault: Fault
+    held_bytes: int = 0
 
 
 class Notice(msgspec.Struct, frozen=True):
@@ -89,7 +93,7 @@ def read_frame(
     Raises:
         ProtocolError: the frame is not of the forward protocol, or its compressed payload inflates to too much.
     """
-    tag = _name(elements[0], "tag").decode("utf-8", "replace")
+    tag = _tag(_name(elements[0], "tag"))
     message = entries is None and KINDS[elements[1][0]] in "ife"
     if message and len(elements) < 3:
         raise ProtocolError("got a tag and a time without a record, expected [tag, time, record]")
@@ -116,7 +120,8 @@ def read_frame(
 def _items(
     tag: str, entries: Entries, acks: tuple[bytes, ...], size_bytes: int, peer: str, mode: Mode
 ) -> list[Item | Single]:
-    items: list[Item | Single] = [Skipped(tag, fault) for fault in entries.faults]
+    held = max(size_bytes, len(entries.block))
+    items: list[Item | Single] = [Skipped(tag, fault, 0 if at else held) for at, fault in enumerate(entries.faults)]
     if entries.markers:
         items.append(Notice("group_marker", entries.markers))
     if entries.count:
@@ -134,7 +139,7 @@ def _single(
     if b"\xff\xff\xff" in time and is_marker(time):
         return [Notice("group_marker", acks=acks)]
     if KINDS[record[0]] != "m":
-        return [Skipped(tag, Fault(b"\x92" + time + record, NOT_A_MAP)), Notice("empty", acks=acks)]
+        return [Skipped(tag, Fault(b"\x92" + time + record, NOT_A_MAP), size_bytes), Notice("empty", acks=acks)]
     metadata = bytes(option.metadata)
     if KINDS[metadata[0]] == "m":
         time = b"\x92" + time + metadata
@@ -193,6 +198,16 @@ def _odd_option(element: bytes) -> _Option:
         if key.decode("utf-8", "replace") in _Option.__struct_fields__:
             found[key.decode()] = msgspec.Raw(spans[1])
     return _Option(**found)
+
+
+def _tag(name: bytes) -> str:
+    r"""As text. What is not UTF-8 is replaced by what is longer, and must not become too long for the next receiver.
+
+    >>> _tag(b"app.\xff"), len(_tag(b"\xff" * 65_535).encode())
+    ('app.\ufffd', 65535)
+    """
+    text = name.decode("utf-8", "replace")
+    return text if len(name) * 3 <= _MAX_NAME_BYTES else text.encode()[:_MAX_NAME_BYTES].decode("utf-8", "ignore")
 
 
 def _name(value: bytes, what: str) -> bytes:
