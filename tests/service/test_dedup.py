@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logllm.service.dedup import KEYS_OF_A_PEER, Dedup, Flight
+from logllm.service.dedup import KEYS_OF_A_PEER, KEYS_OF_ALL, Dedup, Flight
 
 SINK = "file"
 
@@ -177,6 +177,27 @@ def test_a_connection_that_lives_for_ever_has_a_bound() -> None:
     assert len(store.dedup) == KEYS_OF_A_PEER
     store.close(peer)
     assert len(store.dedup) == 0
+
+
+def test_a_chunk_may_have_more_keys_than_are_remembered_of_a_connection() -> None:
+    store, peer = Store(), Peer()
+    keys = [b"%d" % number for number in range(2 * KEYS_OF_A_PEER)]
+
+    stored = store.send(peer, *keys)
+
+    assert stored == len(keys)
+    assert len(store.dedup) == KEYS_OF_A_PEER
+
+
+def test_many_connections_have_a_bound_together() -> None:
+    store = Store()
+    most = 0
+
+    for number in range(200):
+        store.send(Peer(), *[b"%d %d" % (number, key) for key in range(KEYS_OF_A_PEER)])
+        most = max(most, len(store.dedup))
+
+    assert most < 4 * KEYS_OF_ALL
 
 
 @settings(max_examples=400, deadline=None)

@@ -9,12 +9,16 @@ not count against a repeat; what was delivered on a connection that has ended, o
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Protocol
 
 __all__ = ["Dedup", "Flight", "Sender"]
 
 # A connection may live for months; its oldest chunks are then taken for those of one that has ended.
 KEYS_OF_A_PEER = 4096
+# And of all together, at 0.9 KB each: with many connections each has its share, but never fewer than this.
+KEYS_OF_ALL = 131_072
+_LEAST_KEYS = 64
 
 
 class Sender(Protocol):
@@ -140,6 +144,7 @@ class Dedup:
                 tally.done += done
                 tally.overtaken += done and key in flight.overtaken
             self._tidy(key, one)
+        self._bound(flight.peer)
 
     def release(self, keys: Iterable[bytes]) -> None:
         """Keys that were looked at and are not on their way."""
@@ -174,15 +179,18 @@ class Dedup:
             # Nobody will tell of its end again.
             return _Tally()
         tally = one.peers[peer] = _Tally()
-        keys = self._of_peer.setdefault(peer, {})
-        keys[key] = None
-        if len(keys) > KEYS_OF_A_PEER:
-            oldest = next(iter(keys))
+        self._of_peer.setdefault(peer, {})[key] = None
+        return tally
+
+    def _bound(self, peer: Hashable) -> None:
+        # Not while its chunk is on its way: that may have more keys than are remembered.
+        keys = self._of_peer.get(peer, {})  # type: ignore[call-overload]
+        share = max(_LEAST_KEYS, min(KEYS_OF_A_PEER, KEYS_OF_ALL // max(1, len(self._of_peer))))
+        for oldest in list(islice(keys, max(0, len(keys) - share))):
             del keys[oldest]
             if (old := self._known.get(oldest)) is not None:
-                old.peers.pop(peer, None)
+                old.peers.pop(peer, None)  # type: ignore[call-overload]
                 self._tidy(oldest, old)
-        return tally
 
     def _tidy(self, key: bytes, one: _Known) -> None:
         if not one.flights and not one.peers:
