@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import msgpack  # type: ignore[import-untyped]
 import zstandard
 
 from logllm.errors import ProtocolError
+from logllm.sources.forward_entries import entries_of_stream
 from logllm.sources.forward_protocol import Limits, Notice, Received, Receiver, Skipped
 from tests.fuzz.inputs import check_refusal
 
@@ -19,10 +21,12 @@ if TYPE_CHECKING:
 
     from logllm.sources.forward_protocol import Item
 
-__all__ = ["ENTRIES", "Outcome", "captures", "check_block", "frames", "received"]
+__all__ = ["ENTRIES", "Outcome", "captures", "check_block", "frames", "let_in", "received"]
 
 _WIRE = Path(__file__).parents[1] / "golden" / "wire"
 _TIME = b"\xd7\0\x65\x53\xf1\0\x07\x5b\xcd\x15"
+
+_LARGE = Limits(1 << 20, 1 << 20)
 
 ENTRIES = (
     b"\x92" + _TIME + b"\x81\xa3log\xa2hi",
@@ -35,8 +39,9 @@ ENTRIES = (
     b"\x92\5\xa1x",
     b"\x93\1\2\3",
     b"\x92\5\x81\x91\1\2",
+    b"\x92\5\x81\xa1k\xc9\xff\xff\xff\xff",
 )
-"""An entry of each kind that a peer may send; the last five are no records, or odd ones."""
+"""An entry of each kind that a peer may send; the last six are no records, or odd ones."""
 
 
 @dataclass(slots=True)
@@ -121,6 +126,23 @@ def check_block(item: Received, largest: int) -> None:
         for _ in range(2 * pairs):
             unpacker.skip()
     assert unpacker.tell() == len(block)
+
+
+def let_in(data: bytes, *, as_messages: bool) -> tuple[bytes, int]:
+    """The block of entries that the receiver makes of a payload, or of Message frames whose first has no head."""
+    if not as_messages:
+        entries = entries_of_stream(data, 0)
+        return entries.block, entries.count
+    receiver = Receiver("peer", _LARGE)
+    receiver.feed(b"\x93\xa1t" + data)
+    blocks: list[bytes] = []
+    count = 0
+    with suppress(ProtocolError):
+        for item in receiver.items():
+            if isinstance(item, Received):
+                blocks.append(item.chunk.block or b"")
+                count += item.chunk.count
+    return b"".join(blocks), count
 
 
 def captures(most_bytes: int = 1000) -> list[bytes]:

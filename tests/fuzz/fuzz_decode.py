@@ -7,9 +7,8 @@ from itertools import count
 from logllm.events import Chunk
 from logllm.sources.decode import Decoder
 from logllm.sources.decode_lines import detected
-from logllm.sources.forward_entries import entries_of_stream
 from tests.fuzz.columns import check_columns
-from tests.fuzz.frames import ENTRIES
+from tests.fuzz.frames import ENTRIES, let_in
 from tests.fuzz.inputs import Choices
 from tests.sources.odd_entries import Odd
 
@@ -31,13 +30,13 @@ def check(data: bytes) -> None:
     decoder = choices.one_of(_DECODERS)
     now = (_NOW, 0)[choices.below(2)]
     places = sorted(choices.below(256) * 4 for _ in range(choices.below(3)))
+    as_messages = choices.below(4) == 3
     stream = choices.rest()
     for start, end in zip((0, *places), (*places, len(stream)), strict=True):
-        entries = entries_of_stream(stream[start:end], choices.below(1))
-        if entries.count:
-            chunk = Chunk(tag, entries.count, 0, block=entries.block, scan=entries.scan)
-            columns = decoder.decode(chunk, now)
-            assert len(columns) == entries.count
+        block, number = let_in(stream[start:end], as_messages=as_messages)
+        if number:
+            columns = decoder.decode(Chunk(tag, number, 0, block=block), now)
+            assert len(columns) == number
             check_columns(columns)
 
 
@@ -46,6 +45,7 @@ def seeds() -> list[bytes]:
     bodies = [b"".join(ENTRIES[:5]), b"".join(ENTRIES)]
     bodies += [b"".join(Odd(seed).entries())[:1200] for seed in range(20)]
     bodies += [Odd(seed).entry()[:1200] for seed in range(60)]
-    found = [bytes([number % 4, number, number // 2, 0]) + body for number, body in enumerate(bodies)]
+    found = [bytes([number % 4, number, number // 2, 0, 0]) + body for number, body in enumerate(bodies)]
+    found += [bytes([number % 4, number, 0, 0, 3]) + body[1:] for number, body in enumerate([*bodies[-30:], *ENTRIES])]
     line = b"\x92\xce\x65\x53\xf1\0\x81\xa3log\xd9\x35Jan  2 03:04:05 host sshd[12]: Failed password for root\n"
-    return [*found, b"\0\1\0\2\x40\x60" + line * 6]
+    return [*found, b"\0\1\0\2\x40\x60\0" + line * 6]

@@ -6,8 +6,7 @@ import json
 
 from logllm.sinks.ndjson import in_python, line_head, ndjson
 from logllm.sinks.transcode import FEWEST_BYTES
-from logllm.sources.forward_entries import entries_of_stream
-from tests.fuzz.frames import ENTRIES, captures
+from tests.fuzz.frames import ENTRIES, captures, let_in
 from tests.fuzz.inputs import Choices
 from tests.sources.odd_entries import PLAIN, Odd
 
@@ -25,10 +24,10 @@ def check(data: bytes) -> None:
     choices = Choices(data)
     tag = choices.one_of(_TAGS)
     large = choices.below(4) == 3
-    entries = entries_of_stream(choices.rest(), 0)
-    if not entries.count:
+    as_messages = choices.below(4) == 3
+    block, count = let_in(choices.rest(), as_messages=as_messages)
+    if not count:
         return
-    block, count = entries.block, entries.count
     lines = in_python(line_head(tag), block, count)
     split = lines.split(b"\n")
     assert split.pop() == b""
@@ -55,4 +54,5 @@ def seeds() -> list[bytes]:
     bodies += [Odd(seed).entry()[:1200] for seed in range(60)]
     deep = b"\x92\5\x81\xa1k" + b"\x91" * 900 + b"\xc0"
     numbers = b"\x92\xcb\x7f\xf0\0\0\0\0\0\0\x82\xca\x7f\xc0\0\0\xcb\xff\xf0\0\0\0\0\0\0\xd6\5abcd\xc8\0\0\7"
-    return [bytes([number % 4, number // 3]) + body for number, body in enumerate([*bodies, deep, numbers])]
+    found = [bytes([number % 4, number // 3, 0]) + body for number, body in enumerate([*bodies, deep, numbers])]
+    return found + [bytes([0, number, 3]) + body[1:] for number, body in enumerate([*bodies[-30:], deep, *ENTRIES])]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from logllm.sinks.forward_frames import Packing
 from logllm.sinks.parcel import Parcel
-from logllm.sources.forward_entries import cut_entries, entries_of_stream
+from logllm.sources.forward_entries import cut_entries
 from logllm.sources.forward_protocol import Limits
-from tests.fuzz.frames import ENTRIES, Outcome, received
+from tests.fuzz.frames import ENTRIES, Outcome, let_in, received
 from tests.fuzz.inputs import Choices
 from tests.sources.odd_entries import Odd
 
@@ -32,28 +32,29 @@ def check(data: bytes) -> None:
     packing = choices.one_of(_PACKINGS)
     tag = choices.one_of(_TAGS)
     named = choices.below(3)
-    entries = entries_of_stream(choices.rest(), 0)
-    if not entries.count:
+    as_messages = choices.below(4) == 3
+    given, count = let_in(choices.rest(), as_messages=as_messages)
+    if not count:
         return
     ids: tuple[bytes, ...] = ()
     if named == 1:
         ids = (b"id\xff\n",)
     elif named == 2:
-        ids = tuple(b"%d" % number for number in range(entries.count))
-    parcel = Parcel(tag, entries.block, entries.count, chunk_ids=ids)
+        ids = tuple(b"%d" % number for number in range(count))
+    parcel = Parcel(tag, given, count, chunk_ids=ids)
 
     frames = list(packing.frames(parcel))
 
     outcomes = [received((b"".join(frame.pieces),), _LIMITS) for frame in frames]
     assert all(frame.size_bytes == sum(map(len, frame.pieces)) for frame in frames)
     assert [outcome.acks for outcome in outcomes] == [[frame.chunk_id] for frame in frames]
-    assert sum(outcome.records for outcome in outcomes) == entries.count
+    assert sum(outcome.records for outcome in outcomes) == count
     assert all(outcome.frames == 1 and not outcome.refused and not outcome.pending for outcome in outcomes)
     block = b"".join(map(_block, outcomes))
     if packing.legacy_entries:
-        assert len(cut_entries(block)) == entries.count
+        assert len(cut_entries(block)) == count
     else:
-        assert block == entries.block
+        assert block == given
     assert list(packing.frames(parcel)) == frames
 
 
@@ -69,4 +70,5 @@ def seeds() -> list[bytes]:
     bodies = [b"".join(ENTRIES[:5]), b"".join(ENTRIES)]
     bodies += [b"".join(Odd(seed).entries())[:1200] for seed in range(24)]
     bodies += [Odd(seed).entry()[:1200] for seed in range(30)]
-    return [bytes([number % 6, number % 4, number // 2]) + body for number, body in enumerate(bodies)]
+    found = [bytes([number % 6, number % 4, number // 2, 0]) + body for number, body in enumerate(bodies)]
+    return found + [bytes([number, 0, 0, 3]) + body[1:] for number, body in enumerate([*bodies[-20:], *ENTRIES])]

@@ -14,6 +14,7 @@ from logllm.sources.formats.clock import Clock
 from logllm.sources.formats.detect import by_name, detect
 from logllm.sources.formats.line_format import Reading
 from logllm.sources.formats.notations import NOTATIONS
+from logllm.sources.forward_protocol import Received, Receiver, Skipped
 from logllm.wire.handshake import MAX_MESSAGE_BYTES, Helo, ping_fault, read_helo, read_ping, write_helo, write_ping
 
 NOW = 1_700_000_000_000_000_000
@@ -81,3 +82,24 @@ def test_a_long_line_among_logfmt_is_looked_at_once(line: str) -> None:
     assert len(columns) == 60
     # One look at each character takes a hundredth of a second; one look from each took twenty a line.
     assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize("head", [b"\x94\xa1t\5", b"\x93\xa1t\x91\x92\5", b"\x93\xa1t\xc4\x10\x92\5"])
+def test_an_extension_that_declares_four_gigabytes_is_no_record_in_any_mode(head: bytes) -> None:
+    record = b"\x82\xa1k\xc9\xff\xff\xff\xff\xa3log\xa1x"
+    receiver = Receiver()
+    receiver.feed(head + record + b"\x81\xa5chunk\xa2id")
+
+    items = list(receiver.items())
+
+    assert [item.fault.reason for item in items if isinstance(item, Skipped)] == ["not MessagePack"]
+    assert [item.acks for item in items if not isinstance(item, Skipped)] == [(b"id",)]
+
+
+def test_bytes_that_look_like_such_an_extension_are_a_record_like_any_other() -> None:
+    receiver = Receiver()
+    receiver.feed(b"\x93\xa1t\5\x81\xa1k\xc4\5\xc9\xff\xff\xff\xff")
+
+    (item,) = receiver.items()
+
+    assert isinstance(item, Received)

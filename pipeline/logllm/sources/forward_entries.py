@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 
     from logllm.sources.scan.host import Part
 
-__all__ = ["NOT_A_MAP", "Entries", "Fault", "cut_entries", "entries_of_array", "entries_of_stream"]
+__all__ = [
+    "HUGE",
+    "NOT_A_MAP",
+    "Entries",
+    "Fault",
+    "cut_entries",
+    "entries_of_array",
+    "entries_of_stream",
+    "unreadable",
+]
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -62,6 +71,8 @@ _ENTRIES = msgspec.msgpack.Decoder(list[_Entry])
 _EVENT_TIME_ENTRIES = msgspec.msgpack.Decoder(list[_EventTimeEntry])
 
 NOT_A_MAP = "record is not a map"
+HUGE = b"\xc9\xff\xff\xff\xff"
+"""The head of an extension that msgpack passes over as if it had no length; where it may be, ask `unreadable`."""
 
 _BATCH = 4096
 _FEW = 16
@@ -227,8 +238,16 @@ def _fault(entry: bytes) -> str | None:
     unpacker.skip()
     if KINDS[entry[unpacker.tell()]] != "m":
         return NOT_A_MAP
+    return unreadable(entry)
+
+
+def unreadable(entry: bytes) -> str | None:
+    """Why nobody can read a value that msgpack has found to be whole; None where they can."""
     try:
         msgspec.msgpack.decode(entry, type=msgspec.Raw)
     except RecursionError:
         return "nested too deeply"
+    except msgspec.DecodeError:
+        # An extension that declares 4 GB: msgpack adds the byte of its type, and is back at none (see `HUGE`).
+        return "not MessagePack"
     return None

@@ -10,7 +10,15 @@ import msgspec
 
 from logllm.errors import ProtocolError
 from logllm.events import Chunk, Origin
-from logllm.sources.forward_entries import NOT_A_MAP, Entries, Fault, entries_of_array, entries_of_stream
+from logllm.sources.forward_entries import (
+    HUGE,
+    NOT_A_MAP,
+    Entries,
+    Fault,
+    entries_of_array,
+    entries_of_stream,
+    unreadable,
+)
 from logllm.sources.forward_inflate import compression_of, inflate
 from logllm.sources.forward_wire import KINDS, NAMES, UNREADABLE, is_marker, payload
 
@@ -143,7 +151,10 @@ def _single(
     metadata = bytes(option.metadata)
     if KINDS[metadata[0]] == "m":
         time = b"\x92" + time + metadata
-    return [Single(tag, b"\x92" + time + record, acks, size_bytes)]
+    entry = b"\x92" + time + record
+    if HUGE in entry and (reason := unreadable(entry)) is not None:
+        return [Skipped(tag, Fault(entry, reason), size_bytes), Notice("empty", acks=acks)]
+    return [Single(tag, entry, acks, size_bytes)]
 
 
 def _packed(stream: bytes, option: _Option, inflated_bytes: int) -> tuple[Entries, Mode]:
