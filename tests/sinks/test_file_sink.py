@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -24,6 +25,14 @@ def parcel(*numbers: int, tag: str = "app", chunk: str = "") -> Parcel:
     block = b"".join(bytes(msgpack.packb([1_700_000_000 + number, {"n": number}])) for number in numbers)
     key = (delivery_key(tag, chunk.encode()),) if chunk else ()
     return Parcel(tag, block, len(numbers), key)
+
+
+def marks(path: Path) -> bool:
+    try:
+        os.setxattr(path, "user.logllm.test", b"")
+    except OSError:
+        return False
+    return True
 
 
 def numbers(path: Path) -> list[int]:
@@ -122,6 +131,24 @@ def test_a_file_that_another_program_has_cut_goes_on_at_its_new_end(
 
     assert numbers(files.path) == [2]
     assert "was cut to 0 bytes by someone else" in caplog.text
+    files.close()
+
+
+def test_what_was_acknowledged_through_another_ledger_is_not_cut_off(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    files.sink.write([parcel(1, chunk="a")])
+    files.close()
+    if not marks(files.path):
+        pytest.skip("this file system takes no user attributes")
+    with contextlib.closing(Ledger(tmp_path / "another")) as another:
+        sink = FileSink(files.config, another)
+        sink.write([parcel(2, chunk="b")])
+        sink.close()
+
+    files.open()
+    files.sink.write([parcel(3, chunk="c")])
+
+    assert numbers(files.path) == [1, 2, 3]
     files.close()
 
 
@@ -307,6 +334,10 @@ class Stubborn:
     @property
     def position(self) -> object:
         return self.ledger.position
+
+    @property
+    def identity(self) -> bytes:
+        return self.ledger.identity
 
     def commit(self, *arguments: object) -> None:
         if not self.fails or self.reaches:

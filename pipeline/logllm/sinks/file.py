@@ -16,6 +16,7 @@ import msgspec
 
 from logllm.errors import ConfigError, DeliveryError
 from logllm.sinks.ledger import Position
+from logllm.sinks.mark import take_over
 from logllm.sinks.ndjson import ndjson
 from logllm.sinks.rotation import rotated_away, rotated_name
 from logllm.wire.frame import frame_head
@@ -142,7 +143,8 @@ class FileSink:
     def _begin(self, fd: int) -> Position:
         found = os.fstat(fd)
         known = self._ledger.position
-        if known is None or (known.device, known.inode) != (found.st_dev, found.st_ino):
+        is_ours = take_over(fd, self._ledger.identity)
+        if known is None or not is_ours or (known.device, known.inode) != (found.st_dev, found.st_ino):
             size = found.st_size
             if size and self.config.format == "ndjson" and not self.config.compress:
                 # Somebody else's file: a line that has no end must not run into ours.

@@ -25,6 +25,8 @@ _VERSION = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS chunk (key BLOB PRIMARY KEY, times INTEGER NOT NULL, at INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS position (id INTEGER PRIMARY KEY CHECK (id = 0), body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS identity (id INTEGER PRIMARY KEY CHECK (id = 0), body BLOB NOT NULL);
+INSERT OR IGNORE INTO identity VALUES (0, randomblob(16));
 """
 _PRUNE_EVERY = 64
 _BUSY_S = 10.0
@@ -153,6 +155,16 @@ class Ledger:
             return None if row is None else msgspec.json.decode(row[0], type=Position)
         except msgspec.MsgspecError as error:
             raise DeliveryError(f"{self.path}: a position that cannot be read: {error}") from error
+
+    @property
+    def identity(self) -> bytes:
+        """16 bytes by which it is told from every other ledger. Raises DeliveryError."""
+        with self._reader_lock:
+            try:
+                (body,) = self._reader.execute("SELECT body FROM identity").fetchone()
+            except sqlite3.Error as error:
+                raise self._failed("read", error) from error
+        return bytes(body)
 
     def commit(self, keys: Sequence[bytes], position: Position | None = None) -> None:
         """Make keys, and the file's new position, durable: all of it or nothing.
