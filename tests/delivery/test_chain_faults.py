@@ -45,7 +45,6 @@ class Chain:
         assert check(self.output, self.sender.issued, self.sender.acked, RECORDS) == []
 
 
-@pytest.mark.xfail(strict=True, reason="the forward sink sends again what it could not commit, on the same connection")
 @pytest.mark.parametrize("end", [None, signal.SIGKILL], ids=["it recovers", "it is killed"])
 def test_a_first_server_that_cannot_commit_what_the_second_has_sends_it_no_second_time(
     tmp_path: Path, library: Path, end: signal.Signals | None

@@ -154,6 +154,10 @@ class ForwardSinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
             raise self._wrong("`tls_key` is set and `tls_cert` is not, expected both")
         if self.tls_verify and not server_name:
             raise self._wrong("TLS over a unix socket: expected `tls_server_name`")
+        try:
+            server_name.encode("idna")
+        except UnicodeError:
+            raise self._wrong(f"{server_name!r} is no host name, expected one that a certificate can have") from None
         path = self.tls_ca
         try:
             context = ssl.create_default_context(cafile=self.tls_ca or None)
@@ -186,9 +190,13 @@ class ForwardSink:
         self._endpoint = config.endpoint()
         self._packing = config.packing()
         self._connection: Connection | None = None
+        # Acknowledged, and not yet committed.
+        self._unsettled: Sequence[Parcel] = ()
 
     def write(self, parcels: Sequence[Parcel]) -> int:
         """Send parcels; see `Sink`. Those without an ack may have arrived: they go again under the same id."""
+        if self._unsettled:
+            return self._settle(self._unsettled)
         window = Window(parcels, self._packing)
         try:
             self._exchange(window)
@@ -198,9 +206,16 @@ class ForwardSink:
             if not isinstance(error, DeliveryError) or not window.done:
                 raise
             _log.info("%d of %d chunks delivered: %s", window.done, len(parcels), error)
-        if keys := [key for parcel in parcels[: window.done] for key in parcel.keys]:
+        return self._settle(parcels[: window.done])
+
+    def _settle(self, acked: Sequence[Parcel]) -> int:
+        # What cannot be committed just now must not be sent again: on a connection that is open the receiver would
+        # take it for other records.
+        self._unsettled = acked
+        if keys := [key for parcel in acked for key in parcel.keys]:
             self._ledger.commit(keys)
-        return window.done
+        self._unsettled = ()
+        return len(acked)
 
     def close(self) -> None:
         """Close the connection. A second call does nothing; a later `write` opens another."""

@@ -61,17 +61,22 @@ class StdoutSink:
     def __init__(self, ledger: Ledger, fd: int = _STDOUT) -> None:
         self._ledger = ledger
         self._fd = fd
+        # It stands there and its commit failed: it must not be written again.
+        self._is_written = False
 
     def write(self, parcels: Sequence[Parcel]) -> int:
         """See `Sink`. A reader that has gone is the end: nobody will come back to a pipe."""
         first = parcels[0]
         try:
-            write_stdout(ndjson(first.tag, first.block, first.count), self._fd)
+            if not self._is_written:
+                write_stdout(ndjson(first.tag, first.block, first.count), self._fd)
         except BrokenPipeError as error:
             raise DeliveryError("standard output: its reader has gone", kind="closed", last=True) from error
         except OSError as error:
             raise DeliveryError(f"standard output: cannot write: {error.strerror or error}") from error
+        self._is_written = True
         self._ledger.commit(first.keys)
+        self._is_written = False
         return 1
 
     def close(self) -> None:

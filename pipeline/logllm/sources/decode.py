@@ -27,9 +27,9 @@ from logllm.sources.decode_fields import (
     service_of_tag,
     severity_of,
 )
-from logllm.sources.decode_headers import Headers
+from logllm.sources.decode_headers import KnownLines
 from logllm.sources.decode_known import Known, Meanings
-from logllm.sources.decode_lines import Lines, too_many
+from logllm.sources.decode_lines import Lines
 from logllm.sources.decode_slowly import head_of, read_slowly, split_block
 from logllm.sources.decode_texts import Texts
 from logllm.sources.decode_times import settled, times_of
@@ -49,7 +49,6 @@ __all__ = ["Decoder"]
 _MOST_KEYS = 64
 _MOST_SHAPES = 256
 _MOST_TAGS = 4096
-_MOST_FORMATS = 16
 _KNOWN = frozenset((*MESSAGE_KEYS, *SEVERITY_KEYS, *SERVICE_KEYS))
 
 # What msgspec takes in no field's name.
@@ -130,7 +129,7 @@ class Decoder:
         self._shapes: dict[frozenset[str], _Shape] = {}
         self._streams: dict[str, _Stream] = {}
         self._meanings = Meanings(self._means)
-        self._headers: dict[str, Headers] = {}
+        self._known_lines = KnownLines()
 
     def decode(self, chunk: Chunk, observed_ns: int) -> Columns:
         """The columns of a chunk's block; every entry is there, in order, whatever it holds.
@@ -155,10 +154,13 @@ class Decoder:
             stream.last_ns = int(times[-1])
         texts: Sequence[str] = read.messages
         text_codes = read.text_codes
-        quick = None if stream.lines.free else self._known_lines(stream, read)
+        quick = None
+        if text_codes is not None and read.known is not None and isinstance(texts, Texts):
+            quick = self._known_lines.read(stream.lines, texts, text_codes, read.severity, read.written)
         if quick is not None:
-            read = quick
-            texts, text_codes = read.messages, read.text_codes
+            texts, text_codes, told = quick
+            if read.known is not None and not stream.sure:
+                read = replace(read, known=told.name(read.known))
         elif not stream.lines.free:
             services = read.services if read.known is None else read.known.each()
             texts, said = stream.lines.read(
@@ -217,41 +219,6 @@ class Decoder:
             others = dict(zip(places.tolist(), read.messages, strict=True))
         texts = Texts(block, scan.text_at, scan.text_at + scan.text_bytes, others)
         return _Read(scan.time_ns, texts, severity, [], written, known, TextCodes(scan.text_code, scan.codes))
-
-    def _known_lines(self, stream: _Stream, read: _Read) -> _Read | None:
-        """What the headers of lines say, by their shapes; None where `Lines.read` must look at all of them."""
-        form, codes, known, texts = stream.lines.header, read.text_codes, read.known, read.messages
-        if form is None or codes is None or known is None or not isinstance(texts, Texts):
-            return None
-        headers = self._headers.get(form.expression)
-        if headers is None:
-            if len(self._headers) >= _MOST_FORMATS:
-                del self._headers[next(iter(self._headers))]
-            headers = self._headers[form.expression] = Headers()
-        if not headers.pays:
-            return None
-        bare = np.flatnonzero((read.severity == 0) & read.written)
-        if not len(bare):
-            return read
-        block, starts, ends = texts.spans
-        some = TextCodes(codes.codes[bare], codes.scope)
-        parse, says_numbers = stream.lines.read_some, form.says_numbers
-        told = headers.read(block, starts[bare], ends[bare], some, bare.tolist(), texts, parse, says_numbers)
-        if told is None or too_many(told.misses, len(bare)):
-            return None
-        read.severity[bare] = told.severity
-        starts[bare] += told.offset
-        # What no shape tells keeps no code: it would be that of the whole line.
-        mine = np.zeros(len(codes.codes), np.int32)
-        mine[bare] = told.code
-        return replace(
-            read,
-            messages=Texts(
-                block, starts.astype(np.uint32), ends.astype(np.uint32), {**texts.elsewhere(), **told.texts}
-            ),
-            known=known if stream.sure else known.filled(bare, told.services, headers.names),
-            text_codes=TextCodes(mine, headers),
-        )
 
     def _means(self, entry: bytes) -> tuple[int, str]:
         """What the fields of an entry say of its level and service."""

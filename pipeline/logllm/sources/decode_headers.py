@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from logllm.events import TextCodes
+from logllm.sources.decode_lines import Lines, too_many
 from logllm.sources.decode_texts import Texts
 
 if TYPE_CHECKING:
@@ -20,13 +22,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from logllm.events import Columns, TextCodes
+    from logllm.events import Columns
+    from logllm.sources.decode_known import Known
 
-__all__ = ["Headers", "Told"]
+__all__ = ["Headers", "KnownLines", "Told"]
 
 HEAD_BYTES = 128
 """Headers that are longer are read each time."""
 _MOST_SHAPES = 65_536
+_MOST_FORMATS = 16
 _NEVER = -1
 # A block teaches so many shapes at most. Where fewer lines than this are known of late, all are read for a while.
 _MOST_NEW = 512
@@ -49,16 +53,65 @@ class Told:
     Shapes:
         severity: uint8[n]; services: int32[n], places in `names`; offset: int64[n], bytes of header; code: int32[n], of
         the message under this `Headers`, 0 where a text stands in `texts` instead. texts: by place in the block.
-        misses: lines without a header.
+        at: int64[n], the records' places in it. misses: lines without a header.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, names: list[str], at: NDArray[np.int64]) -> None:
+        self.names = names
+        self.at = at
         self.severity = np.zeros(count, np.uint8)
         self.services = np.zeros(count, np.int32)
         self.offset = np.zeros(count, np.int64)
         self.code = np.zeros(count, np.int32)
         self.texts: dict[int, str] = {}
         self.misses = 0
+
+    def name(self, known: Known) -> Known:
+        """Services with what lines say of the records that say none themselves."""
+        return known.filled(self.at, self.services, self.names)
+
+
+class KnownLines:
+    """The shapes of the formats that records' lines are in."""
+
+    def __init__(self) -> None:
+        self._formats: dict[str, Headers] = {}
+
+    def read(
+        self,
+        lines: Lines,
+        texts: Texts,
+        codes: TextCodes,
+        severity: NDArray[np.uint8],
+        written: NDArray[np.bool_],
+    ) -> tuple[Texts, TextCodes, Told] | None:
+        """Messages, their codes and what headers say; `severity` is filled in place. See `Lines.read`, which must
+        look at all of them where this is None.
+        """
+        form = lines.header
+        if form is None:
+            return None
+        headers = self._formats.get(form.expression)
+        if headers is None:
+            if len(self._formats) >= _MOST_FORMATS:
+                del self._formats[next(iter(self._formats))]
+            headers = self._formats[form.expression] = Headers()
+        bare = np.flatnonzero((severity == 0) & written)
+        if not headers.pays or not len(bare):
+            return None
+        block, starts, ends = texts.spans
+        some = TextCodes(codes.codes[bare], codes.scope)
+        told = headers.read(block, starts[bare], ends[bare], some, bare, texts, lines.read_some, form.says_numbers)
+        if told is None or too_many(told.misses, len(bare)):
+            return None
+        severity[bare] = told.severity
+        starts[bare] += told.offset
+        # What no shape tells keeps no code: it would be that of the whole line.
+        mine = np.zeros(len(codes.codes), np.int32)
+        mine[bare] = told.code
+        others = {**texts.elsewhere(), **told.texts}
+        messages = Texts(block, starts.astype(np.uint32), ends.astype(np.uint32), others)
+        return messages, TextCodes(mine, headers), told
 
 
 class Headers:
@@ -77,8 +130,8 @@ class Headers:
         self._offset = np.zeros(1024, np.int64)
 
     def read(
-        self, block: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64], codes: TextCodes, places: list[int],
-        texts: Texts, parse: Callable[[list[str]], tuple[list[str], Columns, int] | None],
+        self, block: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64], codes: TextCodes,
+        at: NDArray[np.int64], texts: Texts, parse: Callable[[list[str]], tuple[list[str], Columns, int] | None],
         says_numbers: Callable[[str], bool],
     ) -> Told | None:  # fmt: skip
         """What the lines of these records say; None where `parse` gives nothing.
@@ -86,13 +139,13 @@ class Headers:
         Args:
             block: What the texts lie in, from `starts` up to `ends`.
             codes: Of these records.
-            places: Of these records in the block, which `texts` goes by.
+            at: The records' places in the block, which `texts` goes by.
             parse: Reads whole texts: the messages, what their headers say, and how many had none.
             says_numbers: Whether digits of a text's header mean something besides a time.
         """
         if codes.scope is not self._scope or self._size > _MOST_SHAPES:
             self._forget(codes.scope)
-        told = Told(len(starts))
+        told, places = Told(len(starts), self.names, at), at.tolist()
         keys, able = self._shapes(block, starts, ends, codes.codes)
         rows = self._rows_of(keys)
         rows[~able] = _NEVER

@@ -175,8 +175,7 @@ class Miner:
                 value = table.get(key)
                 if value >= 0:
                     return value
-            # Without the mark of short keys, or a code that the message begins with is not seen.
-            if may_hold_code(key.removeprefix(b"\2")):
+            if may_hold_code(key.removeprefix(b"\2")):  # that mark would hide a code at the begin
                 if not has_hex:
                     table.put(key, AMBIGUOUS)
                 key = coded(key, message)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import select
 import socket
 import sys
@@ -140,12 +139,16 @@ def _family(pid: int) -> list[int]:
 def _sockets(pid: int) -> Iterator[str]:
     """The inodes of a process's sockets."""
     try:
-        for entry in os.scandir(f"/proc/{pid}/fd"):
-            target = str(Path(entry.path).readlink())
-            if target.startswith("socket:["):
-                yield target[8:-1]
+        links = list(Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
-        return  # It has ended, or has closed this one just now.
+        return  # It has ended.
+    for link in links:
+        try:
+            target = str(link.readlink())
+        except OSError:
+            continue  # It has closed this one just now.
+        if target.startswith("socket:["):
+            yield target[8:-1]
 
 
 def _peers(pid: int, inodes: Set[str]) -> list[tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]]:
