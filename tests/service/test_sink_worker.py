@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -181,3 +182,33 @@ def test_a_new_configuration_closes_the_sink_and_loses_nothing() -> None:
     assert first.closed == 1
     assert second.written == [b"%016d" % 1]
     worker.close(1)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_bug_in_a_sink_is_told_and_what_waits_is_given_up() -> None:
+    def broken() -> Fake:
+        raise ZeroDivisionError("a bug")
+
+    told: list[DeliveryError] = []
+    results = Results(1)
+
+    worker = SinkWorker("fake", broken, backoff=SOON, on_end=told.append)
+    taken = worker.put(parcel(1), results)
+    worker.close(PATIENCE_S)
+
+    assert not taken or results.wait() == [False]
+    assert [(error.last, "stopped by a bug: ZeroDivisionError" in str(error)) for error in told] == [(True, True)]
+
+
+def test_a_write_that_does_not_end_does_not_hold_up_the_end() -> None:
+    sink = Fake()
+    sink.gate.clear()
+    worker = SinkWorker("fake", lambda: sink, backoff=SOON)
+    worker.put(parcel(1), Results(1))
+    assert sink.entered.wait(PATIENCE_S)
+    begun = time.monotonic()
+
+    worker.close(0.1)
+
+    assert time.monotonic() - begun < 5
+    sink.gate.set()

@@ -229,9 +229,9 @@ class Delivery:
         found = [(sink.label, sink.worker.stats.failing) for sink in self.sinks if sink.required]
         return [f"sink {label}: {reason}" for label, reason in found if reason is not None]
 
-    async def close(self) -> None:
-        """Write what waits for at most `grace_s`, and let go of everything."""
-        grace_s = self.config.grace_s
+    async def close(self, grace_s: float | None = None) -> None:
+        """Write what waits for at most so long, by default `config.grace_s`, and let go of everything."""
+        grace_s = self.config.grace_s if grace_s is None else grace_s
         await asyncio.gather(*self._retiring, *(asyncio.to_thread(sink.close, grace_s) for sink in self.sinks))
         self._memory.close()
 

@@ -87,10 +87,10 @@ class Rejects:
         """What is wrong with the file, in words."""
         return None if self._sink is None else self._sink.worker.stats.failing
 
-    async def close(self) -> None:
-        """Write what waits."""
+    async def close(self, grace_s: float = 5.0) -> None:
+        """Write what waits, for at most so long."""
         if self._sink is not None:
-            await asyncio.to_thread(self._sink.close, 5.0)
+            await asyncio.to_thread(self._sink.close, grace_s)
 
 
 def _parcel(item: Skipped, peer: str) -> Parcel:

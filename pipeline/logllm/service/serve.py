@@ -43,6 +43,7 @@ __all__ = ["Serve"]
 
 TICK_S = 1.0
 SAVE_S = 300.0
+_LEAST_S = 0.5
 # Databases, files, plugins, HTTP, the model.
 _OWN_FILES = 300
 
@@ -108,6 +109,7 @@ class Serve:
 
     async def __aexit__(self, *_: object) -> None:
         self.draining = True
+        ends_s = time.monotonic() + self.config.delivery.grace_s
         await self.forward.close(self.config.delivery.grace_s)
         if self._clock is not None:
             self._clock.cancel()
@@ -119,12 +121,13 @@ class Serve:
         except LogllmError as error:
             _log.warning("%s", error)
         self._pipeline_thread.shutdown(wait=True)
+        # What is left of the grace: whoever waited for an ack until now will send again.
         if self._passing:
-            # A sink that is down must not hold up the end.
-            await asyncio.wait(self._passing, timeout=self.config.delivery.grace_s)
-        await self.delivery.close()
+            await asyncio.wait(self._passing, timeout=max(_LEAST_S, ends_s - time.monotonic()))
+        left_s = max(_LEAST_S, ends_s - time.monotonic())
+        await self.delivery.close(left_s)
         if self._rejects is not None:
-            await self._rejects.close()
+            await self._rejects.close(left_s)
         self.run.summarise(self.summary())
         await asyncio.to_thread(self.run.close)
 

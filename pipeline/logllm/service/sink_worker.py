@@ -23,6 +23,8 @@ __all__ = ["Backoff", "SinkStats", "SinkWorker"]
 # What one write takes, at most: a larger group shares its fsync among more, and holds more twice while it is encoded.
 GROUP_BYTES = 16 << 20
 GROUP_PARCELS = 1024
+# At the end, a write that was begun within the grace may go on for so long: a receiver may never answer, nor a disk.
+_LAST_WRITE_S = 2.0
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 _log = logging.getLogger("logllm.sinks")
@@ -127,7 +129,7 @@ class SinkWorker:
             if self._closing_at is None:
                 self._closing_at = time.monotonic() + grace_s
             self._changed.notify_all()
-        self._thread.join(grace_s + 10.0)
+        self._thread.join(grace_s + _LAST_WRITE_S)
         if self._thread.is_alive():
             _log.error("%s: still writing, left alone", self.label)
 
@@ -152,6 +154,11 @@ class SinkWorker:
                     if failures:
                         _log.warning("%s: works again after %d failures", self.label, failures)
                     failures, self.stats.failing = 0, None
+        except Exception as error:
+            # A bug. The service ends: it must not look ready with a sink that nobody works for.
+            if self._on_end is not None:
+                self._on_end(DeliveryError(f"{self.label}: stopped by a bug: {error!r}", last=True))
+            raise
         finally:
             if sink is not None:
                 sink.close()
