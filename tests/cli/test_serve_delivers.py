@@ -342,3 +342,27 @@ def test_dead_letters_that_cannot_be_written_are_a_reason_not_to_be_ready(tmp_pa
         assert "dead letters: " in running.get("/readyz")[1]
         # The frame takes room, so that not every connection can have one waiting.
         assert f"logllm_buffer_size_bytes {len(sent)}.0\n" in running.get("/metrics")[1]
+
+
+def test_a_reload_takes_the_key_of_a_receiver_that_was_written_over(tmp_path: Path) -> None:
+    key, wrong, out = tmp_path / "key", tmp_path / "wrong", tmp_path / "out.ndjson"
+    key.write_text("right", encoding="utf-8")
+    wrong.write_text("wrong", encoding="utf-8")
+    config = tmp_path / "logllm.toml"
+    with served("--no-llm", "--json", "--sink", f"file:{out}", "--shared-key-file", str(key)) as second:
+        address = f"127.0.0.1:{second.forward_port}"
+        config.write_text(
+            f'[[sinks]]\ntype = "forward"\naddress = "{address}"\nshared_key_file = "{wrong}"\n', encoding="utf-8"
+        )
+        with (
+            served("-c", str(config), "--no-llm", "--json") as first,
+            socket.create_connection(("127.0.0.1", first.forward_port), timeout=PATIENCE_S) as sock,
+        ):
+            sock.sendall(frame("app", entries(1), "one"))
+            until(lambda: first.get("/readyz")[0] == 503)
+
+            wrong.write_text("right", encoding="utf-8")
+            reload(first, "done")
+
+            assert msgpack.unpackb(sock.recv(100)) == {"ack": "one"}
+    assert numbers(out) == [1]

@@ -11,6 +11,7 @@ from logllm.errors import LogllmError
 from logllm.filtering import Filtering
 from logllm.service.outgoing import Outgoing
 from logllm.sinks.config import check_sinks
+from logllm.sinks.forward import ForwardSinkConfig
 from logllm.sources.forward_config import needs_restart as forward_needs_restart
 
 if TYPE_CHECKING:
@@ -77,9 +78,9 @@ def needs_restart(old: Config, new: Config) -> list[str]:
 async def reload_into(service: Serve, new: Config) -> None:
     """Put a configuration in the place of the present one. Nobody may be filtering or judging meanwhile.
 
-    Plugins are made anew only where they differ, and a sink only where it is another one or differs; a sink that is
-    no longer there writes what it has and then goes. The forward server's limits, keys, users and certificates hold
-    for connections from now on.
+    Plugins are made anew only where they differ, and a sink only where it is another one or differs; one that sends
+    to a receiver connects anew. A sink that is no longer there writes what it has and then goes. The forward server's
+    limits, keys, users and certificates hold for connections from now on.
 
     Raises:
         ConfigError, PluginLoadError: It cannot be used; nothing has changed.
@@ -107,7 +108,8 @@ async def reload_into(service: Serve, new: Config) -> None:
             sinks.append(delivery.make(config))
             continue
         del here[config.label]
-        if present.config != config:
+        # Keys and certificates of a receiver may have changed under the same names.
+        if present.config != config or isinstance(config, ForwardSinkConfig):
             present.reconfigure(config)
         sinks.append(present)
     delivery.sinks = sinks
