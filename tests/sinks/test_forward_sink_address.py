@@ -76,6 +76,8 @@ def test_a_unix_socket_that_is_not_there_is_told(tmp_path: Path) -> None:
         ({"tls": True, "tls_key": "{empty}"}, "`tls_key` is set and `tls_cert` is not"),
         ({"tls": True, "tls_cert": "/nowhere/cert"}, "/nowhere/cert: cannot be used: No such file"),
         ({"tls": True, "address": "unix:/s"}, "expected `tls_server_name`"),
+        ({"tls": True, "tls_server_name": ".local"}, "'.local' is no host name"),
+        ({"tls": True, "address": "a..b:1"}, "'a..b' is no host name"),
     ],
 )
 def test_a_wrong_setting_is_refused_before_anything_is_sent(
