@@ -45,12 +45,17 @@ class Outcome(msgspec.Struct):
 
 
 class _Pace:
-    """Has records left to send until the last kill."""
+    """Has records left to send until the last kill.
+
+    Attributes:
+        broken: Set when a server does what none should: there is no point in going on.
+    """
 
     def __init__(self, sender: Sender, kills: int) -> None:
         self._sender, self._wanted = sender, kills
         self._done = 0
         self._lock = threading.Lock()
+        self.broken = threading.Event()
         sender.allow(sender.records // kills)
 
     def killed(self) -> None:
@@ -86,12 +91,13 @@ class _Killer:
 
     def _run(self) -> None:
         try:
-            while self.kills < self._wanted and not self._quits.is_set():
+            while self.kills < self._wanted and not self._quits.is_set() and not self.pace.broken.is_set():
                 self._live()
             self.stage.faults.order()
             assert self.stage.server.start()
         except BaseException as error:  # noqa: BLE001 - told as a violation
             self.failure = error
+            self.pace.broken.set()
 
     def _live(self) -> None:
         """One life, to its violent end."""
@@ -215,7 +221,7 @@ def run(
             if killer.failure is not None:
                 outcome.violations.append(f"{type(killer.failure).__name__}: {killer.failure}")
         sender.allow(records)
-        if not sender.wait(_END_S + records / _SLOWEST):
+        if not pace.broken.is_set() and not sender.wait(_END_S + records / _SLOWEST):
             outcome.violations.append(
                 f"{records - sender.totals.acked_records} records are not acknowledged at the end"
             )
