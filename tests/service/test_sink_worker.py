@@ -184,6 +184,22 @@ def test_a_new_configuration_closes_the_sink_and_loses_nothing() -> None:
     worker.close(1)
 
 
+def test_what_a_sink_that_is_not_required_has_not_written_at_the_end_is_counted_as_dropped(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sink, results = Fake(failures=10**6), Results(1)
+    worker = SinkWorker("fake", lambda: sink, backoff=SOON, most_bytes=100)
+    worker.put(parcel(1), results)
+    assert sink.entered.wait(PATIENCE_S)
+
+    worker.close(0)
+
+    assert results.wait() == [False]
+    assert worker.stats.discarded == 1
+    assert "acknowledged" not in caplog.text
+    assert "1 records were not written and are dropped" in caplog.text
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_bug_in_a_sink_is_told_and_what_waits_is_given_up() -> None:
     def broken() -> Fake:

@@ -103,6 +103,10 @@ class SinkWorker:
         self._thread = threading.Thread(target=self._run, name=f"sink {label}", daemon=True)
         self._thread.start()
 
+    @property
+    def _is_optional(self) -> bool:
+        return self._most_bytes is not None
+
     def put(self, parcel: Parcel, done: Done) -> bool:
         """Have a parcel written; False where it finds no room and was dropped, `done` is then never called."""
         stats = self.stats
@@ -211,7 +215,8 @@ class SinkWorker:
             return False
         # A line for the first failure and then for each that doubles their number: a full disk is no flood.
         if failures & (failures + 1) == 0:
-            _log.warning("%s: %s; it is tried again and nothing is acknowledged meanwhile", self.label, error)
+            meanwhile = "" if self._is_optional else " and nothing is acknowledged meanwhile"
+            _log.warning("%s: %s; it is tried again%s", self.label, error, meanwhile)
         stats.retries += 1
         pause_s = self._backoff.pause_s(failures)
         with self._changed:
@@ -231,8 +236,10 @@ class SinkWorker:
             self.stats.waiting_events = self.stats.waiting_bytes = 0
         if left:
             records = sum(parcel.count for parcel, _ in left)
-            _log.warning(
-                "%s: %d records were not written; their senders have no ack and keep them", self.label, records
-            )
+            if self._is_optional:
+                self.stats.discarded += records
+                _log.warning("%s: %d records were not written and are dropped: it is not required", self.label, records)
+            else:
+                _log.warning("%s: %d records were not written; who has no ack for them keeps them", self.label, records)
         for _, done in left:
             done(False)
