@@ -59,6 +59,9 @@ def _forward_values(stats: ForwardStats) -> dict[str, Value]:
         "logllm_forward_connections": float(stats.connections_open),
         "logllm_forward_connections_opened": float(stats.connections),
         "logllm_forward_connections_refused": float(stats.connections_refused),
+        "logllm_forward_connections_evicted": float(stats.connections_evicted),
+        "logllm_forward_connections_stalled": float(stats.connections_stalled),
+        "logllm_forward_crowded": float(stats.crowded),
         "logllm_forward_handshake_failures": {
             reason: float(count) for reason, count in stats.handshakes_failed.items()
         },
