@@ -15,7 +15,8 @@ PROMISES: tuple[Promise, ...] = (
         sentence="A chunk is acknowledged only once every required sink has it on disk, so that kill -9 at any moment "
         "loses no acknowledged record and stores none twice.",
         limits="For file sinks with `fsync` on, on a disk that keeps what it says it has; a sender that asks for no "
-        "ack has no promise, and a chunk is recognised for `dedup_s` (48 hours) and among `dedup_chunks` (a million).",
+        "ack has no promise, and a chunk is recognised for `dedup_s` (48 hours) and among `dedup_chunks` (a million). "
+        "What a plugin holds back is acknowledged when it takes it; such a plugin sees a retry as new.",
         tests=(
             "tests/delivery/test_kill_oracle.py::"
             "test_every_acknowledged_record_is_there_once_however_often_servers_are_killed",
@@ -45,7 +46,8 @@ PROMISES: tuple[Promise, ...] = (
         id="look-alikes",
         sentence="Chunks with the same bytes and the same id on one healthy connection are different records, and all "
         "of them are stored.",
-        limits="On different connections they are told from a retry only once the ack of the first has arrived.",
+        limits="On different connections they are told from a retry only where the ack of the first has arrived and "
+        "its connection is still open: once it has ended, the same again counts as a retry, once, for `dedup_s`.",
         tests=(
             "tests/delivery/test_dedup_end_to_end.py::"
             "test_a_chunk_that_comes_twice_on_one_healthy_connection_is_written_twice",
