@@ -8,7 +8,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgpack  # type: ignore[import-untyped]
+import pytest
 
+from logllm.errors import DeliveryError
 from logllm.events import Chunk
 from logllm.service.delivery import Delivery
 from logllm.service.outgoing import Outgoing
@@ -84,6 +86,50 @@ def test_a_chunk_that_waits_for_a_sink_that_never_opened_goes_on_when_another_ta
     run(work, old)
 
     assert numbers(tmp_path / "new") == [1]
+
+
+def test_a_chunk_that_waits_for_a_failing_sink_goes_on_when_a_reload_takes_that_away(tmp_path: Path) -> None:
+    kept, new = FileSinkConfig(str(tmp_path / "kept")), FileSinkConfig(str(tmp_path / "new"))
+
+    async def work(delivery: Delivery) -> None:
+        waiting = asyncio.create_task(delivery.accept(received(1), Peer(), unchanged))
+        while delivery.sinks[1].worker.stats.failing is None or not numbers(tmp_path / "kept"):
+            await asyncio.sleep(0.01)
+        gone = delivery.sinks[1]
+        delivery.sinks = [delivery.sinks[0], delivery.make(new)]
+        delivery.retire(gone)
+        await waiting
+
+    run(work, kept, ForwardSinkConfig(NOWHERE), grace_s=0.2)
+
+    assert numbers(tmp_path / "kept") == [1]
+    assert numbers(tmp_path / "new") == [1]
+
+
+def test_a_sink_that_takes_the_name_of_one_that_failed_gets_what_that_gave_up(tmp_path: Path) -> None:
+    async def work(delivery: Delivery) -> None:
+        waiting = asyncio.create_task(delivery.accept(received(1), Peer(), unchanged))
+        while delivery.sinks[0].worker.stats.failing is None:
+            await asyncio.sleep(0.01)
+        put_in_place(delivery, FileSinkConfig(str(tmp_path / "out"), name="one"))
+        await waiting
+
+    run(work, ForwardSinkConfig(NOWHERE, name="one"), grace_s=0.2)
+
+    assert numbers(tmp_path / "out") == [1]
+
+
+def test_at_the_end_what_a_sink_does_not_have_is_not_acknowledged() -> None:
+    async def work(delivery: Delivery) -> None:
+        waiting = asyncio.create_task(delivery.accept(received(1), Peer(), unchanged))
+        while delivery.sinks[0].worker.stats.failing is None:
+            await asyncio.sleep(0.01)
+        await delivery.close()
+
+        with pytest.raises(DeliveryError, match="the service is ending"):
+            await waiting
+
+    run(work, ForwardSinkConfig(NOWHERE), grace_s=0.1)
 
 
 def test_a_sink_that_becomes_required_is_waited_for_and_drops_nothing(tmp_path: Path) -> None:

@@ -140,6 +140,7 @@ class Delivery:
                     want,
                     tuple(keys[at] for at in indexes),
                     ids if len(ids) in (1, out.count) else (),
+                    frozenset(sinks) - want,
                 )
             done = True
         finally:
@@ -181,7 +182,12 @@ class Delivery:
         return [sink.label for sink in self.sinks if sink.required] or [_NOWHERE]
 
     async def _send(
-        self, chunk: Chunk, want: frozenset[str], keys: tuple[bytes, ...] = (), ids: tuple[bytes, ...] = ()
+        self,
+        chunk: Chunk,
+        want: frozenset[str],
+        keys: tuple[bytes, ...] = (),
+        ids: tuple[bytes, ...] = (),
+        has: frozenset[str] = frozenset(),
     ) -> None:
         if _NOWHERE in want and keys:
             self._memory.commit(keys)
@@ -189,14 +195,20 @@ class Delivery:
         if not chunk.count or chunk.block is None:
             return
         parcel = Parcel(chunk.tag, chunk.block, chunk.count, keys, ids)
-        landing = []
         for sink in self.sinks:
             if not sink.required:
                 sink.send(parcel)
-            elif sink.label in want:
-                landing.append(self._landed(sink, parcel))
-        if landing and not all(await asyncio.gather(*landing)):
-            raise DeliveryError("the service is ending and a sink does not have it yet", kind="closed")
+        asked = want | has
+        while want:
+            asking = [sink for sink in self.sinks if sink.required and sink.label in want]
+            safe = await asyncio.gather(*[self._landed(sink, parcel) for sink in asking])
+            lost = [sink for sink, one in zip(asking, safe, strict=True) if not one]
+            if any(sink in self.sinks for sink in lost):
+                raise DeliveryError("the service is ending and a sink does not have it yet", kind="closed")
+            # A reload took those away. Whatever stands in their place has not been asked.
+            now = frozenset(self._required())
+            want = now.difference(asked) | now.intersection(sink.label for sink in lost) if lost else frozenset()
+            asked |= want
 
     async def _landed(self, sink: Outgoing, parcel: Parcel) -> bool:
         safe = await sink.send(parcel)
