@@ -61,7 +61,7 @@ def test_what_is_set_is_set_and_the_rest_stays(tmp_path: Path) -> None:
         "[delivery]\ngrace_s = nan\n",
         "[delivery]\nmax_in_flight_bytes = 0\n",
         "[delivery]\ndedup_chunks = -1\n",
-        '[[sinks]]\ntype = "file"\npath = "/tmp/x"\nrotate_s = inf\n',
+        '[[sinks]]\ntype = "file"\npath = "x.ndjson"\nrotate_s = inf\n',
     ],
 )
 def test_numbers_that_would_stop_a_running_service_are_refused(tmp_path: Path, text: str) -> None:

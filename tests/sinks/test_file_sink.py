@@ -378,7 +378,7 @@ def test_bytes_whose_commit_failed_are_not_written_twice(tmp_path: Path, reaches
         ({"path": ""}, "names no file"),
         ({"path": "/dev/null"}, "is no regular file"),
         ({"path": "/tmp/" + "x" * 300}, "cannot be used: File name too long"),
-        ({"path": "/tmp/x", "rotate_bytes": -1}, "expected 0 or more"),
+        ({"path": "x.ndjson", "rotate_bytes": -1}, "expected 0 or more"),
     ],
 )
 def test_what_waiting_cannot_mend_is_a_config_error(settings: dict[str, object], expected: str) -> None:

@@ -59,7 +59,7 @@ def check_sinks(sinks: Sequence[SinkConfig]) -> None:
 def sink_named(spec: str) -> SinkConfig:
     """A sink as `--sink` names it. A file's name says how it is written: `.msgpack`, `.zst`.
 
-    >>> sink_named("file:/tmp/a.msgpack.zst").format, sink_named("forward://db:24224").address
+    >>> sink_named("file:a.msgpack.zst").format, sink_named("forward://db:24224").address
     ('msgpack', 'db:24224')
 
     Raises:
