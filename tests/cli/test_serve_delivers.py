@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -366,3 +367,66 @@ def test_a_reload_takes_the_key_of_a_receiver_that_was_written_over(tmp_path: Pa
 
             assert msgpack.unpackb(sock.recv(100)) == {"ack": "one"}
     assert numbers(out) == [1]
+
+
+def test_a_data_directory_is_one_services_alone(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "logllm.cli", "serve", "--no-llm", "--listen", "127.0.0.1:0"]
+    command += ["--http", "127.0.0.1:0", "--data-dir", str(tmp_path / "data")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "pipeline")}
+    with served("--no-llm", "--json", "--data-dir", str(tmp_path / "data")) as running:
+        second = subprocess.run(command, capture_output=True, timeout=60, check=False, env=environment)
+        running.end()
+    with served("--no-llm", "--json", "--data-dir", str(tmp_path / "data")) as third:
+        code = third.end()
+
+    assert second.returncode == 1
+    assert "another logllm uses this data directory" in second.stderr.decode()
+    assert code == 0
+
+
+def test_while_a_sink_is_down_retries_of_senders_that_left_take_no_place(tmp_path: Path) -> None:
+    config = tmp_path / "logllm.toml"
+    nobody = socket.create_server(("127.0.0.1", 0))
+    address = f"127.0.0.1:{nobody.getsockname()[1]}"
+    nobody.close()
+    config.write_text(f'[forward]\nmax_connections = 8\n[[sinks]]\ntype = "forward"\naddress = "{address}"\n')
+    with served("-c", str(config), "--no-llm", "--json") as running:
+        for _ in range(6):
+            for number in range(4):
+                with socket.create_connection(("127.0.0.1", running.forward_port), timeout=PATIENCE_S) as sock:
+                    sock.sendall(frame("app", entries(number), f"chunk-{number}"))
+            time.sleep(1.1)
+        with socket.create_connection(("127.0.0.1", running.forward_port), timeout=PATIENCE_S) as sock:
+            sock.settimeout(1.0)
+            sock.sendall(frame("app", entries(9), "last"))
+            with pytest.raises(TimeoutError):
+                sock.recv(100)
+            _, metrics = running.get("/metrics")
+        running.end()
+
+    assert "logllm_forward_connections_refused_total 0.0" in metrics
+
+
+def test_sigterm_ends_a_service_whose_standard_output_nobody_reads() -> None:
+    read, write = os.pipe()
+    command = [sys.executable, "-m", "logllm.cli", "serve", "--no-llm", "--json", "--sink", "stdout"]
+    command += ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "pipeline")}
+    child = subprocess.Popen(command, stdout=write, stderr=subprocess.PIPE, env=environment)
+    os.close(write)
+    try:
+        assert child.stderr is not None
+        port = int(child.stderr.readline().decode().split("127.0.0.1:")[1].split(",")[0])
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as sock:
+            sock.sendall(frame("app", [(START_NS, {"text": "x" * 300_000})], "one"))
+            until(lambda: select.select([read], [], [], 0)[0] != [])
+            child.terminate()
+            code = child.wait(PATIENCE_S)
+    finally:
+        child.kill()
+        child.wait(PATIENCE_S)
+        os.close(read)
+        assert child.stderr is not None
+        child.stderr.close()
+
+    assert code == 0

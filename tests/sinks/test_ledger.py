@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import threading
 from pathlib import Path
@@ -156,3 +157,22 @@ def test_a_commit_that_cannot_be_done_changes_nothing_and_can_be_tried_again(tmp
     assert before is None
     assert ledger.times(keys(1)) == {keys(1)[0]: 1}
     ledger.close()
+
+
+def test_a_ledger_that_is_deleted_while_in_use_is_begun_anew_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "delivery"
+    folder.mkdir()
+    ledger = Ledger(folder / "ledger")
+    ledger.commit(keys(1))
+
+    shutil.rmtree(folder)
+    ledger.commit(keys(2), Position(1, 2, 3, 4.0))
+    ledger.close()
+    again = Ledger(folder / "ledger")
+
+    assert again.times(keys(1, 2)) == {keys(2)[0]: 1}
+    assert again.position == Position(1, 2, 3, 4.0)
+    assert "deleted while in use" in caplog.text
+    again.close()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from logllm.sinks.stdout import write_stdout
+from logllm.sinks.stdout import STDOUT, LineWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,28 +17,37 @@ if TYPE_CHECKING:
 
 __all__ = ["JsonOutlet", "outlet"]
 
+_PATIENCE_S = 1.0
+
 
 class JsonOutlet:
     """Writes each event as one line at once, so that a pipe's reader sees it when it happens.
 
     Args:
-        write: Takes whole lines; by default to standard output, never mixed with the records of a sink there.
-        lasting: Go on without a reader, saying so once: a service has more to do than to tell. Else BrokenPipeError.
+        writer: Where to; by default standard output, never mixed with the records of a sink there.
+        lasting: Go on without a reader, or with one that stands still, saying so once: a service has more to do than
+            to tell. Else it waits, and raises BrokenPipeError.
     """
 
-    def __init__(self, write: Callable[[bytes], None] = write_stdout, *, lasting: bool = False) -> None:
-        self._write_lines = write
+    def __init__(self, writer: LineWriter = STDOUT, *, lasting: bool = False) -> None:
+        self._writer = writer
         self._lasting = lasting
         self._is_alone = False
 
     def _write(self, event: Event) -> None:
+        line = msgspec.json.encode(event) + b"\n"
+        if not self._lasting:
+            self._writer.put(line)
+            self._writer.flush()
+            return
         if self._is_alone:
             return
         try:
-            self._write_lines(msgspec.json.encode(event) + b"\n")
-        except BrokenPipeError:
-            if not self._lasting:
-                raise
+            taken = self._writer.put(line)
+            self._writer.flush(_PATIENCE_S)
+        except OSError:
+            taken = False
+        if not taken:
             self._is_alone = True
             self.notice("standard output: its reader has gone; what is found is kept, and no longer written there")
 

@@ -35,6 +35,7 @@ Process = Callable[[Chunk], Awaitable[Chunk]]
 """Filters and judges a chunk; returns what is to be sent on of it."""
 
 _TRY_AGAIN_S = 0.2
+_LOOK_S = 0.5
 _NOWHERE = "memory"
 # An id that is under way takes so much, measured, with all that is known of it: in Message mode, where each record has
 # one, ten times what the record takes.
@@ -122,7 +123,7 @@ class Delivery:
         done = False
         try:
             # Whatever is awaited, others go on meanwhile: only what is known without waiting is judged.
-            while await self._looked_up(keys, sinks) or await self._waited(dedup.in_flight(peer, keys, sinks)):
+            while await self._looked_up(keys, sinks) or await self._waited(dedup.in_flight(peer, keys, sinks), peer):
                 pass
             wants = dedup.judge(peer, keys, sinks)
             lacking = [key for key, want in zip(keys, wants, strict=True) if want]
@@ -172,11 +173,23 @@ class Delivery:
                     self._dedup.learn(sink, missing, times)
         return waited
 
-    async def _waited(self, flights: Sequence[Flight]) -> bool:
-        """Wait for the first of these deliveries to end; True if there was one."""
-        if flights:
-            await self._ended[flights[0]].wait()
-        return bool(flights)
+    async def _waited(self, flights: Sequence[Flight], peer: Sender) -> bool:
+        """Wait for the first of these deliveries to end; True if there was one.
+
+        Raises:
+            DeliveryError: The sender has left meanwhile: its chunk is on its way, and nobody is there to be told.
+        """
+        if not flights:
+            return False
+        ended = self._ended[flights[0]]
+        while not ended.is_set():
+            try:
+                await asyncio.wait_for(ended.wait(), _LOOK_S)
+            except TimeoutError:
+                # While a sink is down each retry would hold a connection, and one day all of them.
+                if peer.has_left:
+                    raise DeliveryError("its sender has left, and the chunk is on its way", kind="closed") from None
+        return True
 
     def _required(self) -> list[str]:
         return [sink.label for sink in self.sinks if sink.required] or [_NOWHERE]
@@ -192,9 +205,10 @@ class Delivery:
         if _NOWHERE in want and keys:
             self._memory.commit(keys)
             self._dedup.landed(keys, _NOWHERE)
-        if not chunk.count or chunk.block is None:
+        if chunk.block is None or not (chunk.count or keys):
             return
-        parcel = Parcel(chunk.tag, chunk.block, chunk.count, keys, ids)
+        # Where filters have left nothing, or hold it back, its keys are remembered all the same.
+        parcel = Parcel(chunk.tag, chunk.block, chunk.count, keys, ids if chunk.count else ())
         for sink in self.sinks:
             if not sink.required:
                 sink.send(parcel)

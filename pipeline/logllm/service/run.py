@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import importlib.util
 import logging
+import os
 import threading
 from functools import partial
 from pathlib import Path
@@ -71,8 +74,10 @@ class Run:
     def __init__(self, config: Config, outlet: Outlet, *, look_back: bool = False, reveal: bool = False) -> None:
         self.config = config
         data_dir = None if config.data_dir is None else Path(config.data_dir)
+        self._folder = -1
         if data_dir is not None:
             _make_private(data_dir)
+            self._folder = _claimed(data_dir)
         self._questions: Questions | None = None
         self.filtering = Filtering.of(config, self.ask)
         self.pipeline = Pipeline(config, look_back=look_back, filtering=self.filtering)
@@ -276,6 +281,9 @@ class Run:
         self.filtering.close()
         self._store.close()
         self._catalogue.close()
+        if self._folder >= 0:
+            os.close(self._folder)
+            self._folder = -1
 
 
 def _make_private(folder: Path) -> None:
@@ -284,3 +292,20 @@ def _make_private(folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StateError(f"{folder}: cannot make the data directory: {error.strerror or error}") from error
+
+
+def _claimed(folder: Path) -> int:
+    """The data folder, open and locked for this process, which alone may write there."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise StateError(f"{folder}: cannot open the data directory: {error.strerror or error}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+            # A file system without locks: as before there were any.
+            return -1
+        raise StateError(f"{folder}: another logllm uses this data directory, expected one of its own") from error
+    return descriptor

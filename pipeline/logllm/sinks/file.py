@@ -193,8 +193,9 @@ class FileSink:
             self._open()
         if self._is_due(len(data)):
             self._rotate()
-        with self._failing("write"):
-            self._append(data)
+        if data:
+            with self._failing("write"):
+                self._append(data)
         return self._settle(parcels, msgspec.structs.replace(self._at, size=self._at.size + len(data)))
 
     def _settle(self, parcels: Sequence[Parcel], at: Position) -> int:
@@ -208,10 +209,12 @@ class FileSink:
 
     def _encoded(self, parcels: Sequence[Parcel]) -> bytes:
         if self.config.format == "msgpack":
-            data = b"".join([part for each in parcels for part in (frame_head(each.tag, each.count), each.block)])
+            data = b"".join(
+                [part for each in parcels if each.count for part in (frame_head(each.tag, each.count), each.block)]
+            )
         else:
-            data = b"".join([ndjson(each.tag, each.block, each.count) for each in parcels])
-        if not self.config.compress:
+            data = b"".join([ndjson(each.tag, each.block, each.count) for each in parcels if each.count])
+        if not self.config.compress or not data:
             return data
         import zstandard
 

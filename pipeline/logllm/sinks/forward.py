@@ -197,6 +197,8 @@ class ForwardSink:
         """Send parcels; see `Sink`. Those without an ack may have arrived: they go again under the same id."""
         if self._unsettled:
             return self._settle(self._unsettled)
+        if not parcels[0].count:
+            return self._settle(parcels[:1])
         window = Window(parcels, self._packing)
         try:
             self._exchange(window)

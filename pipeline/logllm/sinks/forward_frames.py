@@ -67,10 +67,12 @@ class Packing(msgspec.Struct, frozen=True):
     max_frame_bytes: int = 4 << 20
 
     def frames(self, parcel: Parcel) -> Iterator[Frame]:
-        """A parcel's frames, the same ones each time: at least one, made as they are asked for.
+        """A parcel's frames, the same ones each time, made as they are asked for; none where it has no entries.
 
         A parcel with one id for each of its entries becomes as many frames, since that is how its acks are owed.
         """
+        if not parcel.count:
+            return
         block = _legacy(parcel) if self.legacy_entries else parcel.block
         head = b"\x93" + _text(parcel.tag.encode("utf-8", "surrogatepass"))
         for part in _parts(parcel, block, self.max_frame_bytes):

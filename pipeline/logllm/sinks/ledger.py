@@ -80,6 +80,7 @@ class Ledger:
         self._window_s, self._most, self._clock = window_s, most, clock
         self._commits = 0
         self._lock = threading.Lock()
+        self._file = (0, 0)
         self._writer = self._open()
         # While one connection waits for the disk the other reads; in memory there is nothing to wait for.
         self._reader = self._writer if path is None else self._connect()
@@ -113,8 +114,32 @@ class Ledger:
                     raise self._failed("open", error) from error
                 self._set_aside(error)
             else:
+                self._file = self._on_disk()
                 return db
         raise AssertionError("not reached")
+
+    def _on_disk(self) -> tuple[int, int]:
+        """Which file has the ledger's name now."""
+        if self.path is None:
+            return 0, 0
+        try:
+            found = self.path.stat()
+        except OSError:
+            return -1, -1
+        return found.st_dev, found.st_ino
+
+    def _begin_anew(self) -> None:
+        """The file has been deleted or replaced: commits to the old one would be lost with this process."""
+        _log.error("%s: deleted while in use; it is begun anew, what is sent again may now be stored twice", self.path)
+        assert self.path is not None  # noqa: S101 - what is in memory does not change
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise DeliveryError(f"{self.path}: cannot make its folder: {error.strerror or error}") from error
+        with self._reader_lock:
+            self._writer.close()
+            self._reader.close()
+            self._writer, self._reader = self._open(), self._connect()
 
     def _set_aside(self, reason: Exception) -> None:
         assert self.path is not None  # noqa: S101 - the caller has looked
@@ -200,6 +225,8 @@ class Ledger:
     @contextmanager
     def _committing(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
+            if self._on_disk() != self._file:
+                self._begin_anew()
             db = self._writer
             try:
                 db.execute("BEGIN IMMEDIATE")

@@ -16,7 +16,7 @@ class Parcel(msgspec.Struct, frozen=True):
     Args:
         tag: Fluent's tag.
         block: Concatenated msgpack entries, `[time, record]` or `[[time, metadata], record]`, no group markers.
-        count: Entries in it, at least one.
+        count: Entries in it; 0 where filters left nothing of a chunk, whose keys are to be remembered all the same.
         keys: What the ledger knows this delivery by, 16 bytes each; empty where the sender wants no ack.
         chunk_ids: The sender's ids, byte for byte: none; one for the whole block; or one for each entry, in order.
     """

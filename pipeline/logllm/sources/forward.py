@@ -234,7 +234,11 @@ class ForwardServer:
     def admit(self, connection: Connection) -> bool:
         """Whether there is room for one more connection; it is entered if so."""
         now, places = asyncio.get_running_loop().time(), self._places
-        if len(places.connections) >= self.config.max_connections:
+        if places.taken >= self.config.max_connections:
+            for gone in places.left(now):
+                places.leaving.add(gone)
+                gone.let_go()
+        if places.taken >= self.config.max_connections:
             oldest = places.spare(now, self.config.stall_s, crowded=self.turns.crowded)
             if oldest is None:
                 self.stats.connections_refused += 1

@@ -211,6 +211,10 @@ class Connection(asyncio.BufferedProtocol):
         self._over = True
         self._raw.abort()
 
+    def let_go(self) -> None:
+        """Close the socket of a peer that has gone; what it sent is delivered all the same."""
+        self._raw.abort()
+
     def close(self, transport: asyncio.Transport) -> None:
         """End when all that was written is out; nothing that comes now matters."""
         self._over = True

@@ -18,14 +18,18 @@ _STALLS = 6
 class Places:
     """All open connections, and which of them have shown that somebody sends.
 
-    Each call takes constant time, so that a flood costs no more than its connections.
+    Each call takes constant time, so that a flood costs no more than its connections; only `left` looks at all.
 
     Attributes:
         connections: All, the oldest first.
+        leaving: Those whose peer has gone while its chunk waits: what they hold is still delivered, but they take no
+            place any more.
     """
 
     def __init__(self) -> None:
         self.connections: dict[Connection, None] = {}
+        self.leaving: set[Connection] = set()
+        self._swept_s = 0.0
         # Since when, the oldest first: those without a byte, and those without a whole frame.
         self._silent: dict[Connection, float] = {}
         self._unproved: dict[Connection, float] = {}
@@ -44,8 +48,21 @@ class Places:
         """Its first frame has come."""
         self._unproved.pop(connection, None)
 
+    @property
+    def taken(self) -> int:
+        """Places that are somebody's."""
+        return len(self.connections) - len(self.leaving)
+
+    def left(self, now: float) -> list[Connection]:
+        """Connections that wait for a chunk whose sender has gone; looked for once a second at most."""
+        if now - self._swept_s < _SPARED_S:
+            return []
+        self._swept_s = now
+        return [each for each in self.connections if each.busy and each not in self.leaving and each.peer.has_left]
+
     def leave(self, connection: Connection) -> None:
         """It has ended."""
+        self.leaving.discard(connection)
         for known in (self.connections, self._silent, self._unproved):
             known.pop(connection, None)
 
