@@ -16,7 +16,7 @@ from logllm.events import Chunk, Origin
 from logllm.filtering import Filtering, well_formed
 from logllm.filters.config import PluginConfig
 from logllm.sources.file import read_file
-from logllm.sources.forward_entries import entries_of_stream
+from logllm.sources.forward.entries import entries_of_stream
 from tests.cli.guests import NATIVE
 
 HOLDS_BACK = f"""(module (memory (export "memory") 4)

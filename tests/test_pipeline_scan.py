@@ -16,7 +16,7 @@ import pytest
 from logllm.events import IncidentEvent
 from logllm.pipeline import Pipeline
 from logllm.sources import scan
-from logllm.sources.forward_protocol import Received, Receiver
+from logllm.sources.forward.protocol import Received, Receiver
 
 pytest.importorskip("wasmtime", reason="the scan runs in wasmtime")
 

@@ -1,4 +1,4 @@
-"""Write the tables in `docs/forward.md`: frames from `tests/sources/forward_matrix.py`, limits from the settings.
+"""Write the tables in `docs/forward.md`: frames from `tests/sources/forward/matrix.py`, limits from the settings.
 
 python tools/forward_matrix.py            # a test fails when the page is not what this writes
 python tools/forward_matrix.py --check    # 1 where it is not
@@ -13,8 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "forward.md"
 sys.path[:0] = [str(ROOT / "pipeline"), str(ROOT)]
 
-from logllm.sources.forward import ForwardConfig  # noqa: E402
-from tests.sources.forward_matrix import CASES, Answer, Case  # noqa: E402
+from logllm.sources.forward.server import ForwardConfig  # noqa: E402
+from tests.sources.forward.matrix import CASES, Answer, Case  # noqa: E402
 
 LIMITS = {
     "max_frame_bytes": "a longer frame closes its connection, as soon as it says so",

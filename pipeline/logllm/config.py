@@ -14,7 +14,7 @@ from logllm.errors import ConfigError
 from logllm.explain.explainer import ExplainConfig
 from logllm.filters.config import GRANTS, PluginConfig
 from logllm.sinks.config import DeliveryConfig, SinkConfig
-from logllm.sources.forward import ForwardConfig
+from logllm.sources.forward.server import ForwardConfig
 
 __all__ = ["Config", "HttpConfig"]
 

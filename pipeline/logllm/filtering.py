@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from logllm.events import Chunk
 from logllm.sources.decode import Decoder
 from logllm.sources.file_block import FileBlock
-from logllm.sources.forward_entries import entries_of_stream
+from logllm.sources.forward.entries import entries_of_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

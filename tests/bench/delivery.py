@@ -34,7 +34,7 @@ from logllm.sinks.keys import delivery_key
 from logllm.sinks.ledger import Ledger
 from logllm.sinks.ndjson import ndjson
 from logllm.sinks.parcel import Parcel
-from logllm.sources.forward_protocol import Received, Receiver
+from logllm.sources.forward.protocol import Received, Receiver
 from tests.bench.pipeline import bare, frames, hdfs, with_header
 
 CONNECTIONS = 2
@@ -46,7 +46,7 @@ FRAME = 10_000
 
 _ONLY_RECEIVE = """
 import asyncio, sys, time
-from logllm.sources.forward import ForwardConfig
+from logllm.sources.forward.server import ForwardConfig
 from logllm.web.app import HttpServer
 
 async def accept(*_):

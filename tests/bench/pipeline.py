@@ -24,7 +24,7 @@ import msgpack  # type: ignore[import-untyped]
 import msgspec
 
 from logllm import Pipeline
-from logllm.sources.forward_protocol import Received, Receiver
+from logllm.sources.forward.protocol import Received, Receiver
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,7 +24,7 @@ import msgpack  # type: ignore[import-untyped]
 from logllm import Config, Pipeline
 from logllm.filters import shipped
 from logllm.filters.config import PluginConfig
-from logllm.sources.forward_protocol import Received, Receiver
+from logllm.sources.forward.protocol import Received, Receiver
 
 if TYPE_CHECKING:
     from logllm.events import Chunk

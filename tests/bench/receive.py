@@ -18,7 +18,7 @@ import msgpack  # type: ignore[import-untyped]
 
 from logllm.sources.decode import Decoder
 from logllm.sources.decode_lines import detected
-from logllm.sources.forward_protocol import Received, Receiver
+from logllm.sources.forward.protocol import Received, Receiver
 
 __all__ = ["Row", "lines", "main", "measure"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from logllm.events import Chunk
 from logllm.service.delivery import Delivery
 from logllm.sinks.config import DeliveryConfig
-from logllm.sources.forward_peer import Peer
-from logllm.sources.forward_protocol import Received
+from logllm.sources.forward.peer import Peer
+from logllm.sources.forward.protocol import Received
 from tests.delivery.sender import entries_of
 from tests.delivery.slow import flood
 

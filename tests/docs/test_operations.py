@@ -18,7 +18,7 @@ from logllm.metrics import METRICS
 from logllm.service.reload import needs_restart
 from logllm.service.systemd import Notifier
 from logllm.sinks.config import DeliveryConfig
-from logllm.sources.forward import ForwardConfig
+from logllm.sources.forward.server import ForwardConfig
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")

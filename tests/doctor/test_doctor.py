@@ -31,7 +31,7 @@ from logllm.sinks.config import SinkConfig
 from logllm.sinks.file import FileSinkConfig
 from logllm.sinks.forward import ForwardSinkConfig
 from logllm.sinks.stdout import StdoutSinkConfig
-from logllm.sources.forward import ForwardConfig
+from logllm.sources.forward.server import ForwardConfig
 from tests.cli.guests import FUSSY, guest
 from tests.doctor.certificates import certificate, dates
 from tests.doctor.servers import GOOD, serving

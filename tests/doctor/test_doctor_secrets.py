@@ -15,7 +15,7 @@ from logllm.doctor.examine import Options, examine
 from logllm.doctor.finding import Finding
 from logllm.doctor.secrets import examine_secrets
 from logllm.explain.explainer import ExplainConfig
-from logllm.sources.forward import ForwardConfig
+from logllm.sources.forward.server import ForwardConfig
 from tests.doctor.certificates import certificate
 
 NOW = datetime.now(UTC)

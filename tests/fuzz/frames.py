@@ -12,14 +12,14 @@ import msgpack  # type: ignore[import-untyped]
 import zstandard
 
 from logllm.errors import ProtocolError
-from logllm.sources.forward_entries import entries_of_stream
-from logllm.sources.forward_protocol import Limits, Notice, Received, Receiver, Skipped
+from logllm.sources.forward.entries import entries_of_stream
+from logllm.sources.forward.protocol import Limits, Notice, Received, Receiver, Skipped
 from tests.fuzz.inputs import check_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from logllm.sources.forward_protocol import Item
+    from logllm.sources.forward.protocol import Item
 
 __all__ = ["ENTRIES", "Outcome", "captures", "check_block", "frames", "let_in", "received"]
 

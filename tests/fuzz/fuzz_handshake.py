@@ -8,7 +8,7 @@ import msgpack  # type: ignore[import-untyped]
 from msgspec.structs import replace
 
 from logllm.errors import ProtocolError
-from logllm.sources.forward_gate import Answer, Gate, Greeting
+from logllm.sources.forward.gate import Answer, Gate, Greeting
 from logllm.wire.handshake import (
     Helo,
     Ping,

@@ -12,7 +12,7 @@ import zstandard
 
 from logllm.sources.file_inflate import compression_of, inflate
 from logllm.sources.file_stats import ReadStats
-from logllm.sources.forward_protocol import Limits
+from logllm.sources.forward.protocol import Limits
 from tests.fuzz.frames import ENTRIES, received
 from tests.fuzz.inputs import Choices, pieces
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from logllm.sources.forward_protocol import Limits
+from logllm.sources.forward.protocol import Limits
 from tests.fuzz.frames import ENTRIES, captures, frames, received
 from tests.fuzz.inputs import Choices, pieces
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from logllm.sinks.forward_frames import Packing
 from logllm.sinks.parcel import Parcel
-from logllm.sources.forward_entries import cut_entries
-from logllm.sources.forward_protocol import Limits
+from logllm.sources.forward.entries import cut_entries
+from logllm.sources.forward.protocol import Limits
 from tests.fuzz.frames import ENTRIES, Outcome, let_in, received
 from tests.fuzz.inputs import Choices
 from tests.sources.odd_entries import Odd

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from logllm.events import Chunk
 from logllm.sources import scan
 from logllm.sources.decode import Decoder
-from logllm.sources.forward_entries import entries_of_stream
-from logllm.sources.forward_protocol import Limits
+from logllm.sources.forward.entries import entries_of_stream
+from logllm.sources.forward.protocol import Limits
 from tests.fuzz.columns import seen
 from tests.fuzz.frames import ENTRIES, captures, received
 from tests.fuzz.inputs import Choices, pieces
@@ -18,7 +18,7 @@ from tests.sources.odd_entries import FILL, FILLED, Odd
 
 if TYPE_CHECKING:
     from logllm.events import Columns
-    from logllm.sources.forward_entries import Entries
+    from logllm.sources.forward.entries import Entries
     from tests.fuzz.frames import Outcome
 
 __all__ = ["MAX_BYTES", "check", "seeds"]

@@ -14,7 +14,7 @@ from logllm.sources.formats.clock import Clock
 from logllm.sources.formats.detect import by_name, detect
 from logllm.sources.formats.line_format import Reading
 from logllm.sources.formats.notations import NOTATIONS
-from logllm.sources.forward_protocol import Received, Receiver, Skipped
+from logllm.sources.forward.protocol import Received, Receiver, Skipped
 from logllm.wire.handshake import MAX_MESSAGE_BYTES, Helo, ping_fault, read_helo, read_ping, write_helo, write_ping
 
 NOW = 1_700_000_000_000_000_000

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from logllm.events import Columns
 from logllm.sources.decode import Decoder
-from logllm.sources.forward import ForwardConfig, ForwardServer
-from logllm.sources.forward_protocol import Received
+from logllm.sources.forward.protocol import Received
+from logllm.sources.forward.server import ForwardConfig, ForwardServer
 from tests.doctor.certificates import certificate
 
 HERE = Path(__file__).parent

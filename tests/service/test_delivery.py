@@ -17,8 +17,8 @@ from logllm.service.outgoing import Outgoing
 from logllm.sinks.config import DeliveryConfig, SinkConfig
 from logllm.sinks.file import FileSinkConfig
 from logllm.sinks.forward import ForwardSinkConfig
-from logllm.sources.forward_peer import Peer
-from logllm.sources.forward_protocol import Received
+from logllm.sources.forward.peer import Peer
+from logllm.sources.forward.protocol import Received
 
 PATIENCE_S = 20.0
 NOWHERE = "127.0.0.1:9"

@@ -18,7 +18,7 @@ from logllm.sinks.file import FileSink, FileSinkConfig
 from logllm.sinks.keys import delivery_key
 from logllm.sinks.ledger import Ledger
 from logllm.sinks.parcel import Parcel
-from logllm.sources.forward_protocol import Received, Receiver
+from logllm.sources.forward.protocol import Received, Receiver
 
 
 def parcel(*numbers: int, tag: str = "app", chunk: str = "") -> Parcel:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from logllm.events import Chunk, Columns, Severity
 from logllm.sources.decode import Decoder
 from logllm.sources.formats.line_format import EARLIEST_NS
-from logllm.sources.forward_protocol import Received, Receiver
+from logllm.sources.forward.protocol import Received, Receiver
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "wire"
 SECOND = 1_000_000_000

@@ -20,8 +20,8 @@ from logllm.sources import scan
 from logllm.sources.decode import Decoder
 from logllm.sources.decode_lines import LineFormatFor, detected
 from logllm.sources.decode_texts import Texts
-from logllm.sources.forward_entries import entries_of_stream
-from logllm.sources.forward_protocol import Limits, Received, Receiver
+from logllm.sources.forward.entries import entries_of_stream
+from logllm.sources.forward.protocol import Limits, Received, Receiver
 from logllm.sources.scan.host import Part
 from tests.sources.odd_entries import EVENT_TIME, FILL, FILLED, PLAIN, Odd
 

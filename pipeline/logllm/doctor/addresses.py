@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from logllm.doctor.finding import Finding, fail, ok, warn
 from logllm.errors import ConfigError
-from logllm.sources.forward import host_and_port
+from logllm.sources.forward.server import host_and_port
 
 if TYPE_CHECKING:
     from logllm.config import Config

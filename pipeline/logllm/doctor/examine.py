@@ -20,7 +20,7 @@ from logllm.doctor.service import examine_service, version_at
 from logllm.errors import ConfigError
 from logllm.sinks.file import FileSinkConfig
 from logllm.sinks.forward import ForwardSinkConfig
-from logllm.sources.forward_secrets import load_gate, load_tls
+from logllm.sources.forward.secrets import load_gate, load_tls
 
 if TYPE_CHECKING:
     from logllm.sinks.config import SinkConfig

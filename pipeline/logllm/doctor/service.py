@@ -12,7 +12,7 @@ import msgspec
 from logllm.doctor.ask import get
 from logllm.doctor.finding import Finding, fail, ok, skipped, warn
 from logllm.errors import SourceError
-from logllm.sources.forward_senders import Sender
+from logllm.sources.forward.senders import Sender
 
 __all__ = ["Sample", "examine_service", "samples", "version_at"]
 

@@ -91,7 +91,7 @@ PROMISES: tuple[Promise, ...] = (
         tests=(
             "tests/delivery/test_dedup_end_to_end.py::"
             "test_entries_that_are_no_records_go_to_the_dead_letters_and_the_rest_is_written_and_acknowledged",
-            "tests/sources/test_forward_server.py::test_a_poison_entry_is_handed_out_and_its_frame_still_acked",
+            "tests/sources/forward/test_server.py::test_a_poison_entry_is_handed_out_and_its_frame_still_acked",
         ),
         check=peers.poison,
     ),
@@ -101,7 +101,7 @@ PROMISES: tuple[Promise, ...] = (
         limits="A peer that may send can still fill the disk with good records.",
         tests=(
             "tests/cli/test_serve_command.py::test_ten_kinds_of_garbage_each_cost_their_own_connection_only",
-            "tests/sources/test_forward_hostile.py::test_any_bytes_give_records_that_are_records_or_a_protocol_error",
+            "tests/sources/forward/test_hostile.py::test_any_bytes_give_records_that_are_records_or_a_protocol_error",
         ),
         check=peers.garbage,
     ),
@@ -111,11 +111,11 @@ PROMISES: tuple[Promise, ...] = (
         "no output has the key in it.",
         limits="The key proves who begins a connection; against who can read or change what is under way use TLS.",
         tests=(
-            "tests/sources/test_forward_handshake.py::"
+            "tests/sources/forward/test_handshake.py::"
             "test_a_wrong_key_or_user_gets_a_pong_that_says_so_and_its_records_are_never_read",
-            "tests/sources/test_forward_handshake.py::"
+            "tests/sources/forward/test_handshake.py::"
             "test_who_does_not_answer_with_a_ping_is_closed_and_others_are_served",
-            "tests/sources/test_forward_handshake.py::test_nothing_that_is_shown_has_a_secret_in_it",
+            "tests/sources/forward/test_handshake.py::test_nothing_that_is_shown_has_a_secret_in_it",
         ),
         check=peers.shared_key,
     ),
@@ -127,7 +127,7 @@ PROMISES: tuple[Promise, ...] = (
         tests=(
             "tests/delivery/test_slow_sink.py::"
             "test_a_sink_that_hardly_moves_makes_senders_wait_and_takes_no_more_memory_than_it_may",
-            "tests/sources/test_forward_server.py::test_a_slow_pipeline_stops_the_sender_and_loses_nothing",
+            "tests/sources/forward/test_server.py::test_a_slow_pipeline_stops_the_sender_and_loses_nothing",
             "tests/service/test_room.py::test_no_more_than_one_piece_goes_past_the_bound_and_all_get_their_turn",
         ),
         check=sinks.bounded_memory,
@@ -147,7 +147,7 @@ PROMISES: tuple[Promise, ...] = (
         "its sender keeps it.",
         tests=(
             _OURS,
-            "tests/sources/test_forward_server.py::test_closing_finishes_what_the_peers_have_sent",
+            "tests/sources/forward/test_server.py::test_closing_finishes_what_the_peers_have_sent",
             "tests/service/test_sink_worker.py::"
             "test_at_the_end_what_cannot_be_written_is_given_up_and_not_acknowledged",
         ),

@@ -20,14 +20,14 @@ from logllm.sinks.config import check_sinks
 from logllm.sinks.keys import delivery_key
 from logllm.sinks.ledger import Ledger
 from logllm.sinks.parcel import Parcel
-from logllm.sources.forward_entries import cut_entries
+from logllm.sources.forward.entries import cut_entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from logllm.service.dedup import Flight, Sender
     from logllm.sinks.config import DeliveryConfig, SinkConfig
-    from logllm.sources.forward_protocol import Received
+    from logllm.sources.forward.protocol import Received
 
 __all__ = ["Delivery", "Process"]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from logllm.config import Config
-    from logllm.sources.forward_protocol import Skipped
+    from logllm.sources.forward.protocol import Skipped
 
 __all__ = ["Rejects", "dead_letter_path"]
 

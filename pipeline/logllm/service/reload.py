@@ -12,7 +12,7 @@ from logllm.filtering import Filtering
 from logllm.service.outgoing import Outgoing
 from logllm.sinks.config import check_sinks
 from logllm.sinks.forward import ForwardSinkConfig
-from logllm.sources.forward_config import needs_restart as forward_needs_restart
+from logllm.sources.forward.config import needs_restart as forward_needs_restart
 
 if TYPE_CHECKING:
     from logllm.config import Config

@@ -23,7 +23,7 @@ from logllm.service.rejects import Rejects
 from logllm.service.reload import needs_restart, reload_into
 from logllm.service.run import Run
 from logllm.service.serve_metrics import values_of
-from logllm.sources.forward_listen import raise_file_limit
+from logllm.sources.forward.listen import raise_file_limit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from logllm.filters.host import Signal
     from logllm.filters.life.status import PluginStatus
     from logllm.service.run import Outlet
-    from logllm.sources.forward import ForwardServer
-    from logllm.sources.forward_peer import Peer
-    from logllm.sources.forward_protocol import Received, Skipped
-    from logllm.sources.forward_senders import Sender
+    from logllm.sources.forward.peer import Peer
+    from logllm.sources.forward.protocol import Received, Skipped
+    from logllm.sources.forward.senders import Sender
+    from logllm.sources.forward.server import ForwardServer
 
 __all__ = ["Serve"]
 

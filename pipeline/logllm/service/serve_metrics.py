@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from logllm.metrics import Value
     from logllm.service.delivery import Delivery
     from logllm.service.serve import Serve
-    from logllm.sources.forward import ForwardStats
+    from logllm.sources.forward.server import ForwardStats
 
 __all__ = ["values_of"]
 

@@ -33,7 +33,7 @@ from logllm.sources.decode_lines import Lines
 from logllm.sources.decode_slowly import head_of, read_slowly, split_block
 from logllm.sources.decode_texts import Texts
 from logllm.sources.decode_times import settled, times_of
-from logllm.sources.forward_wire import UNREADABLE
+from logllm.sources.forward.wire import UNREADABLE
 from logllm.sources.scan import scan_block
 from logllm.sources.scan.host import Part
 

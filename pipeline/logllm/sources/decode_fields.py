@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from logllm.events import Severity
-from logllm.sources.forward_wire import UNREADABLE
+from logllm.sources.forward.wire import UNREADABLE
 
 __all__ = [
     "MESSAGE_KEYS",

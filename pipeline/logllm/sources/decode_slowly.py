@@ -15,7 +15,7 @@ from logllm.sources.decode_fields import (
     severity_of,
     text_of,
 )
-from logllm.sources.forward_wire import UNREADABLE
+from logllm.sources.forward.wire import UNREADABLE
 
 __all__ = ["Plain", "head_of", "read_slowly", "split_block"]
 

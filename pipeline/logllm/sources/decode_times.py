@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from logllm.sources.formats.line_format import EARLIEST_NS
-from logllm.sources.forward_wire import ARRAY_OF_TWO
+from logllm.sources.forward.wire import ARRAY_OF_TWO
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ import numpy as np
 
 from logllm.events import Chunk, Columns
 from logllm.sources.decode_slowly import head_of, split_block
-from logllm.sources.forward_wire import UNREADABLE
+from logllm.sources.forward.wire import UNREADABLE
 
 if TYPE_CHECKING:
     from logllm.sources.decode import Decoder

@@ -8,12 +8,12 @@ import socket
 from typing import TYPE_CHECKING, cast
 
 from logllm.errors import LogllmError, ProtocolError
-from logllm.sources.forward_entrance import Entrance
-from logllm.sources.forward_peer import Peer
-from logllm.sources.forward_protocol import Receiver, Skipped, ack_bytes
+from logllm.sources.forward.entrance import Entrance
+from logllm.sources.forward.peer import Peer
+from logllm.sources.forward.protocol import Receiver, Skipped, ack_bytes
 
 if TYPE_CHECKING:
-    from logllm.sources.forward import ForwardServer
+    from logllm.sources.forward.server import ForwardServer
 
 __all__ = ["QUIET_S", "Connection"]
 

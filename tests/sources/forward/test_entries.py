@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from logllm.sources.forward_entries import NOT_A_MAP, Entries, Fault, entries_of_stream
+from logllm.sources.forward.entries import NOT_A_MAP, Entries, Fault, entries_of_stream
 
 GOOD = b"\x92\1\x81\xa1k\2"
 KINDS: dict[bytes, str | None] = {

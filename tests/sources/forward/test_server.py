@@ -14,10 +14,10 @@ import msgpack  # type: ignore[import-untyped]
 import pytest
 
 from logllm.errors import ConfigError, SourceError
-from logllm.sources.forward import ForwardConfig
-from logllm.sources.forward_peer import Peer
-from logllm.sources.forward_protocol import Received, Skipped, ack_bytes
-from tests.sources.forward_clients import LOCAL, Client, Sink, connect, frame, run, until
+from logllm.sources.forward.peer import Peer
+from logllm.sources.forward.protocol import Received, Skipped, ack_bytes
+from logllm.sources.forward.server import ForwardConfig
+from tests.sources.forward.clients import LOCAL, Client, Sink, connect, frame, run, until
 
 
 def test_chunks_arrive_with_their_peer_and_are_acked_in_order_after_acceptance() -> None:

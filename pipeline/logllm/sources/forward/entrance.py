@@ -7,11 +7,11 @@ import ssl
 from typing import TYPE_CHECKING
 
 from logllm.errors import ProtocolError
-from logllm.sources.forward_gate import Greeting
+from logllm.sources.forward.gate import Greeting
 
 if TYPE_CHECKING:
-    from logllm.sources.forward import ForwardServer
-    from logllm.sources.forward_connection import Connection
+    from logllm.sources.forward.connection import Connection
+    from logllm.sources.forward.server import ForwardServer
 
 __all__ = ["Entrance"]
 

@@ -16,10 +16,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from logllm.errors import ProtocolError
-from logllm.sources.forward_entries import Fault
-from logllm.sources.forward_protocol import Item, Limits, Received, Receiver, Skipped
+from logllm.sources.forward.entries import Fault
+from logllm.sources.forward.protocol import Item, Limits, Received, Receiver, Skipped
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "wire"
+GOLDEN = Path(__file__).parents[2] / "golden" / "wire"
 ENTRY = msgpack.packb([5, {"log": "hi"}])
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgpack  # type: ignore[import-untyped]
 import msgspec
 
-from logllm.sources.forward_wire import ARRAY_OF_TWO, KINDS, UNREADABLE, is_marker, may_hold_marker
+from logllm.sources.forward.wire import ARRAY_OF_TWO, KINDS, UNREADABLE, is_marker, may_hold_marker
 from logllm.sources.scan import scan_block
 
 if TYPE_CHECKING:

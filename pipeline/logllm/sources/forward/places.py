@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from logllm.sources.forward_connection import Connection
+    from logllm.sources.forward.connection import Connection
 
 __all__ = ["Places"]
 

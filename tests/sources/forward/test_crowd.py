@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from logllm.sources.forward import ForwardConfig, ForwardServer, raise_file_limit
-from logllm.sources.forward_protocol import ack_bytes
+from logllm.sources.forward.protocol import ack_bytes
+from logllm.sources.forward.server import ForwardConfig, ForwardServer, raise_file_limit
 from tests.doctor.certificates import certificate
-from tests.sources.forward_clients import LOCAL, Sink, connect, frame, run, until
+from tests.sources.forward.clients import LOCAL, Sink, connect, frame, run, until
 
 MB = 1 << 20
 BIG = frame("big", *["x" * 1000] * 2000, chunk="b")

@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager, suppress
 
 import msgpack  # type: ignore[import-untyped]
 
-from logllm.sources.forward import ForwardConfig, ForwardServer
-from logllm.sources.forward_peer import Peer
-from logllm.sources.forward_protocol import Received
+from logllm.sources.forward.peer import Peer
+from logllm.sources.forward.protocol import Received
+from logllm.sources.forward.server import ForwardConfig, ForwardServer
 
 __all__ = ["LOCAL", "PATIENCE_S", "Client", "Sink", "connect", "frame", "run", "until"]
 

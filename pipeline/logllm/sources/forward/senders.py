@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from logllm.sources.forward_wire import ARRAY_OF_TWO, KINDS
+from logllm.sources.forward.wire import ARRAY_OF_TWO, KINDS
 
 if TYPE_CHECKING:
-    from logllm.sources.forward_frame import Received
+    from logllm.sources.forward.frame import Received
 
 __all__ = ["MAX_HOSTS", "ChunkIdKind", "Sender", "Senders", "chunk_id_kind"]
 

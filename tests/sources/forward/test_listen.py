@@ -17,16 +17,16 @@ import pytest
 from msgspec.structs import replace
 
 from logllm.errors import ConfigError, SourceError
-from logllm.sources.forward import ForwardConfig, ForwardServer, needs_restart, raise_file_limit
-from logllm.sources.forward_frame import Received
-from logllm.sources.forward_peer import Peer
-from logllm.sources.forward_protocol import Receiver, ack_bytes
-from logllm.sources.forward_secrets import load_key, load_users
-from logllm.sources.forward_senders import Sender, Senders
-from logllm.sources.forward_throttle import Throttle
-from tests.sources.forward_clients import LOCAL, Sink, connect, frame, run, until
+from logllm.sources.forward.frame import Received
+from logllm.sources.forward.peer import Peer
+from logllm.sources.forward.protocol import Receiver, ack_bytes
+from logllm.sources.forward.secrets import load_key, load_users
+from logllm.sources.forward.senders import Sender, Senders
+from logllm.sources.forward.server import ForwardConfig, ForwardServer, needs_restart, raise_file_limit
+from logllm.sources.forward.throttle import Throttle
+from tests.sources.forward.clients import LOCAL, Sink, connect, frame, run, until
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "wire"
+GOLDEN = Path(__file__).parents[2] / "golden" / "wire"
 
 
 def test_a_unix_socket_takes_chunks_beside_tcp_and_is_gone_afterwards(tmp_path: Path) -> None:

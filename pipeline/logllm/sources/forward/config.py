@@ -10,7 +10,7 @@ import msgspec
 from logllm.errors import ConfigError
 
 if TYPE_CHECKING:
-    from logllm.sources.forward import Deliver, ForwardServer, OnClosed, OnSkipped, Room
+    from logllm.sources.forward.server import Deliver, ForwardServer, OnClosed, OnSkipped, Room
 
 __all__ = ["ForwardConfig", "host_and_port", "needs_restart", "socket_mode"]
 
@@ -74,7 +74,7 @@ class ForwardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         room: Room | None = None,
     ) -> ForwardServer:
         """The server, not yet listening."""
-        from logllm.sources.forward import ForwardServer
+        from logllm.sources.forward.server import ForwardServer
 
         return ForwardServer(self, deliver, on_skipped, on_closed, room)
 

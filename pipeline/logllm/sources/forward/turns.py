@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from logllm.sources.forward_connection import Connection
-    from logllm.sources.forward_stats import ForwardStats
+    from logllm.sources.forward.connection import Connection
+    from logllm.sources.forward.stats import ForwardStats
 
 __all__ = ["Turns"]
 

@@ -13,11 +13,11 @@ import pytest
 from msgspec.structs import replace
 
 from logllm.errors import ConfigError
-from logllm.sources.forward import ForwardConfig, ForwardServer
-from logllm.sources.forward_protocol import ack_bytes
+from logllm.sources.forward.protocol import ack_bytes
+from logllm.sources.forward.server import ForwardConfig, ForwardServer
 from tests.doctor.certificates import certificate
-from tests.sources.forward_clients import LOCAL, Client, Sink, connect, frame, run, until
-from tests.sources.test_forward_handshake import enter
+from tests.sources.forward.clients import LOCAL, Client, Sink, connect, frame, run, until
+from tests.sources.forward.test_handshake import enter
 
 SERVER = ("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
 

@@ -12,13 +12,13 @@ import pytest
 from msgspec.structs import replace
 
 from logllm.errors import ProtocolError
-from logllm.sources.forward import ForwardConfig, ForwardServer
-from logllm.sources.forward_gate import Gate, Greeting
-from logllm.sources.forward_protocol import ack_bytes
+from logllm.sources.forward.gate import Gate, Greeting
+from logllm.sources.forward.protocol import ack_bytes
+from logllm.sources.forward.server import ForwardConfig, ForwardServer
 from logllm.wire.handshake import Helo, read_helo, read_pong, write_ping
-from tests.sources.forward_clients import LOCAL, Client, Sink, connect, frame, run, until
+from tests.sources.forward.clients import LOCAL, Client, Sink, connect, frame, run, until
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "wire"
+GOLDEN = Path(__file__).parents[2] / "golden" / "wire"
 NONCE, SALT = bytes(range(16)), b"0123456789abcdef"
 RECORDED = {
     "shared_key": Gate(b"s3cr3t", {}, "server.local", lambda count: NONCE),

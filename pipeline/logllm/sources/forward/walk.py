@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgpack  # type: ignore[import-untyped]
 
-from logllm.sources.forward_entries import Entries
-from logllm.sources.forward_wire import UNREADABLE
+from logllm.sources.forward.entries import Entries
+from logllm.sources.forward.wire import UNREADABLE
 from logllm.sources.scan import scanner
 from logllm.sources.scan.host import CUT, ODD, Part
 

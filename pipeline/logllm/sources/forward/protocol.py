@@ -14,10 +14,10 @@ import msgspec
 
 from logllm.errors import ProtocolError
 from logllm.events import Chunk, Origin
-from logllm.sources.forward_entries import Entries, Fault
-from logllm.sources.forward_frame import Item, Notice, Received, Single, Skipped, read_frame
-from logllm.sources.forward_walk import Walk
-from logllm.sources.forward_wire import KINDS, LONG_FORMS, NAMES, ack_bytes, declared, stranger
+from logllm.sources.forward.entries import Entries, Fault
+from logllm.sources.forward.frame import Item, Notice, Received, Single, Skipped, read_frame
+from logllm.sources.forward.walk import Walk
+from logllm.sources.forward.wire import KINDS, LONG_FORMS, NAMES, ack_bytes, declared, stranger
 from logllm.sources.scan import FEWEST_BYTES
 
 if TYPE_CHECKING:

@@ -17,11 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logllm.errors import ProtocolError
-from logllm.sources.forward_entries import cut_entries
-from logllm.sources.forward_protocol import Item, Notice, Received, Receiver, Skipped, ack_bytes
+from logllm.sources.forward.entries import cut_entries
+from logllm.sources.forward.protocol import Item, Notice, Received, Receiver, Skipped, ack_bytes
 from tests.sources.odd_entries import FILLED, PLAIN
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "wire"
+GOLDEN = Path(__file__).parents[2] / "golden" / "wire"
 TIME = msgpack.ExtType(0, struct.pack(">II", 1_700_000_000, 123_456_789))
 RECORD = {
     "log": "hello world", "n": 0, "u16": 300, "neg": -5, "pi": 3.25, "ok": True, "nil": None,

@@ -13,14 +13,14 @@ from typing import Any
 import msgpack  # type: ignore[import-untyped]
 import pytest
 
-from logllm.sources.forward import ForwardConfig, ForwardServer
-from logllm.sources.forward_gate import Gate, Greeting
-from logllm.sources.forward_protocol import Received, Skipped, ack_bytes
-from tests.sources.forward_matrix import CASES, Answer, Case
+from logllm.sources.forward.gate import Gate, Greeting
+from logllm.sources.forward.protocol import Received, Skipped, ack_bytes
+from logllm.sources.forward.server import ForwardConfig, ForwardServer
+from tests.sources.forward.matrix import CASES, Answer, Case
 
 PATIENCE_S = 30
-GOLDEN = Path(__file__).parents[1] / "golden" / "wire"
-SHARED = Path(__file__).parents[3] / "shared" / "wire"
+GOLDEN = Path(__file__).parents[2] / "golden" / "wire"
+SHARED = Path(__file__).parents[4] / "shared" / "wire"
 LOCAL = ForwardConfig(listen="127.0.0.1:0")
 PROBE = bytes(msgpack.packb(["probe", [], {"chunk": "probe"}]))
 PROBED = ack_bytes(b"probe")
@@ -171,7 +171,7 @@ def unpacked(data: bytes) -> list[Any]:
 
 
 def test_the_page_of_the_protocol_is_what_its_tool_writes() -> None:
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
 
     done = subprocess.run(
         [sys.executable, str(root / "tools" / "forward_matrix.py"), "--check"],

@@ -18,23 +18,23 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from logllm.errors import SourceError
-from logllm.sources.forward_config import ForwardConfig, host_and_port, needs_restart, socket_mode
-from logllm.sources.forward_connection import QUIET_S, Connection
-from logllm.sources.forward_listen import UdpHeartbeat, UnixSocket, cannot_listen, raise_file_limit
-from logllm.sources.forward_peer import Peer
-from logllm.sources.forward_places import Places
-from logllm.sources.forward_protocol import Item, Limits, Notice, Received, Skipped
-from logllm.sources.forward_secrets import load_gate, load_tls
-from logllm.sources.forward_senders import Senders
-from logllm.sources.forward_stats import ForwardStats
-from logllm.sources.forward_throttle import Throttle
-from logllm.sources.forward_turns import Turns
+from logllm.sources.forward.config import ForwardConfig, host_and_port, needs_restart, socket_mode
+from logllm.sources.forward.connection import QUIET_S, Connection
+from logllm.sources.forward.listen import UdpHeartbeat, UnixSocket, cannot_listen, raise_file_limit
+from logllm.sources.forward.peer import Peer
+from logllm.sources.forward.places import Places
+from logllm.sources.forward.protocol import Item, Limits, Notice, Received, Skipped
+from logllm.sources.forward.secrets import load_gate, load_tls
+from logllm.sources.forward.senders import Senders
+from logllm.sources.forward.stats import ForwardStats
+from logllm.sources.forward.throttle import Throttle
+from logllm.sources.forward.turns import Turns
 
 if TYPE_CHECKING:
     import ssl
     from typing import Self
 
-    from logllm.sources.forward_gate import Gate
+    from logllm.sources.forward.gate import Gate
 
 __all__ = [
     "Deliver",

@@ -10,7 +10,7 @@ import msgspec
 
 from logllm.errors import ProtocolError
 from logllm.events import Chunk, Origin
-from logllm.sources.forward_entries import (
+from logllm.sources.forward.entries import (
     HUGE,
     NOT_A_MAP,
     Entries,
@@ -19,8 +19,8 @@ from logllm.sources.forward_entries import (
     entries_of_stream,
     unreadable,
 )
-from logllm.sources.forward_inflate import compression_of, inflate
-from logllm.sources.forward_wire import KINDS, NAMES, UNREADABLE, is_marker, payload
+from logllm.sources.forward.inflate import compression_of, inflate
+from logllm.sources.forward.wire import KINDS, NAMES, UNREADABLE, is_marker, payload
 
 __all__ = ["Item", "Mode", "Notice", "NoticeKind", "Received", "Single", "Skipped", "read_frame"]
 

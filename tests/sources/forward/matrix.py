@@ -17,7 +17,7 @@ import zstandard
 
 __all__ = ["CASES", "Answer", "Case"]
 
-_WIRE = Path(__file__).parents[1] / "golden" / "wire"
+_WIRE = Path(__file__).parents[2] / "golden" / "wire"
 
 
 class Answer(NamedTuple):

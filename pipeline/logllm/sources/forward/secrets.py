@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from logllm.errors import ConfigError
-from logllm.sources.forward_gate import Gate
+from logllm.sources.forward.gate import Gate
 
 if TYPE_CHECKING:
-    from logllm.sources.forward_config import ForwardConfig
+    from logllm.sources.forward.config import ForwardConfig
 
 __all__ = ["load_gate", "load_key", "load_tls", "load_users"]
 
