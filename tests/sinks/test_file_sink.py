@@ -384,3 +384,21 @@ def test_bytes_whose_commit_failed_are_not_written_twice(tmp_path: Path, reaches
 def test_what_waiting_cannot_mend_is_a_config_error(settings: dict[str, object], expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):
         FileSinkConfig(**settings).check()  # type: ignore[arg-type]
+
+
+def test_a_disk_that_is_read_only_at_the_start_is_waited_for(tmp_path: Path) -> None:
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,ro", "tmpfs", tmp_path], check=False)
+    if mounted.returncode:
+        pytest.skip("only root may mount a file system")
+    try:
+        config = FileSinkConfig(str(tmp_path / "out.ndjson"))
+
+        config.check()
+
+        ledger = Ledger(None)
+        with pytest.raises(DeliveryError, match="Read-only file system") as caught:
+            config.build(ledger)
+        assert caught.value.kind == "read_only"
+        ledger.close()
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)

@@ -87,8 +87,12 @@ class FileSinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
             raise ConfigError(f"sink {self.label}: {path} cannot be used: {error.strerror or error}") from error
         if self.rotate_bytes < 0 or self.rotate_s < 0 or self.keep < 0:
             raise ConfigError(f"sink {self.label}: rotate_bytes, rotate_s and keep: expected 0 or more")
-        if path.exists() and not os.access(path, os.R_OK | os.W_OK):
-            raise ConfigError(f"sink {self.label}: {path} cannot be read and written by this user")
+        # A disk that is read-only just now may be mended; rights of this user are not waited for.
+        if os.statvfs(path.parent).f_flag & os.ST_RDONLY:
+            return
+        if not os.access(path if path.exists() else path.parent, os.R_OK | os.W_OK):
+            what = "read and written" if path.exists() else "made"
+            raise ConfigError(f"sink {self.label}: {path} cannot be {what} by this user")
 
     def build(self, ledger: Ledger) -> FileSink:
         """The sink, its file open. Raises DeliveryError where that cannot be done now."""
