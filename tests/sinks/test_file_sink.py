@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import resource
+import subprocess
 from pathlib import Path
 
 import msgpack  # type: ignore[import-untyped]
