@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["incidents"]
 
@@ -15,6 +18,8 @@ def incidents() -> None:
 
 
 def _database(data_dir: str) -> Path:
+    from pathlib import Path
+
     from logllm.errors import SourceError
 
     path = Path(data_dir) / "logllm.db"

@@ -7,8 +7,9 @@ loaded, that code does the work. `transcode.c` says how.
 from __future__ import annotations
 
 import logging
-import threading
 from typing import TYPE_CHECKING
+
+from logllm.wasm.short_cut import ShortCut
 
 if TYPE_CHECKING:
     from logllm.sinks.transcode.host import Transcoder
@@ -29,14 +30,27 @@ _TEST = (
 )
 _EXPECTED = '{"time":"1700000000.000000007","record":{"log":"a\\"\\né","1":[null,-1],"f":1.25},"metadata":{"m":true}}\n'
 
-_own = threading.local()
-_wanted = True
+
+def _load() -> Transcoder:
+    from logllm.sinks.transcode.host import Transcoder
+
+    return Transcoder()
+
+
+def _passes(loaded: Transcoder) -> bool:
+    return loaded.lines(b'{"time":"', _TEST, 1, _never) == _EXPECTED.encode()
+
+
+def _never(_block: bytes, at: int) -> tuple[bytes, int]:
+    raise ValueError(f"it left the entry at byte {at} to Python")
+
+
+_short_cut = ShortCut(_load, _passes, _log, "lines of JSON are written by Python alone")
 
 
 def use(wanted: bool) -> None:
     """Whether entries may be transcoded in the sandbox from now on, in all threads."""
-    global _wanted
-    _wanted = wanted
+    _short_cut.use(wanted)
 
 
 def available() -> bool:
@@ -46,34 +60,4 @@ def available() -> bool:
 
 def transcoder() -> Transcoder | None:
     """This thread's transcoder; None where there is none."""
-    if not _wanted:
-        return None
-    try:
-        found: Transcoder | None = _own.transcoder
-    except AttributeError:
-        found = _own.transcoder = _load()
-    return found
-
-
-def _load() -> Transcoder | None:
-    try:
-        import wasmtime
-    except (ImportError, OSError) as error:
-        _log.info("lines of JSON are written by Python alone: %s", error)
-        return None
-    from logllm.sinks.transcode.host import Transcoder
-
-    try:
-        loaded = Transcoder()
-        lines = loaded.lines(b'{"time":"', _TEST, 1, _never)
-    except (wasmtime.WasmtimeError, wasmtime.Trap, OSError, LookupError, ValueError) as error:
-        _log.warning("lines of JSON are written by Python alone: the transcoder cannot be loaded: %s", error)
-        return None
-    if lines == _EXPECTED.encode():
-        return loaded
-    _log.warning("lines of JSON are written by Python alone: the transcoder failed its test on this machine")
-    return None
-
-
-def _never(_block: bytes, at: int) -> tuple[bytes, int]:
-    raise ValueError(f"it left the entry at byte {at} to Python")
+    return _short_cut.get()

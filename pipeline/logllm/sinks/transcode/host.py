@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import ctypes
-import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from logllm.sinks.transcode import LONGEST_HEAD
-from logllm.wasm.call import bind
+from logllm.wasm.short_cut import FixedModule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
 
 __all__ = ["MODULE", "Transcoder"]
 
@@ -37,32 +34,16 @@ class Transcoder:
     """
 
     def __init__(self) -> None:
-        import wasmtime
-
-        engine = wasmtime.Engine()
-        module = wasmtime.Module.from_file(engine, str(MODULE))
-        self._store = wasmtime.Store(engine)
-        self._store.set_limits(memory_size=_MEMORY_BYTES, instances=1, memories=1)
-        exports: Any = wasmtime.Instance(self._store, module, []).exports(self._store)
-        self._memory = exports["memory"]
-        self._call = bind(self._store, exports["transcode"])
-        # The memory cannot grow, so these views stay where they are.
-        length = self._memory.data_len(self._store)
-        space = (ctypes.c_ubyte * length).from_address(ctypes.addressof(self._memory.data_ptr(self._store).contents))
-        self._space = np.ctypeslib.as_array(space)
-        layout = self._view(exports["layout"](self._store), np.dtype("<u4"), 6).tolist()
+        self._module = module = FixedModule(MODULE, _MEMORY_BYTES)
+        self._call = module.function("transcode")
+        layout = module.layout(6)
         self._input, self._head, self._output = (
-            self._view(at, np.dtype("u1"), size)
+            module.view(at, np.dtype("u1"), size)
             for at, size in zip(layout, (_INPUT, LONGEST_HEAD, _OUTPUT + _ROOM), strict=False)
         )
-        self._found = self._view(layout[3], np.dtype("<u4"), 4)
-        self._absent = self._view(layout[4], np.dtype("<f8"), _ABSENT)
-        self._absent_at = self._view(layout[5], np.dtype("<u4"), _ABSENT)
-        # At exit, wasmtime's own way to let go comes too late for it.
-        weakref.finalize(self, _close, self._store, module, engine)
-
-    def _view(self, at: int, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
-        return self._space[at : at + count * dtype.itemsize].view(dtype)
+        self._found = module.view(layout[3], np.dtype("<u4"), 4)
+        self._absent = module.view(layout[4], np.dtype("<f8"), _ABSENT)
+        self._absent_at = module.view(layout[5], np.dtype("<u4"), _ABSENT)
 
     def lines(self, head: bytes, block: bytes, count: int, slowly: Callable[[bytes, int], tuple[bytes, int]]) -> bytes:
         """The first `count` entries of a block as lines.
@@ -105,8 +86,3 @@ class Transcoder:
         if count or at != len(block):
             raise ValueError(f"block: {len(block) - at} bytes left and {count} entries to come, expected none of both")
         return b"".join(lines)
-
-
-def _close(*owned: Any) -> None:
-    for one in owned:
-        one.close()

@@ -7,8 +7,9 @@ code does the work. `scan.c` says how.
 from __future__ import annotations
 
 import logging
-import threading
 from typing import TYPE_CHECKING
+
+from logllm.wasm.short_cut import ShortCut
 
 if TYPE_CHECKING:
     from logllm.sources.scan.host import Part, Scanner
@@ -27,14 +28,31 @@ _TEST = (
     b"\x92\x92\xd7\0\x65\x53\xf1\0\0\0\0\7\x80\x81\xa3msg\xa2ab"
 )
 
-_own = threading.local()
-_wanted = True
+
+def _load() -> Scanner:
+    from logllm.sources.scan.host import Scanner
+
+    return Scanner()
+
+
+def _passes(loaded: Scanner) -> bool:
+    from logllm.sources.scan.host import WHOLE
+
+    parts, at, status = loaded.read(_TEST, 0, 2)
+    if (at, status) != (len(_TEST), WHOLE) or len(parts) != 1:
+        return False
+    (part,) = parts
+    times = [1_700_000_000_000_000_000, 1_700_000_000_000_000_007]
+    same = part.text_code[0] == part.text_code[1] != 0 and part.level_code[0] != 0 == part.level_code[1]
+    return bool(part.time_ns.tolist() == times and part.text_bytes.tolist() == [3, 2] and same and not part.slow.any())
+
+
+_short_cut = ShortCut(_load, _passes, _log, "blocks are read by Python alone")
 
 
 def use(wanted: bool) -> None:
     """Whether blocks may be scanned from now on, in all threads."""
-    global _wanted
-    _wanted = wanted
+    _short_cut.use(wanted)
 
 
 def available() -> bool:
@@ -44,37 +62,7 @@ def available() -> bool:
 
 def scanner() -> Scanner | None:
     """This thread's scanner; None where there is none."""
-    if not _wanted:
-        return None
-    try:
-        found: Scanner | None = _own.scanner
-    except AttributeError:
-        found = _own.scanner = _load()
-    return found
-
-
-def _load() -> Scanner | None:
-    try:
-        import wasmtime
-    except (ImportError, OSError) as error:
-        _log.info("blocks are read by Python alone: %s", error)
-        return None
-    from logllm.sources.scan.host import WHOLE, Scanner
-
-    try:
-        loaded = Scanner()
-        parts, at, status = loaded.read(_TEST, 0, 2)
-    except (wasmtime.WasmtimeError, wasmtime.Trap, OSError, LookupError, ValueError) as error:
-        _log.warning("blocks are read by Python alone: the scan cannot be loaded: %s", error)
-        return None
-    if (at, status) == (len(_TEST), WHOLE) and len(parts) == 1:
-        (part,) = parts
-        times = [1_700_000_000_000_000_000, 1_700_000_000_000_000_007]
-        same = part.text_code[0] == part.text_code[1] != 0 and part.level_code[0] != 0 == part.level_code[1]
-        if part.time_ns.tolist() == times and part.text_bytes.tolist() == [3, 2] and same and not part.slow.any():
-            return loaded
-    _log.warning("blocks are read by Python alone: the scan failed its test on this machine")
-    return None
+    return _short_cut.get()
 
 
 def scan_block(block: bytes) -> Part | None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from logllm.sources.decode_fields import MESSAGE_KEYS, SERVICE_KEYS, SEVERITY_KEYS
-from logllm.wasm.call import bind
+from logllm.wasm.short_cut import FixedModule
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -99,21 +97,10 @@ class Scanner:
     """
 
     def __init__(self) -> None:
-        import wasmtime
-
-        engine = wasmtime.Engine()
-        module = wasmtime.Module.from_file(engine, str(MODULE))
-        self._store = wasmtime.Store(engine)
-        self._store.set_limits(memory_size=_MEMORY_BYTES, instances=1, memories=1)
-        exports: Any = wasmtime.Instance(self._store, module, []).exports(self._store)
-        self._memory = exports["memory"]
-        self._call = bind(self._store, exports["scan"])
-        self._reset = bind(self._store, exports["reset"])
-        # The memory cannot grow, so these views stay where they are.
-        length = self._memory.data_len(self._store)
-        space = (ctypes.c_ubyte * length).from_address(ctypes.addressof(self._memory.data_ptr(self._store).contents))
-        self._space = np.ctypeslib.as_array(space)
-        layout = self._view(exports["layout"](self._store), np.dtype("<u4"), 6 + len(_COLUMNS) + 3).tolist()
+        self._module = module = FixedModule(MODULE, _MEMORY_BYTES)
+        self._call, self._reset = module.function("scan"), module.function("reset")
+        self._view = module.view
+        layout = module.layout(6 + len(_COLUMNS) + 3)
         self._input = self._view(layout[0], np.dtype("u1"), _INPUT)
         self._columns = {
             name: self._view(at, dtype, _CAPACITY)
@@ -124,13 +111,8 @@ class Scanner:
         self._name_fields(rest[1], rest[2], rest[3])
         self._found = self._view(rest[4], np.dtype("<u4"), 2)
         self._counts = [self._view(at, np.dtype("<u4"), 1) for at in rest[5:8]]
-        exports["setup"](self._store)
+        module.call("setup")
         self.codes = Codes()
-        # At exit, wasmtime's own way to let go comes too late for it.
-        weakref.finalize(self, _close, self._store, module, engine)
-
-    def _view(self, at: int, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
-        return self._space[at : at + count * dtype.itemsize].view(dtype)
 
     def _name_fields(self, names_at: int, bytes_at: int, groups_at: int) -> None:
         names = [key.encode() for key in (*MESSAGE_KEYS, *SEVERITY_KEYS, *SERVICE_KEYS)]
@@ -169,8 +151,3 @@ class Scanner:
             further = status == _FULL or (status == CUT and used > 0 and take == _INPUT)
             if not most or not (further or (status == WHOLE and at < len(source))):
                 return parts, at, status
-
-
-def _close(*owned: Any) -> None:
-    for one in owned:
-        one.close()
