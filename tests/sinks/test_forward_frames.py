@@ -168,3 +168,11 @@ def test_tags_and_ids_that_are_no_text_go_as_they_are() -> None:
 
     assert tag == "\udcff".encode("utf-8", "surrogatepass")
     assert option[b"chunk"] == b"\xff\n" * 200  # type: ignore[index]
+
+
+def test_an_odd_time_that_would_look_like_a_group_marker_stays_as_it_came_in_legacy_entries() -> None:
+    odd = b"\x92\x91\xd7\0\xff\xff\xff\xfe\0\0\0\0\x81\xa1k\x01"
+
+    (frame,) = Packing(legacy_entries=True).frames(Parcel("app", odd, 1))
+
+    assert odd in b"".join(frame.pieces)

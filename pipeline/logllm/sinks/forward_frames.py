@@ -165,7 +165,9 @@ def _time_alone(head: bytes) -> bytes:
         return head[1 : 1 + _EVENT_TIME_BYTES]
     if not (0x90 <= head[0] <= 0x9F or head[0] in b"\xdc\xdd"):
         return head
-    return bytes(msgspec.msgpack.decode(head, type=list[msgspec.Raw])[0])
+    parts = msgspec.msgpack.decode(head, type=list[msgspec.Raw])
+    # Any other array is an odd time that was let in; its first element might even look like a group marker.
+    return bytes(parts[0]) if len(parts) == 2 else head
 
 
 def _compressed(entries: bytes, kind: str) -> bytes:
