@@ -8,6 +8,8 @@
   - ModelError         a model cannot be found, fetched or verified
   - ExplainError       no explanation; the alert goes out with the facts alone
   - DeliveryError      a sink did not take it; it is tried again, and not acknowledged before
+    + NotifyError      a destination of alerts did not take a message; it stays in the outbox
+  - ActionError        a runbook's action is not run: not declared, not approved, wrong parameters
   - PluginError
     + PluginLoadError  a .wasm cannot be used as it is configured; exit code 2; nothing has started
     + PluginTrap       one call into a plugin failed; `on_error` says what becomes of its records
@@ -19,11 +21,13 @@ Bugs are not in this tree: they propagate.
 from __future__ import annotations
 
 __all__ = [
+    "ActionError",
     "ConfigError",
     "DeliveryError",
     "ExplainError",
     "LogllmError",
     "ModelError",
+    "NotifyError",
     "PluginError",
     "PluginLoadError",
     "PluginStopped",
@@ -79,6 +83,27 @@ class DeliveryError(LogllmError):
         super().__init__(message)
         self.kind = kind
         self.last = last
+
+
+class NotifyError(DeliveryError):
+    """A destination of alerts did not take a message, or nobody knows whether it did.
+
+    Args:
+        kind: One word for metrics: `rate_limited`, `server`, `timeout`, `io`, `refused`, `gone`, `invalid`.
+        retry_after_s: The receiver asked for so long a pause.
+        final: Trying again cannot help (the address is revoked, the message is refused): it goes to the dead letters.
+    """
+
+    def __init__(
+        self, message: str, *, kind: str = "io", retry_after_s: float | None = None, final: bool = False
+    ) -> None:
+        super().__init__(message, kind=kind)
+        self.retry_after_s = retry_after_s
+        self.final = final
+
+
+class ActionError(LogllmError):
+    """An action of a runbook cannot be run as it was asked for. Nothing has run."""
 
 
 class PluginError(LogllmError):
