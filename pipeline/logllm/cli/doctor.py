@@ -83,7 +83,7 @@ def _lines() -> Callable[[Finding], None]:
 
     from rich.text import Text
 
-    from logllm.cli.render import console_for
+    from logllm.cli.render import console_for, print_row
     from logllm.cli.render_text import neutral
 
     console = console_for(sys.stdout)
@@ -94,12 +94,7 @@ def _lines() -> Callable[[Finding], None]:
         text.append(neutral(finding.found, 1_000, console.encoding), "dim" if finding.level == "skipped" else "")
         if finding.advice:
             text.append("; ").append(neutral(finding.advice, 500, console.encoding), "cyan")
-        if not console.is_terminal:
-            click.echo(head.plain + text.plain)
-            return
-        for number, line in enumerate(text.wrap(console, max(20, console.width - _WIDEST - 2))):
-            line.rstrip()
-            console.print(Text.assemble(head if number == 0 else " " * (_WIDEST + 2), line), soft_wrap=True)
+        print_row(console, head, text)
 
     return show
 

@@ -118,7 +118,7 @@ def _lines(widest: int) -> Callable[[Verdict], None]:
 
     from rich.text import Text
 
-    from logllm.cli.render import console_for
+    from logllm.cli.render import console_for, print_row
     from logllm.cli.render_text import neutral
 
     console = console_for(sys.stdout)
@@ -127,12 +127,7 @@ def _lines(widest: int) -> Callable[[Verdict], None]:
         head = Text(f"{_WORDS[verdict.status]:<{_WIDEST}}  ", _STYLE[verdict.status])
         text = Text.assemble((f"{verdict.id:<{widest}}", "bold"), "  ", neutral(verdict.seen, 1_000, console.encoding))
         text.append(f" ({verdict.seconds:.1f} s)", "dim")
-        if not console.is_terminal:
-            click.echo(head.plain + text.plain)
-            return
-        for number, line in enumerate(text.wrap(console, max(20, console.width - _WIDEST - 2))):
-            line.rstrip()
-            console.print(Text.assemble(head if number == 0 else " " * (_WIDEST + 2), line), soft_wrap=True)
+        print_row(console, head, text)
 
     return show
 

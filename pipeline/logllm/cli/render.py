@@ -18,7 +18,7 @@ from logllm.cli.render_layout import Layout
 from logllm.cli.render_text import amount
 from logllm.events import Explanation, IncidentEvent, Summary
 
-__all__ = ["Terminal", "console_for"]
+__all__ = ["Terminal", "console_for", "print_row"]
 
 _PLAIN_WIDTH = 100
 
@@ -43,6 +43,17 @@ def console_for(stream: IO[str]) -> Console:
         markup=False,
         emoji=False,
     )
+
+
+def print_row(console: Console, head: Text, text: Text) -> None:
+    """A row of a list: its text is wrapped beside its head on a terminal; one plain line on a pipe."""
+    if not console.is_terminal:
+        console.file.write(f"{head.plain}{text.plain}\n")
+        console.file.flush()
+        return
+    for number, line in enumerate(text.wrap(console, max(20, console.width - len(head)))):
+        line.rstrip()
+        console.print(Text.assemble(head if number == 0 else " " * len(head), line), soft_wrap=True)
 
 
 class Terminal:
