@@ -1,7 +1,8 @@
 """Health, readiness and metrics over HTTP: a plain ASGI application and the server that carries it.
 
 There is no authentication: whoever reaches the port sees the figures. So it listens on loopback unless told
-otherwise; what is told otherwise is logged. Nothing here changes state and no record is ever shown.
+otherwise; what is told otherwise is logged. No record is ever shown, and nothing here changes state but what a
+`Page` takes in, which proves by a signature who sends it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     import uvicorn
 
-__all__ = ["HttpServer", "application", "reaches_beyond"]
+__all__ = ["HttpServer", "Page", "Request", "application", "reaches_beyond"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -37,6 +38,21 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _log = logging.getLogger("logllm.http")
 
 _JSON = "application/json"
+_MOST_BODY_BYTES = 1 << 20
+_BODY_S = 10.0
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What came for a `Page`. Header names are in lower case; of one that came twice the last stands."""
+
+    method: str
+    headers: Mapping[str, str]
+    query: str
+    body: bytes
+
+
+Page = Callable[[Request], Awaitable[tuple[int, str, bytes]]]
+"""Answers GET and POST at a path of its own: status, content type, body. It trusts nothing in the request."""
 
 
 def application(
@@ -44,6 +60,7 @@ def application(
     ready: Callable[[], list[str]],
     metrics: Callable[[], bytes],
     lists: Mapping[str, Callable[[], Sequence[msgspec.Struct]]],
+    pages: Mapping[str, Page] = MappingProxyType({}),
 ) -> App:
     """An ASGI application: `/healthz`, `/readyz`, `/metrics`, lists as JSON, and 404 or 405 for all else.
 
@@ -52,6 +69,7 @@ def application(
         ready: What is still missing, in plain words; empty is ready (200), else 503 with the reasons.
         metrics: Prometheus text.
         lists: By path: `/plugins`, how each does; `/senders`, who sends, and how.
+        pages: By path: what takes something in.
     """
 
     def healthz() -> tuple[int, str, bytes]:
@@ -76,10 +94,20 @@ def application(
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1003})
             return
-        route = routes.get(scope["path"])
+        route, page = routes.get(scope["path"]), pages.get(scope["path"])
         headers = []
-        if route is None:
-            status, kind, body = 404, _JSON, msgspec.json.encode({"error": "not found", "paths": sorted(routes)})
+        if page is not None and scope["method"] in ("GET", "POST"):
+            status, kind, body = await _page(page, scope, receive)
+            headers.append(
+                (b"content-security-policy", b"default-src 'none'; form-action 'self'; style-src 'unsafe-inline'")
+            )
+            headers.append((b"referrer-policy", b"no-referrer"))
+        elif page is not None:
+            status, kind, body = 405, _JSON, b'{"error":"only GET and POST"}'
+            headers.append((b"allow", b"GET, POST"))
+        elif route is None:
+            paths = sorted([*routes, *pages])
+            status, kind, body = 404, _JSON, msgspec.json.encode({"error": "not found", "paths": paths})
         elif scope["method"] not in ("GET", "HEAD"):
             status, kind, body = 405, _JSON, b'{"error":"only GET and HEAD"}'
             headers.append((b"allow", b"GET, HEAD"))
@@ -97,12 +125,34 @@ def application(
     return app
 
 
+async def _page(page: Page, scope: Scope, receive: Receive) -> tuple[int, str, bytes]:
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(_BODY_S):
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    return 400, _JSON, b'{"error":"it ended early"}'
+                pieces.append(message.get("body", b""))
+                size += len(pieces[-1])
+                if size > _MOST_BODY_BYTES:
+                    return 413, _JSON, b'{"error":"too large"}'
+                if not message.get("more_body"):
+                    break
+    except TimeoutError:
+        return 408, _JSON, b'{"error":"it took too long"}'
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    query = scope.get("query_string", b"").decode("latin-1")
+    return await page(Request(scope["method"], headers, query, b"".join(pieces)))
+
+
 class HttpServer:
     """Serves `application` in the running event loop; signals stay with whoever runs that loop.
 
     Args:
         listen: `host:port`; port 0 picks a free one.
-        health, ready, metrics, lists: See `application`.
+        health, ready, metrics, lists, pages: See `application`.
     """
 
     def __init__(
@@ -112,9 +162,10 @@ class HttpServer:
         ready: Callable[[], list[str]],
         metrics: Callable[[], bytes],
         lists: Mapping[str, Callable[[], Sequence[msgspec.Struct]]] = MappingProxyType({}),
+        pages: Mapping[str, Page] = MappingProxyType({}),
     ) -> None:
         self._listen = listen
-        self._app = application(health, ready, metrics, lists)
+        self._app = application(health, ready, metrics, lists, pages)
         self._server: uvicorn.Server | None = None
         self._socket: socket.socket | None = None
         self._task: asyncio.Task[None] | None = None
