@@ -1,6 +1,6 @@
 """Runbooks: Markdown files a person writes, read strictly, searched without any model.
 
-A file is TOML between two `+++` lines (`id`, `title`, `signals`, `risk`, `owner`), then the sections
+A file is TOML between two `+++` lines (`id`, `title`, `signals`, `risk`, `owner`, `[[actions]]`), then the sections
 `## What it is`, `## Check` and `## Do`; the last two hold list items, commands stand in backticks or fences.
 """
 
@@ -9,18 +9,17 @@ from __future__ import annotations
 import re
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from logllm.errors import ConfigError
+from logllm.explain.runbook_actions import Risk, RunbookAction, fault_in, line_in_actions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["Risk", "Runbook", "commands_of", "parse_runbook", "read_folders"]
-
-Risk = Literal["low", "medium", "high"]
 
 _MAX_FILE_BYTES = 262_144
 _MAX_RUNBOOKS = 2_000
@@ -49,6 +48,7 @@ class Runbook(msgspec.Struct, frozen=True):
     body: str
     what: str = ""
     path: str = ""
+    actions: list[RunbookAction] = []
 
 
 class _FrontMatter(msgspec.Struct, forbid_unknown_fields=True):
@@ -57,6 +57,7 @@ class _FrontMatter(msgspec.Struct, forbid_unknown_fields=True):
     signals: list[str]
     risk: Risk = "low"
     owner: str = ""
+    actions: list[RunbookAction] = []
 
 
 def commands_of(runbook: Runbook) -> list[str]:
@@ -100,6 +101,7 @@ def parse_runbook(text: str, path: str = "<text>") -> Runbook:
         body="\n".join(lines[end + 1 :]).strip(),
         what=what,
         path=path,
+        actions=front.actions,
     )
 
 
@@ -126,11 +128,19 @@ def _front_matter(lines: list[str], path: str) -> _FrontMatter:
             "`signals`, 1 to 64 phrases of at most 300 characters",
             str(front.signals),
         )
+    fault = fault_in(front.actions)
+    if fault is not None:
+        line = line_in_actions(lines, fault.action, fault.key)
+        raise _wrong(path, line, f"{fault.expected} at `$.actions[{fault.action}]`", fault.got)
     return front
 
 
 def _line_of(message: str, lines: list[str]) -> int:
     """The file's line of the key a msgspec message points at, else the front matter's first."""
+    action = re.search(r"\$\.actions\[(\d+)\](?:\.(\w+))?", message)
+    if action:
+        field = re.search(r"field `(\w+)`", message)
+        return line_in_actions(lines, int(action[1]), action[2] or (field[1] if field else "id"))
     key = re.search(r"\$\.(\w+)|field `(\w+)`", message)
     if key:
         name = key[1] or key[2]
@@ -198,9 +208,8 @@ def read_folders(folders: Sequence[str | Path] = (), *, shipped: bool = True) ->
         ConfigError: for a folder that is not there, a bad file, or one `id` twice in one folder.
     """
     found: dict[str, Runbook] = {}
-    every: list[Path] = []
-    if shipped:
-        every.append(Path(str(resources.files("logllm.explain"))) / "catalogue")
+    ours = Path(str(resources.files("logllm.explain"))) / "catalogue"
+    every = [ours] if shipped else []
     every.extend(Path(folder).expanduser() for folder in folders)
     for folder in every:
         if not folder.is_dir():
@@ -210,6 +219,8 @@ def read_folders(folders: Sequence[str | Path] = (), *, shipped: bool = True) ->
             if path.name.lower() == "readme.md":
                 continue
             runbook = _read(path)
+            if folder is ours and any(action.mode != "suggest" for action in runbook.actions):
+                raise ConfigError(f'{path}:2: Expected `mode = "suggest"` for the actions of a runbook that ships')
             if runbook.id in here:
                 raise ConfigError(
                     f"{path}:2: Expected an `id` of its own, got {runbook.id!r}, which is {here[runbook.id].name}'s"
