@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from logllm.errors import ConfigError
 
-__all__ = ["LONGEST_TEXT", "Pattern", "glob"]
+__all__ = ["LONGEST_TEXT", "Pattern"]
 
 LONGEST_PATTERN = 1_000
 LONGEST_TEXT = 256
@@ -262,13 +262,3 @@ class Pattern:
 @lru_cache(512)
 def _compiled(source: str, flags: int) -> re.Pattern[str]:
     return re.compile(source, flags)
-
-
-def glob(text: str) -> Pattern:
-    """`*` for any characters, `?` for one; all else is itself.
-
-    >>> glob("checkout-*").match("checkout-eu"), glob("a.c").match("abc")
-    (True, False)
-    """
-    special = {"*": ".*", "?": "."}
-    return Pattern("".join(special.get(char) or re.escape(char) for char in re.sub(r"\*+", "*", text)))
