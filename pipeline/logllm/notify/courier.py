@@ -9,7 +9,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from logllm.errors import DeliveryError, NotifyError, StateError
 from logllm.notify.backoff import Backoff
@@ -28,6 +28,8 @@ _LONGEST_WAIT_S = 60.0
 _LONGEST_HOLD_S = 86_400.0
 _TRIES_OF_A_BUG = 3
 _JOIN_S = 0.5
+
+_T = TypeVar("_T")
 
 _log = logging.getLogger("logllm.notify")
 
@@ -181,20 +183,28 @@ class Courier:
         return max(after_last_s, held_s)
 
     def _try(self, waiting: Waiting) -> None:
+        told = waiting.notification
+        takes = self._asked(waiting, lambda: self._destination.takes(told))
+        if takes is None:
+            return
+        if not takes[0]:
+            self._skip(waiting, "nothing in it for this destination")
+            return
+        self._outbox.begin(waiting.id, self._clock())
+        ref = self._outbox.ref(self.name, told.thread)
+        sent = self._asked(waiting, lambda: self._destination.send(told, ref))
+        if sent is not None:
+            self._succeeds(waiting, sent[0])
+
+    def _asked(self, waiting: Waiting, ask: Callable[[], _T]) -> tuple[_T] | None:
+        """What the destination answers; None where it fails, which is then the outcome."""
         try:
-            if not self._destination.takes(waiting.notification):
-                self._skip(waiting, "nothing in it for this destination")
-                return
-            self._outbox.begin(waiting.id, self._clock())
-            ref = self._destination.send(waiting.notification, self._outbox.ref(self.name, waiting.notification.thread))
+            return (ask(),)
         except DeliveryError as error:
             self._fails(waiting, error)
-        except StateError:
-            raise
         except Exception as error:  # noqa: BLE001 - a bug in a destination must not silence it for ever
             self._fails(waiting, self._bug_of(waiting, error))
-        else:
-            self._succeeds(waiting, ref)
+        return None
 
     def _skip(self, waiting: Waiting, why: str) -> None:
         self._outbox.skip(waiting.id, why, self._clock())
