@@ -59,16 +59,20 @@ class Routing:
         destinations: Their names.
         owners: By which services belong to teams.
 
+    Attributes:
+        root: The tree.
+        times: Time intervals by name.
+
     Raises:
         ConfigError: A matcher, destination, time interval, label or team that there is not, an empty `to`, steps out of
             order, two routes of one name, or more than 16 routes within each other.
     """
 
     def __init__(self, config: RoutingConfig, destinations: Sequence[str], owners: Owners) -> None:
-        self._times = intervals(config)
-        self._owners = owners
-        self._names = Names(destinations, self._times, owners)
-        self._default_steps = tuple(config.escalate)
+        self.times = intervals(config)
+        self.owners = owners
+        self._names = Names(destinations, self.times, owners)
+        self.default_steps = tuple(config.escalate)
         self.root: Route = grow(config, self._names)
         for name, team in owners.teams.items():
             where = f"{owners.where}: teams.{name}"
@@ -87,7 +91,7 @@ class Routing:
 
     def owner(self, service: str) -> str:
         """The team a service belongs to, empty for none."""
-        return self._owners.of(service)
+        return self.owners.of(service)
 
     def labels(self, event: IncidentEvent) -> Labels:
         """What matchers see of an incident."""
@@ -126,13 +130,15 @@ class Routing:
             yield Hop(route.name, route.depth, match, False, f"{failing.text} does not hold: {failing.name} is {has}")
             return
         takes = route in takers
-        why = "all of its matchers hold" if match else "it is for every incident"
+        why = f"{', '.join(match)} {'holds' if len(match) == 1 else 'hold'}" if match else "it is for every incident"
         if not takes:
             why += ", and a route below takes it"
         elif route.children:
-            why += ", and no route below does"
+            why += ", and no route below takes it"
         if route.continues:
             why += "; continue: the next ones are looked at too"
+        if takes and OWNER in route.to:
+            why += f"; {self._whom(_owner(labels))}"
         plan = self._now(route, labels, now_s) if takes else None
         until_s = self._muted_until_s(route, labels, now_s) if plan is not None and plan.muted else None
         yield Hop(route.name, route.depth, match, True, why, plan, until_s)
@@ -140,6 +146,12 @@ class Routing:
             yield from self._hops(child, labels, takers, now_s)
             if child.matchers.match(labels) and not child.continues:
                 return
+
+    def _whom(self, owner: str) -> str:
+        team = self.owners.teams.get(owner)
+        if team is not None and team.to:
+            return f"{OWNER} is {owner}"
+        return f"{OWNER} is nobody: {f'{owner} has no destination' if owner else 'the service has no owner'}"
 
     def _now(self, route: Route, labels: Labels, now_s: float) -> Plan:
         plan, hours = self._planned(route, _owner(labels))
@@ -149,10 +161,10 @@ class Routing:
     def _plan(self, route: Route, owner: str) -> tuple[Plan, str]:
         """Its plan, not muted yet, and the hours of the owner that is told by it."""
         to, is_owners = self._told(route, route.to, owner)
-        team = self._owners.teams.get(owner) if is_owners else None
+        team = self.owners.teams.get(owner) if is_owners else None
         steps = route.steps
         if steps is None:
-            steps = self._default_steps if team is None or team.escalate is None else tuple(team.escalate)
+            steps = self.default_steps if team is None or team.escalate is None else tuple(team.escalate)
         plan = Plan(
             route=route.name,
             to=to,
@@ -166,7 +178,7 @@ class Routing:
 
     def _told(self, route: Route, names: tuple[str, ...], owner: str) -> tuple[tuple[str, ...], bool]:
         """Destinations, and whether the owner's are among them."""
-        team = self._owners.teams.get(owner)
+        team = self.owners.teams.get(owner)
         for asked in (names, *(above.to for above in route.up())):
             owners = team.to if team is not None and OWNER in asked else []
             found = dict.fromkeys(name for given in asked for name in (owners if given == OWNER else [given]))
@@ -176,11 +188,11 @@ class Routing:
 
     def _muted(self, route: Route, hours: str, labels: Labels, now_s: float) -> str:
         for name in route.mute:
-            if self._times[name].holds(now_s):
+            if self.times[name].holds(now_s):
                 return name
-        if route.active and not any(self._times[name].holds(now_s) for name in route.active):
+        if route.active and not any(self.times[name].holds(now_s) for name in route.active):
             return f"outside {', '.join(route.active)}"
-        if hours and "critical" not in labels.get("severity", ()) and not self._times[hours].holds(now_s):
+        if hours and "critical" not in labels.get("severity", ()) and not self.times[hours].holds(now_s):
             return f"outside {hours}"
         return ""
 
@@ -188,7 +200,7 @@ class Routing:
         hours = self._planned(route, _owner(labels))[1]
         named = {*route.mute, *route.active, *([hours] if hours else [])}
         for _ in range(_MOST_CHANGES):
-            changes = [self._times[name].next_change_s(now_s) for name in named]
+            changes = [self.times[name].next_change_s(now_s) for name in named]
             known = [change for change in changes if change is not None]
             if not known:
                 return None
