@@ -1,28 +1,33 @@
 """One HTTP request to one address, with a deadline that holds whatever the server does.
 
-On `http.client`: its socket is at hand, so that one timer bounds connecting, sending and a header that drips in.
-Nothing is followed: what redirects to another host would take what we send there. The address is shown without its
-path, which may be the secret.
+On `http.client`, over a connection of ours (`dial`): one timer bounds connecting, the proxy, TLS, sending, and a header
+or a body that drips in. Only the resolver keeps its own time. Nothing is followed: what redirects to another host would
+take what we send there. The address is shown without its path, which may be the secret.
 """
 
 from __future__ import annotations
 
 import contextlib
 import http.client
-import socket
+import re
 import ssl
-import threading
+from base64 import b64encode
 from collections.abc import Mapping
 from email.utils import mktime_tz, parsedate_tz
-from typing import NamedTuple
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 from logllm.egress import masked
 from logllm.errors import ConfigError, DeliveryError
+from logllm.wire.dial import Deadline, TunnelError, dialled, tunnel
+
+if TYPE_CHECKING:
+    import socket
 
 __all__ = ["HttpAnswer", "HttpClient", "retry_after_s"]
 
-_CONNECT_S = 10.0
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_SENDABLE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
 
 
 class HttpAnswer(NamedTuple):
@@ -47,7 +52,8 @@ class HttpClient:
         deadline_s: Seconds for a whole request, connecting included.
         max_bytes: More of an answer is not read.
         ca: A PEM file with whom to trust instead of the system's authorities.
-        proxy: `http://host:port` of a proxy; the environment's are not used.
+        proxy: `http://host:port` of a proxy, with a user and password where it wants them; the environment's are
+            not used.
 
     Raises:
         ConfigError: The URL is none of these, or the CA cannot be read; it shows no secret.
@@ -57,12 +63,14 @@ class HttpClient:
         self, url: str, *, deadline_s: float = 10.0, max_bytes: int = 65_536, ca: str = "", proxy: str = ""
     ) -> None:
         self.shown = masked(url)
-        self._parts, self._port = _read(url, self.shown)
+        self._to = _read(url, self.shown, "http://HOST[:PORT]/... or https://...")
+        self._proxy = _read(proxy, masked(proxy), "http://HOST:PORT of a proxy") if proxy else None
+        if self._proxy and self._proxy.scheme != "http":
+            raise ConfigError(f"{masked(proxy)}: expected http://HOST:PORT of a proxy")
         self._deadline_s = deadline_s
         self._max_bytes = max_bytes
-        self._proxy = _read(proxy, masked(proxy)) if proxy else None
         self._context: ssl.SSLContext | None = None
-        if self._parts.scheme == "https":
+        if self._to.scheme == "https":
             try:
                 self._context = ssl.create_default_context(cafile=ca or None)
             except (OSError, ssl.SSLError) as error:
@@ -87,82 +95,83 @@ class HttpClient:
 
         Raises:
             DeliveryError: No whole answer came; `kind` is `refused` where nothing was sent, else `timeout` or `io`:
-                then nobody knows whether it was taken.
+                then nobody knows whether it was taken. `config` where it cannot be sent as it is.
         """
         limit = self._deadline_s if deadline_s is None else deadline_s
-        late = threading.Event()
-        # Kept here: the connection lets go of its socket as soon as an answer says `Connection: close`.
-        sockets: list[socket.socket] = []
+        target = path or self._to.target
+        sent = {"User-Agent": "logllm", "Connection": "close", **headers}
+        self._check(method, target, sent)
+        sock: socket.socket | None = None
+        with Deadline(limit) as deadline:
+            try:
+                sock = self._connected(deadline)
+                return self._talk(sock, deadline, method, target, body, sent)
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                if sock is None:
+                    why = f"cannot connect: {_plain(error, late=deadline.passed)}"
+                    raise DeliveryError(f"{self.shown}: {why}", kind="refused") from None
+                if deadline.passed or isinstance(error, TimeoutError):
+                    raise DeliveryError(f"{self.shown}: no answer in {limit:g} s", kind="timeout") from None
+                raise DeliveryError(f"{self.shown}: {_plain(error)}", kind="io") from None
+            finally:
+                if sock is not None:
+                    sock.close()
 
-        def give_up() -> None:
-            late.set()
-            for sock in sockets:
-                # Closing would leave a reader in another thread waiting; shutting down wakes it.
-                with contextlib.suppress(OSError):
-                    sock.shutdown(socket.SHUT_RDWR)
+    def _check(self, method: str, target: str, headers: Mapping[str, str]) -> None:
+        if not _TOKEN.fullmatch(method) or not target.isascii() or not target.isprintable() or " " in target:
+            raise DeliveryError(f"{self.shown}: a method or a path that HTTP cannot carry", kind="config")
+        for name, value in headers.items():
+            if not _TOKEN.fullmatch(name):
+                raise DeliveryError(f"{self.shown}: a header's name that HTTP cannot carry", kind="config")
+            if not _SENDABLE.fullmatch(value):
+                raise DeliveryError(f"{self.shown}: header {name} has a value that HTTP cannot carry", kind="config")
 
-        connection = self._connection(limit, sockets)
-        timer = threading.Timer(limit, give_up)
-        timer.daemon = True
-        timer.start()
-        connected = False
+    def _connected(self, deadline: Deadline) -> socket.socket:
+        at = self._proxy or self._to
+        sock = dialled(at.host, at.port, deadline)
         try:
-            connection.connect()
-            if late.is_set():
-                raise TimeoutError
-            connection.sock.settimeout(limit)
-            connected = True
-            answer = self._talk(connection, method, path or self._target, body, headers)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            if not connected:
-                raise DeliveryError(f"{self.shown}: cannot connect: {_plain(error)}", kind="refused") from None
-            if late.is_set() or isinstance(error, TimeoutError):
-                raise DeliveryError(f"{self.shown}: no answer in {limit:g} s", kind="timeout") from None
-            raise DeliveryError(f"{self.shown}: {_plain(error)}", kind="io") from None
-        finally:
-            timer.cancel()
-            connection.close()
-            timer.join()
-        return answer
-
-    @property
-    def _target(self) -> str:
-        path = self._parts.path or "/"
-        return f"{path}?{self._parts.query}" if self._parts.query else path
-
-    def _connection(self, limit: float, sockets: list[socket.socket]) -> http.client.HTTPConnection:
-        timeout = min(_CONNECT_S, limit)
-        host, port = self._parts.hostname or "", self._port
-        at = (self._proxy[0].hostname or "", self._proxy[1]) if self._proxy else (host, port)
-        connection: http.client.HTTPConnection
-        if self._context is not None:
-            connection = http.client.HTTPSConnection(*at, timeout=timeout, context=self._context)
-        else:
-            connection = http.client.HTTPConnection(*at, timeout=timeout)
-        if self._proxy:
-            connection.set_tunnel(host, port)
-
-        # Known to the timer before TLS begins, which a server may draw out as well.
-        def create(*args: object, **kwargs: object) -> socket.socket:
-            sock = socket.create_connection(*args, **kwargs)  # type: ignore[arg-type]
-            sockets.append(sock)
-            return sock
-
-        connection._create_connection = create  # type: ignore[attr-defined]
-        return connection
+            if self._context is None:
+                return sock
+            if self._proxy:
+                tunnel(sock, self._to.authority, self._proxy.basic)
+            # Wrapping begins with the handshake, and leaves `sock` an empty shell.
+            return self._context.wrap_socket(sock, server_hostname=self._to.host)
+        except BaseException:
+            sock.close()
+            raise
 
     def _talk(
-        self, connection: http.client.HTTPConnection, method: str, target: str, body: bytes, headers: Mapping[str, str]
+        self,
+        sock: socket.socket,
+        deadline: Deadline,
+        method: str,
+        target: str,
+        body: bytes,
+        headers: dict[str, str],
     ) -> HttpAnswer:
-        sent = {"User-Agent": "logllm", "Connection": "close", **headers}
-        if self._parts.username is not None and not any(name.lower() == "authorization" for name in sent):
-            sent["Authorization"] = _basic(self._parts.username, self._parts.password or "")
-        connection.request(method, target, body, sent)
+        to = self._to
+        kind = http.client.HTTPConnection if self._context is None else http.client.HTTPSConnection
+        connection = kind(to.host, to.port)
+        connection.sock = sock
+        if to.basic and not any(name.lower() == "authorization" for name in headers):
+            headers["Authorization"] = to.basic
+        if self._proxy and self._context is None:
+            target = f"http://{to.authority}{target}"
+            if self._proxy.basic:
+                headers["Proxy-Authorization"] = self._proxy.basic
+        # A server that refuses what it has not read to its end answers and closes: the answer is there to be read.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.request(method, target, body, headers)
+        sock.settimeout(deadline.left())
         with connection.getresponse() as answer:
             pieces, size = [], 0
             while size < self._max_bytes and (piece := answer.read1(self._max_bytes - size)):
                 pieces.append(piece)
                 size += len(piece)
+            if deadline.passed:
+                raise TimeoutError
+            if answer.length and size < self._max_bytes:
+                raise http.client.IncompleteRead(b"")
             found = {name.lower(): value for name, value in answer.headers.items()}
             return HttpAnswer(answer.status, found, b"".join(pieces))
 
@@ -173,51 +182,63 @@ def retry_after_s(headers: Mapping[str, str], now_s: float) -> float | None:
     >>> retry_after_s({"retry-after": "30"}, 0.0), retry_after_s({"retry-after": "soon"}, 0.0)
     (30.0, None)
     """
-    value = headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdigit() and len(value) < 10:
+    value = headers.get("retry-after", "")[:100].strip()
+    if value.isascii() and value.isdigit():
         return min(float(value), 86_400.0)
-    date = parsedate_tz(value)
-    if date is None:
-        return None
     try:
-        return min(max(0.0, mktime_tz(date) - now_s), 86_400.0)
-    except (ValueError, OverflowError):
-        return None
+        date = parsedate_tz(value)
+        return None if date is None else min(max(0.0, mktime_tz(date) - now_s), 86_400.0)
+    except (ValueError, OverflowError, IndexError, TypeError):
+        return None  # the parser was written for mail, and trusts it more than we do
 
 
-def _read(url: str, shown: str) -> tuple[_Parts, int]:
+class _Address(NamedTuple):
+    scheme: str
+    host: str
+    port: int
+    target: str
+    basic: str
+
+    @property
+    def authority(self) -> str:
+        """As a proxy is told it."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def __repr__(self) -> str:
+        return f"{self.scheme}://{self.authority}/..."
+
+
+def _read(url: str, shown: str, expected: str) -> _Address:
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise ConfigError(f"{shown}: expected http://HOST[:PORT]/... or https://...") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or not url.isprintable() or " " in url:
-        raise ConfigError(f"{shown}: expected http://HOST[:PORT]/... or https://...")
-    found = _Parts(parts.scheme, parts.hostname, parts.path, parts.query, parts.username, parts.password)
-    return found, port or (443 if parts.scheme == "https" else 80)
+        raise ConfigError(f"{shown}: expected {expected}") from None
+    readable = url.isascii() and url.isprintable() and " " not in url
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or not readable:
+        raise ConfigError(f"{shown}: expected {expected}")
+    basic = ""
+    if parts.username is not None:
+        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        basic = "Basic " + b64encode(login.encode(errors="replace")).decode()
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return _Address(parts.scheme, parts.hostname, port or (443 if parts.scheme == "https" else 80), target, basic)
 
 
-class _Parts(NamedTuple):
-    scheme: str
-    hostname: str
-    path: str
-    query: str
-    username: str | None
-    password: str | None
-
-
-def _basic(user: str, password: str) -> str:
-    from base64 import b64encode
-    from urllib.parse import unquote
-
-    return "Basic " + b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
-
-
-def _plain(error: Exception) -> str:
+def _plain(error: Exception, *, late: bool = False) -> str:
+    """In words of ours: what a server sent, or what we were to send, is in none of them."""
+    if late or isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, TunnelError):
+        return str(error)
     if isinstance(error, ConnectionRefusedError):
         return "nothing listens there"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {(error.reason or 'unknown').replace('_', ' ').lower()}"
     if isinstance(error, ConnectionError | http.client.RemoteDisconnected | http.client.IncompleteRead):
         return "the connection broke before the answer was whole"
-    return str(error) or type(error).__name__
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return "what it answered is not HTTP"
