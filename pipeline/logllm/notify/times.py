@@ -22,6 +22,7 @@ _MOST = 64
 _HORIZONS_DAYS = (9, 400)
 _DAY = timedelta(days=1)
 _TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00", re.ASCII)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _YEARLY = re.compile(r"(\d\d)-(\d\d)", re.ASCII)
 
 
@@ -116,7 +117,10 @@ class _Part:
         for number in range(days + 2):
             day = first + number * _DAY
             if self._on(day):
-                yield self._span(day)
+                start, end = self._span(day)
+                # Nothing is left of one that clocks leap over.
+                if start < end:
+                    yield start, end
 
     def _span(self, day: date) -> tuple[float, float]:
         over_midnight = self._to_min < self._from_min
@@ -192,7 +196,8 @@ def _date(text: str) -> _Date:
         # A leap year, so that 02-29 is a date.
         checked = date(2000, int(yearly[1]), int(yearly[2]))
         return checked.month, checked.day
-    if len(text) != 10:
+    # fromisoformat takes weeks too.
+    if not _DATE.fullmatch(text):
         raise ValueError(text)
     return date.fromisoformat(text)
 
