@@ -214,8 +214,7 @@ def intervals(config: RoutingConfig) -> dict[str, TimeInterval]:
     """`[notify.times]`, read. Raises ConfigError."""
     found = {}
     for name, given in config.times.items():
-        where = f"notify.times.{name[:64]}"
         if not _NAME.fullmatch(name):
-            raise ConfigError(f"{where}: expected a name of up to 64 letters, digits, spaces, . _ - : / @")
-        found[name] = TimeInterval(given if isinstance(given, list) else [given], where)
+            raise ConfigError(f"notify.times: {name[:80]!r}, expected up to 64 letters, digits, spaces, . _ - : / @")
+        found[name] = TimeInterval(given if isinstance(given, list) else [given], f"notify.times.{name}")
     return found
