@@ -294,7 +294,8 @@ def test_an_escalation_is_inherited_by_the_routes_below_and_can_be_ended_there()
           [[routes.routes]]
           match = ["kind=new"]
           escalate = []
-    """
+        """,
+        Owners({"payments": PAYMENTS}),
     )
 
     told = [tested.plans(incident("payments", "critical", kinds), DAY)[0] for kinds in ("silence", "rate", "new")]

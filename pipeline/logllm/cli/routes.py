@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from logllm.notify.route_tree import Route
     from logllm.notify.routes import Hop, Routing
 
-__all__ = ["chain_lines", "routes", "tree_lines"]
+__all__ = ["chain_lines", "routes", "tree_lines", "try_out"]
 
 _NOBODY = "nobody else when nobody acknowledges"
 
@@ -57,9 +57,8 @@ def test(
     logllm routes test -c logllm.toml --service payments --severity critical
     logllm routes test -c logllm.toml --service payments --at 2026-12-01T03:00:00+01:00
     """
-    import msgspec
-
     when = _moment(at)
+    others = _others(more)
     routing = _routing(config_path)
     labels = {
         "service": (service,),
@@ -67,8 +66,16 @@ def test(
         "severity": (severity,),
         "kind": kinds or ("",),
         "owner": (routing.owner(service) if owner is None else owner,),
-        **_others(more),
+        **others,
     }
+    if not try_out(routing, labels, when, as_json=as_json):
+        ctx.exit(1)
+
+
+def try_out(routing: Routing, labels: Labels, when: datetime, *, as_json: bool) -> bool:
+    """Prints the way of an incident with these labels; returns whether anybody would be told, now or later."""
+    import msgspec
+
     hops = routing.explain(labels, when.timestamp())
     told = any(map(_is_told, hops))
     if as_json:
@@ -79,7 +86,7 @@ def test(
             click.echo(line)
     if not told:
         click.echo("logllm: nobody would be told", err=True)
-        ctx.exit(1)
+    return told
 
 
 @routes.command()
