@@ -207,6 +207,18 @@ def test_what_people_write_out_of_habit_is_understood(pattern: str) -> None:
     assert Pattern(pattern).match("payments")
 
 
+def test_what_is_remembered_of_texts_is_bounded() -> None:
+    pattern = Pattern("(a|b|c)*[^a]")
+    texts = [
+        f"{number:05}".translate(str.maketrans("0123456789", "abcabcabca")) + chr(number) for number in range(30_000)
+    ]
+
+    found = [pattern.match(text) for text in texts]
+
+    assert found == [text[-1] != "a" for text in texts]
+    assert len(pattern._steps) < 11_000
+
+
 _ATOMS = st.sampled_from(["a", "b", "c", ".", "[ab]", "[^a]", "[a-b]", r"\d", r"\w", r"\.", "1", "-", "[]a]", "[a&&b]"])
 _REPEATS = st.sampled_from(["", "", "", "*", "+", "?", "{2}", "{0,2}", "{1,}", "*?", "{0}", "{2,}"])
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import tomllib
 from datetime import datetime
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -305,6 +306,17 @@ def test_an_escalation_is_inherited_by_the_routes_below_and_can_be_ended_there()
         [(120, ["pagerduty"])],
         [],
     ]
+
+
+def test_the_owners_are_read_from_where_the_configuration_says(tmp_path: Path) -> None:
+    path = tmp_path / "owners.toml"
+    path.write_text('[teams.payments]\nservices = ["pay*"]\nto = ["webhook"]\n', encoding="utf-8")
+
+    tested = Routing.load(RoutingConfig(owners=str(path)), DESTINATIONS)
+
+    assert tested.owner("payments") == "payments"
+    assert tested.plans(incident(), DAY)[0].to == ("webhook",)
+    assert Routing.load(RoutingConfig(), DESTINATIONS).owner("payments") == ""
 
 
 def test_when_a_route_waits_it_says_until_when() -> None:
