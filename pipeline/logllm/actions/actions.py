@@ -104,15 +104,8 @@ class Actions:
             self.requests.expire(now_s)
             for runbook, actions in self._declared.items():
                 for each in actions.values():
-                    entry = Entry(
-                        time_of(now_s),
-                        "declared",
-                        runbook,
-                        each.id,
-                        who="logllm",
-                        reason=each.mode,
-                        argv=_command(each),
-                    )
+                    told = f"{each.mode}: {preview_of(_command(each), {})}"
+                    entry = Entry(time_of(now_s), "declared", runbook, each.id, who="logllm", reason=told)
                     self.requests.audit.declared(entry, each.digest)
         except BaseException:
             self._database.close()
