@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -50,7 +51,8 @@ class Posting:
         body = msgspec.json.encode(
             {"id": notification.id, "thread": notification.thread, "kind": notification.kind, "ref": ref}
         )
-        answer = self._http.request(body, {"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json", "X-Generation": os.environ.get("GENERATION", "0")}
+        answer = self._http.request(body, headers)
         if answer.status // 100 == 2:
             return answer.body[:20].decode(errors="replace")
         if answer.status == 429:
