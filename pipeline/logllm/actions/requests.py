@@ -249,7 +249,8 @@ class Requests:
         yield from map(read_request, rows)
 
     def _get(self, db: sqlite3.Connection, request_id: str) -> Request:
-        row = db.execute("SELECT body FROM requests WHERE id = ?", (request_id,)).fetchone()
+        known = request_id if request_id.isascii() else ""
+        row = db.execute("SELECT body FROM requests WHERE id = ?", (known,)).fetchone()
         if row is None:
             raise ActionError(f"{request_id[:40]!a}: no such request")
         return read_request(row)
