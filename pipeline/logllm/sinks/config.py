@@ -8,9 +8,12 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from logllm.egress import masked
 from logllm.errors import ConfigError
 from logllm.sinks.file import FileSinkConfig
 from logllm.sinks.forward import ForwardSinkConfig
+from logllm.sinks.loki import LokiSinkConfig
+from logllm.sinks.otlp.sink import OtlpSinkConfig
 from logllm.sinks.stdout import StdoutSinkConfig
 
 __all__ = ["DeliveryConfig", "SinkConfig", "check_sinks", "sink_named"]
@@ -18,7 +21,7 @@ __all__ = ["DeliveryConfig", "SinkConfig", "check_sinks", "sink_named"]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=10 * 366 * 86_400)]
 
-SinkConfig = FileSinkConfig | ForwardSinkConfig | StdoutSinkConfig
+SinkConfig = FileSinkConfig | ForwardSinkConfig | LokiSinkConfig | OtlpSinkConfig | StdoutSinkConfig
 """`[[sinks]]`: `type` says which."""
 
 
@@ -61,6 +64,8 @@ def sink_named(spec: str) -> SinkConfig:
 
     >>> sink_named("file:a.msgpack.zst").format, sink_named("forward://db:24224").address
     ('msgpack', 'db:24224')
+    >>> sink_named("otlp+https://collector:4318"), sink_named("loki+http://me:pw@loki:3100").address()
+    (OtlpSinkConfig('otlp:https://collector:4318'), 'http://loki:3100')
 
     Raises:
         ConfigError: It names none.
@@ -76,6 +81,13 @@ def sink_named(spec: str) -> SinkConfig:
         return ForwardSinkConfig(rest[2:], tls=kind == "forwards")
     if kind in ("forward+unix", "unix") and rest:
         return ForwardSinkConfig("unix:" + rest.removeprefix("//"))
+    protocol, _, scheme = kind.partition("+")
+    if scheme in ("http", "https") and rest.startswith("//") and len(rest) > 2:
+        if protocol == "otlp":
+            return OtlpSinkConfig(f"{scheme}:{rest}")
+        if protocol == "loki":
+            return LokiSinkConfig(f"{scheme}:{rest}")
     raise ConfigError(
-        f"--sink {spec!r}: expected file:PATH, forward://HOST:PORT, forwards://HOST:PORT (TLS), unix:PATH or stdout"
+        f"--sink {masked(spec) if '://' in spec else repr(spec)}: expected file:PATH, forward://HOST:PORT, "
+        "forwards://HOST:PORT (TLS), unix:PATH, otlp+http://HOST:PORT, loki+http://HOST:PORT (or https), or stdout"
     )

@@ -1,0 +1,1 @@
+"""Records to OpenTelemetry's protocol, logs over HTTP."""
