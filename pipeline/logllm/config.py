@@ -9,11 +9,15 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
+from logllm.actions.config import ActionsConfig
 from logllm.detectors.budget import BudgetConfig
+from logllm.egress import EgressConfig
 from logllm.errors import ConfigError
 from logllm.explain.explainer import ExplainConfig
 from logllm.filters.config import GRANTS, PluginConfig
+from logllm.notify.config import NotifyConfig
 from logllm.sinks.config import DeliveryConfig, SinkConfig
+from logllm.sinks.reduce.config import ReduceConfig
 from logllm.sources.forward.server import ForwardConfig
 
 __all__ = ["Config", "HttpConfig"]
@@ -53,6 +57,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     detect: BudgetConfig = BudgetConfig()
     explain: ExplainConfig = ExplainConfig()
     delivery: DeliveryConfig = DeliveryConfig()
+    reduce: ReduceConfig = ReduceConfig()
+    notify: NotifyConfig = NotifyConfig()
+    actions: ActionsConfig = ActionsConfig()
+    egress: EgressConfig = EgressConfig()
     sinks: list[SinkConfig] = []
     plugins: list[PluginConfig] = []
 
@@ -78,7 +86,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         except msgspec.ValidationError as error:
             raise ConfigError(f"{path}: {error}{_choices(str(error))}") from error
         beside = Path(path).parent
-        return replace(config, plugins=[_found(plugin, beside) for plugin in config.plugins])
+        notify = config.notify
+        if notify.owners and (beside / notify.owners).is_file():
+            notify = replace(notify, owners=str(beside / notify.owners))
+        plugins = [_found(plugin, beside) for plugin in config.plugins]
+        return replace(config, plugins=plugins, notify=notify)
 
 
 def _choices(told: str) -> str:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from logllm.events import Chunk, Columns, TextCodes
     from logllm.filters.host import Signal
     from logllm.incidents.grouper import EventName
+    from logllm.sinks.reduce.reducer import Reducer
     from logllm.templates.miner import Changes
 
 __all__ = ["Pipeline"]
@@ -57,6 +58,9 @@ class Pipeline:
         config: Budget, runbooks and the like.
         look_back: Hold incidents until `report` is called, which ranks them.
         filtering: The plugins; by default those that `config` names.
+
+    Attributes:
+        reducer: Where one is set, it is shown each record under its key, and each incident with what that rests on.
 
     >>> from logllm import Pipeline, read_file
     >>> pipeline = Pipeline()
@@ -88,6 +92,7 @@ class Pipeline:
         self.raised = Raised()
         self.arrivals = Arrivals()
         self.first_window = -1
+        self.reducer: Reducer | None = None
         self._report: Report | None = None
         self._decoder = Decoder(detected)
         self.advice = Advice(self.config.explain.runbooks)
@@ -186,8 +191,15 @@ class Pipeline:
         self.keys.tally(keys, columns.time_ns, columns.severity)
         self.records += len(columns)
         self.bytes += size_bytes
-        severe = np.where(columns.severity > 0, columns.severity >= Severity.ERROR, self.names.bad[keys])
+        bad = self.names.bad[keys]
+        severe = np.where(columns.severity > 0, columns.severity >= Severity.ERROR, bad)
         self.recent.add(columns, keys, source, held_bytes, new)
+        if self.reducer is not None:
+            closed_ns = self.windows.watermark_ns // WINDOW_NS * WINDOW_NS
+            learning = self.detection.learning > 0
+            self.reducer.see(
+                columns, keys, self.keys.service[keys], bad, closed_ns, self.recent.records, learning=learning
+            )
         events = self._judge(self.windows.add(columns.time_ns, keys, severe, self.keys.count))
         if changes.evicted:
             self._forget(changes)
@@ -208,7 +220,8 @@ class Pipeline:
             self.first_sight.merge_templates(old, new)
             for old_key, new_key in self.keys.merge_templates(old, new):
                 self.detection.merge(old_key, new_key, fresh)
-                for part in (self.first_sight, self.windows, self.grouper, self.recent, self.raised, self._report):
+                parts = (self.first_sight, self.windows, self.grouper, self.recent, self.raised)
+                for part in (*parts, self._report, self.reducer):
                     if part is not None:
                         part.merge(old_key, new_key)
                 self.keys.free([old_key])
@@ -225,6 +238,8 @@ class Pipeline:
                 self.first_sight.forget(key)
                 if key not in spoken_of:
                     self.recent.forget(key)
+                    if self.reducer is not None:
+                        self.reducer.forget(key)
                     self.keys.free([key])
 
     def tick(self, now_ns: int) -> list[IncidentEvent]:
@@ -260,6 +275,8 @@ class Pipeline:
                 event = self._tell(what, incident)
                 if event is not None:
                     events.append(event)
+        if slices and self.reducer is not None:
+            self.reducer.judged(self.grouper.open)
         return events
 
     def _tell(self, what: EventName, incident: Incident) -> IncidentEvent | None:
@@ -267,6 +284,8 @@ class Pipeline:
         watched = float(max(incident.started - self.first_window, 0))
         wanted = self._report is None or self._report.wants(incident, ended=what == "resolve")
         event = self._composer.event(incident, what, (window + 1) * WINDOW_NS, watched=watched) if wanted else None
+        if event is not None and self.reducer is not None:
+            self.reducer.cite(incident, self._composer.cited)
         if self._report is None:
             return event
         self._report.hold(incident, event)

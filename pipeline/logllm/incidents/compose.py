@@ -45,12 +45,17 @@ class Lookups:
 
 
 class Composer:
-    """Makes `IncidentEvent`s."""
+    """Makes `IncidentEvent`s.
+
+    Attributes:
+        cited: The records that the latest one rests on, as they came.
+    """
 
     def __init__(self, keys: KeyNames, recent: Recent, lookups: Lookups) -> None:
         self._keys = keys
         self._recent = recent
         self._ask = lookups
+        self.cited: list[Line] = []
 
     def event(
         self, incident: Incident, what: EventName, now_ns: int, *, watched: float, records: int = 0
@@ -64,7 +69,7 @@ class Composer:
         """
         lead = incident.lead
         mask = self._ask.mask
-        lines = self._evidence(incident)
+        lines = self.cited = self._evidence(incident)
         evidence = [
             Evidence(
                 id=f"E{number}",
