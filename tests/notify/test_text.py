@@ -38,7 +38,7 @@ def test_a_summary_says_what_happened_where(kind: Kind, said: str) -> None:
 def test_a_body_has_what_a_person_asks_first_in_the_first_lines() -> None:
     told = body(of_kind("explanation"), LinksTo()).splitlines()
 
-    assert told[:9] == [
+    assert told[:10] == [
         "Seen: 312 in 1 minute",
         "Expected: about 0 a minute",
         "Since: 2023-11-14T22:12:00.000Z",
@@ -47,6 +47,7 @@ def test_a_body_has_what_a_person_asks_first_in_the_first_lines() -> None:
         "  1. Start the database.",
         "  2. Look why it ended: journalctl -u db",
         "Runbook: Connection refused (connection-refused)",
+        "  Action: Restart the database: systemctl restart db",
         "Acknowledge: https://logllm.example/answer?token=inc-0a1b2c3d4e.acknowledge",
     ]
     assert "  E5 2023-11-14T22:13:05.000Z connection refused to db-5" in told

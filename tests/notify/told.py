@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from logllm.events import Evidence, Explanation, IncidentEvent
-from logllm.notify.notification import Answer, Count, Kind, Notification, RunbookNote
+from logllm.notify.notification import ActionNote, Answer, Count, Kind, Notification, RunbookNote
 
 __all__ = [
     "HOSTILE",
@@ -87,7 +87,11 @@ def incident(**changes: object) -> IncidentEvent:
 def of_kind(kind: Kind) -> Notification:
     """A plain one."""
     book = RunbookNote(
-        "connection-refused", "Connection refused", ["Is the port open?"], ["Look: `ss -ltnp`"], ["restart"]
+        "connection-refused",
+        "Connection refused",
+        ["Is the port open?"],
+        ["Look: `ss -ltnp`"],
+        [ActionNote("Restart the database", "systemctl restart db")],
     )
     explanation = Explanation(
         incident="inc-0a1b2c3d4e",
@@ -173,7 +177,7 @@ def hostile(kind: Kind, text: str = HOSTILE) -> Notification:
         counts=[Count(text, "critical", "open", 1)] * 200 if told.counts else [],
         route=text,
         owner=text,
-        runbook=RunbookNote(text, text, many, many, many),
+        runbook=RunbookNote(text, text, many, many, [ActionNote(text, text, text)] * 30),
         explanation=explanation,
         answer=Answer("inc-0a1b2c3d4e", "acknowledge", text, text) if told.answer else None,
     )

@@ -57,8 +57,10 @@ _HAPPENED = {
     "escalation": "nobody answered",
 }
 _TO_SAY = {"acknowledge": "Acknowledge", "expected": "It was expected", "noise": "It is noise"}
-_LINE_CHARS = 400
+_LINE_CHARS = 300
+_STEP_CHARS = 200
 _EVIDENCE = 5
+_ACTIONS = 2
 _LISTED = 12
 _HIDDEN = frozenset(("Cc", "Cf", "Cs", "Co", "Zl", "Zp"))
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufffe\uffff")
@@ -191,7 +193,9 @@ def _of_incident(incident: IncidentEvent, notification: Notification) -> Iterato
         yield f"Runbook: {plain(book.title, 200)} ({plain(book.id, 100)})"
         if notification.explanation is None or not notification.explanation.steps:
             for number, step in enumerate([*book.checks, *book.steps][:_EVIDENCE], 1):
-                yield f"  {number}. {plain(step, _LINE_CHARS)}"
+                yield f"  {number}. {plain(step, _STEP_CHARS)}"
+        for action in book.actions[:_ACTIONS]:
+            yield f"  Action: {plain(action.title, 100)}: {plain(action.command, _STEP_CHARS)}"
 
 
 def _of_explanation(explanation: Explanation) -> Iterator[str]:
@@ -202,7 +206,7 @@ def _of_explanation(explanation: Explanation) -> Iterator[str]:
     sure = f"{percent(explanation)}, by {by}" if by else percent(explanation)
     yield f"Likely cause ({sure}): {plain(explanation.cause, _LINE_CHARS)}"
     for number, step in enumerate(explanation.steps[:_EVIDENCE], 1):
-        yield f"  {number}. {plain(step, _LINE_CHARS)}"
+        yield f"  {number}. {plain(step, _STEP_CHARS)}"
 
 
 def _of_links(incident: str, links: Links) -> Iterator[str]:
