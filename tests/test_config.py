@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 from logllm.config import Config, HttpConfig
 from logllm.errors import ConfigError
 from logllm.filters.config import PluginConfig
+from logllm.notify.routes import Routing
 from logllm.sinks.file import FileSinkConfig
 from logllm.sinks.forward import ForwardSinkConfig
+from logllm.sinks.loki import LokiSinkConfig
+from logllm.sinks.otlp.sink import OtlpSinkConfig
 from logllm.sinks.stdout import StdoutSinkConfig
 
 
@@ -25,12 +28,15 @@ def _load(folder: Path, text: str | bytes) -> Config:
     return Config.load(path)
 
 
-def _structs(struct: type[msgspec.Struct], place: str = "$") -> list[tuple[str, type[msgspec.Struct]]]:
+def _structs(
+    struct: type[msgspec.Struct], place: str = "$", above: tuple[type[msgspec.Struct], ...] = ()
+) -> list[tuple[str, type[msgspec.Struct]]]:
     found = [(place, struct)]
     for field in msgspec.structs.fields(struct):
         for kind in (field.type, *get_args(field.type)):
-            if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-                found += _structs(kind, f"{place}.{field.encode_name}")
+            # Routes are within routes.
+            if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind not in (struct, *above):
+                found += _structs(kind, f"{place}.{field.encode_name}", (*above, struct))
     return found
 
 
@@ -86,6 +92,10 @@ def test_an_unknown_key_is_named_with_its_file_and_place(tmp_path: Path, section
         "": "alert_per_day = 5\n",
         "plugins": "[[plugins]]\npath = 'a.wasm'\nalert_per_day = 5\n",
         "plugins.limits": "[[plugins]]\npath = 'a.wasm'\nlimits = { alert_per_day = 5 }\n",
+        "notify.escalate": "[[notify.escalate]]\nafter_s = 9.0\nto = ['a']\nalert_per_day = 5\n",
+        "notify.routes": "[[notify.routes]]\nalert_per_day = 5\n",
+        "notify.routes.escalate": "[[notify.routes]]\nescalate = [{ after_s = 9.0, to = ['a'], alert_per_day = 5 }]\n",
+        "notify.inhibit": "[[notify.inhibit]]\nsource = ['a']\ntarget = ['b']\nalert_per_day = 5\n",
         "plugins.tenants": "[[plugins]]\npath = 'a.wasm'\n[plugins.tenants.acme]\nalert_per_day = 5\n",
     }.get(section, f"[{section}]\nalert_per_day = 5\n")
 
@@ -224,16 +234,36 @@ def test_the_sample_configuration_says_every_default() -> None:
     assert Config.load(path) == Config()
     text = path.read_text()
     said = tomllib.loads(text)
-    for name in ("forward", "http", "detect", "explain", "delivery"):
+    for name in ("forward", "http", "detect", "explain", "delivery", "reduce", "notify", "actions", "egress"):
         defaults = msgspec.structs.asdict(getattr(Config(), name))
         assert set(said[name]) == {key for key, value in defaults.items() if value is not None}
         # TOML has no word for nothing.
         assert [key for key, value in defaults.items() if value is None and f"\n# {key} = " not in text] == []
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:apprise")
+def test_the_sample_configurations_destinations_and_routes_can_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (Path(__file__).parents[1] / "samples" / "logllm.toml").read_text()
+    commented = text[text.index("\n# [[notify.destinations]]") : text.index("\n\n# A filter")]
+    shown = "\n".join(line.removeprefix("#").removeprefix(" ") for line in commented.splitlines())
+    for name, secret in (("pagerduty.key", "k" * 32), ("apprise.urls", "json://127.0.0.1/x")):
+        (tmp_path / name).write_text(secret)
+        shown = shown.replace(f"/etc/logllm/{name}", str(tmp_path / name))
+    monkeypatch.setenv("LOGLLM_SLACK_WEBHOOK", "http://127.0.0.1:9/services/T0/B0/x")
+
+    config = _load(tmp_path, shown)
+
+    config.notify.check(config.egress)
+    names = [each.name for each in config.notify.destinations]
+    assert names == ["slack", "ours", "alertmanager", "pagerduty", "mail"]
+    assert Routing.load(config.notify, names).owner("payments") == ""
+
+
 def test_the_sample_configurations_sinks_say_every_default_too(tmp_path: Path) -> None:
     text = (Path(__file__).parents[1] / "samples" / "logllm.toml").read_text()
-    commented = text[text.index("# [[sinks]]") : text.index("\n\n# A filter")]
+    commented = text[text.index("# [[sinks]]") : text.index("\n\n# Who is told")]
     shown = "\n".join(line.removeprefix("#").removeprefix(" ") for line in commented.splitlines())
 
     sinks = _load(tmp_path, shown).sinks
@@ -241,6 +271,8 @@ def test_the_sample_configurations_sinks_say_every_default_too(tmp_path: Path) -
     assert sinks == [
         FileSinkConfig("/var/log/logllm/records.ndjson"),
         ForwardSinkConfig("10.0.0.7:24224"),
+        LokiSinkConfig("http://10.0.0.8:3100"),
+        OtlpSinkConfig("http://10.0.0.9:4318"),
         StdoutSinkConfig(),
     ]
     for sink, keys in zip(sinks, tomllib.loads(shown)["sinks"], strict=True):

@@ -8,11 +8,14 @@ from typing import Any
 import click
 
 from logllm import __version__
+from logllm.cli.actions import actions
+from logllm.cli.alerts import alerts
 from logllm.cli.doctor import doctor
 from logllm.cli.guarantees import guarantees
 from logllm.cli.incidents import incidents
 from logllm.cli.model import model
 from logllm.cli.plugin import plugin, plugins
+from logllm.cli.routes import routes
 from logllm.cli.serve import serve
 from logllm.cli.tail import tail
 
@@ -54,6 +57,9 @@ def main() -> None:
 main.add_command(tail)
 main.add_command(serve)
 main.add_command(incidents)
+main.add_command(alerts)
+main.add_command(routes)
+main.add_command(actions)
 main.add_command(doctor)
 main.add_command(guarantees)
 main.add_command(model)

@@ -102,7 +102,7 @@ def _routing(config_path: str | None) -> Routing:
     from logllm.config import Config
     from logllm.notify.routes import Routing
 
-    notify = (Config() if config_path is None else Config.load(config_path)).notify  # type: ignore[attr-defined]
+    notify = (Config() if config_path is None else Config.load(config_path)).notify
     return Routing.load(notify, [destination.name for destination in notify.destinations])
 
 

@@ -28,6 +28,18 @@ __all__ = ["serve"]
     help="Where records go on to: file:PATH, forward://HOST:PORT, forwards://HOST:PORT (TLS), unix:PATH, stdout; "
     "repeatable. A chunk is acknowledged when all have it.",
 )
+@click.option("--reduce", is_flag=True, help="Send on what is new, rare, severe or odd, and a sample of the rest.")
+@click.option(
+    "--slack-webhook",
+    envvar="LOGLLM_SLACK_WEBHOOK",
+    help="Tell incidents to Slack, by this incoming webhook; better given as LOGLLM_SLACK_WEBHOOK.",
+)
+@click.option(
+    "--webhook",
+    "webhooks",
+    multiple=True,
+    help="Tell incidents to this address, as JSON (docs/webhook.md); repeatable.",
+)
 @click.option("--shared-key-file", type=click.Path(), help="Senders must know the key that this file holds.")
 @click.option("--users-file", type=click.Path(), help="And one of its `name password` lines.")
 @click.option("--tls-cert", type=click.Path(), help="Take TLS connections, with this certificate (PEM).")
@@ -39,6 +51,9 @@ def serve(
     http_listen: str | None,
     unix_path: str | None,
     sinks: tuple[str, ...],
+    reduce: bool,
+    slack_webhook: str | None,
+    webhooks: tuple[str, ...],
     shared_key_file: str | None,
     users_file: str | None,
     tls_cert: str | None,
@@ -65,8 +80,8 @@ def serve(
 
     from msgspec.structs import replace
 
+    from logllm.cli.destinations import with_destinations
     from logllm.cli.output import outlet
-    from logllm.sinks.config import sink_named
 
     given: dict[str, str | None] = {
         "listen": listen,
@@ -81,7 +96,9 @@ def serve(
     def read() -> Config:
         config = configured(config_path, data_dir, alerts_per_day, no_llm, model, runbooks, filters)
         forward = replace(config.forward, **{key: value for key, value in given.items() if value is not None})
-        config = replace(config, forward=forward, sinks=[*config.sinks, *map(sink_named, sinks)])
+        config = with_destinations(replace(config, forward=forward), sinks, slack_webhook, webhooks)
+        if reduce:
+            config = replace(config, reduce=replace(config.reduce, enabled=True))
         if http_listen is not None:
             config = replace(config, http=replace(config.http, listen=http_listen))
         return config
@@ -117,6 +134,7 @@ async def _serve(config: Config, read: Callable[[], Config], outlet: Outlet, lis
     from logllm.service.reload import Reloader
     from logllm.service.serve import Serve
     from logllm.service.systemd import Notifier
+    from logllm.web.answers import answer_pages
     from logllm.web.app import HttpServer
 
     loop = asyncio.get_running_loop()
@@ -137,7 +155,12 @@ async def _serve(config: Config, read: Callable[[], Config], outlet: Outlet, lis
             service.health,
             service.ready,
             service.metrics,
-            {"/plugins": service.plugins, "/senders": service.senders},
+            {
+                "/plugins": service.plugins,
+                "/senders": service.senders,
+                "/destinations": service.alerts.notifying.status,
+            },
+            answer_pages(service.alerts.notifying),
         ) as http,
     ):
         forward, web = service.address, http.address

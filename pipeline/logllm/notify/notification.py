@@ -9,12 +9,27 @@ import msgspec
 
 from logllm.events import Explanation, IncidentEvent
 
-__all__ = ["Answer", "Count", "Kind", "Notification", "RunbookNote", "notification_id"]
+__all__ = ["ActionNote", "Answer", "Count", "Kind", "Notification", "RunbookNote", "Verdict", "notification_id"]
 
 Kind = Literal["open", "update", "resolve", "explanation", "digest", "reminder", "escalation", "answer", "test"]
 """`digest` tells of several incidents at once; `answer` that a person acknowledged or judged one."""
 
 Verdict = Literal["acknowledge", "expected", "noise", "real"]
+
+
+class ActionNote(msgspec.Struct, frozen=True):
+    """An action that a runbook offers for an incident; all of it is the operator's own text.
+
+    Args:
+        command: As it would run.
+        request: By which it is approved; empty where it is only suggested.
+        asks: Whoever approves must give a value, so that a button is not enough.
+    """
+
+    title: str
+    command: str
+    request: str = ""
+    asks: bool = False
 
 
 class RunbookNote(msgspec.Struct, frozen=True):
@@ -24,7 +39,7 @@ class RunbookNote(msgspec.Struct, frozen=True):
     title: str
     checks: list[str] = []
     steps: list[str] = []
-    actions: list[str] = []
+    actions: list[ActionNote] = []
 
 
 class Answer(msgspec.Struct, frozen=True):

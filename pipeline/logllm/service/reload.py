@@ -12,6 +12,7 @@ from logllm.filtering import Filtering
 from logllm.service.outgoing import Outgoing
 from logllm.sinks.config import check_sinks
 from logllm.sinks.forward import ForwardSinkConfig
+from logllm.sinks.http_config import HttpSinkConfig
 from logllm.sources.forward.config import needs_restart as forward_needs_restart
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Reloader:
 def needs_restart(old: Config, new: Config) -> list[str]:
     """What differs and cannot be changed while running, as keys of the file."""
     differs = [f"forward.{key}" for key in forward_needs_restart(old.forward, new.forward)]
-    for key in ("data_dir", "http", "explain", "delivery"):
+    for key in ("data_dir", "http", "explain", "delivery", "actions", "reduce"):
         if getattr(old, key) != getattr(new, key):
             differs.append(key)
     return differs
@@ -91,6 +92,7 @@ async def reload_into(service: Serve, new: Config) -> None:
     if new.plugins != old.plugins:
         filtering = await asyncio.to_thread(Filtering.of, new, run.ask)
     try:
+        put_in_place = await asyncio.to_thread(service.alerts.change, new)
         service.forward.reconfigure(new.forward)
     except LogllmError:
         if filtering is not None:
@@ -99,6 +101,7 @@ async def reload_into(service: Serve, new: Config) -> None:
     # From here on nothing fails.
     if filtering is not None:
         await asyncio.to_thread(run.change_filtering, filtering)
+    await asyncio.to_thread(put_in_place)
     run.pipeline.budget.change(new.detect)
     here = {sink.label: sink for sink in delivery.sinks}
     sinks: list[Outgoing] = []
@@ -109,7 +112,7 @@ async def reload_into(service: Serve, new: Config) -> None:
             continue
         del here[config.label]
         # Keys and certificates of a receiver may have changed under the same names.
-        if present.config != config or isinstance(config, ForwardSinkConfig):
+        if present.config != config or isinstance(config, ForwardSinkConfig | HttpSinkConfig):
             present.reconfigure(config)
         sinks.append(present)
     delivery.sinks = sinks

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from logllm.config import Config
     from logllm.events import Explanation, IncidentEvent, Summary
+    from logllm.service.alerts import Alerts
 
 __all__ = ["Outlet", "Run"]
 
@@ -84,6 +85,7 @@ class Run:
         self._early: list[str] | None = []
         if not config.sinks and any(plugin.stage == "egress" for plugin in config.plugins):
             self._early.append("plugins of the stage egress are loaded and never called: there are no sinks")
+        self.alerts: Alerts | None = None
         self.opened = 0
         self.opened_by: dict[str, int] = {}
         self.explained: dict[str, int] = {}
@@ -93,8 +95,8 @@ class Run:
         self._latest: dict[str, IncidentEvent] = {}
         self._state_path = None if data_dir is None else data_dir / "state.msgpack"
         self._store = IncidentStore(":memory:" if data_dir is None else data_dir / "logllm.db")
-        self._catalogue = Catalogue.load(config.explain.runbooks)
-        self.pipeline.advice.use(self._catalogue)
+        self.catalogue = Catalogue.load(config.explain.runbooks)
+        self.pipeline.advice.use(self.catalogue)
         self._restore()
         self._worker: ExplainWorker | None = None
         self._explainer: Explainer | None = None
@@ -120,7 +122,7 @@ class Run:
         config = self.config.explain
 
         def made(model: str | None) -> Explainer:
-            return Explainer(model, self._catalogue, self.pipeline.redactor, cache, config=config)
+            return Explainer(model, self.catalogue, self.pipeline.redactor, cache, config=config)
 
         explainer = made(config.model or None)
         try:
@@ -152,10 +154,13 @@ class Run:
             self.notice(f"{error}; learning anew")
             look_back = self.pipeline.looks_back
             self.pipeline = Pipeline(self.config, look_back=look_back, filtering=self.filtering)
-            self.pipeline.advice.use(self._catalogue)
+            self.pipeline.advice.use(self.catalogue)
 
     def tell(self, events: Iterable[IncidentEvent]) -> None:
         """Keep the events, tell them, and ask for explanations of what opened."""
+        events = list(events)
+        if self.alerts is not None:
+            self.alerts.accept(events)
         for event in events:
             self._kept(partial(self._store.put, event))
             with self._lock:
@@ -178,6 +183,8 @@ class Run:
 
     def _explained(self, explanation: Explanation) -> None:
         self._kept(partial(self._store.explain, explanation))
+        if self.alerts is not None:
+            self.alerts.explained(explanation)
         with self._lock:
             self.explained[explanation.status] = self.explained.get(explanation.status, 0) + 1
             incident = self._latest.get(explanation.incident)
@@ -277,10 +284,12 @@ class Run:
             self._questions.close()
         if self._explainer is not None:
             self._explainer.close()
+        if self.alerts is not None:
+            self.alerts.close()
         self.save()
         self.filtering.close()
         self._store.close()
-        self._catalogue.close()
+        self.catalogue.close()
         if self._folder >= 0:
             os.close(self._folder)
             self._folder = -1

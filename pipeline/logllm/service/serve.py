@@ -16,6 +16,7 @@ from logllm import __version__
 from logllm.errors import DeliveryError, LogllmError, PluginStopped
 from logllm.events import Summary
 from logllm.metrics import render
+from logllm.service.alerts import Alerts
 from logllm.service.delivery import Delivery
 from logllm.service.gate import Gate
 from logllm.service.lanes import Lanes
@@ -68,6 +69,13 @@ class Serve:
     def __init__(self, config: Config, outlet: Outlet) -> None:
         self.config = config
         self.run = Run(config, outlet)
+        try:
+            self.alerts = self.run.alerts = Alerts(config, self.run.catalogue)
+        except LogllmError:
+            self.run.close()
+            raise
+        for notice in self.alerts.notices:
+            self.run.notice(notice)
         self.failed: asyncio.Event = asyncio.Event()
         self.failure: LogllmError | None = None
         self.forward: ForwardServer = config.forward.build(
@@ -104,6 +112,7 @@ class Serve:
                 await self._rejects.close()
             self.run.close()
             raise
+        self.alerts.start()
         self._clock = asyncio.create_task(self._tick())
         return self
 

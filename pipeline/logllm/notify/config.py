@@ -1,0 +1,63 @@
+"""`[notify]`: who is told of incidents, and how."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import msgspec
+
+from logllm.egress import EgressConfig, host_of
+from logllm.errors import ConfigError
+from logllm.notify.alertmanager import AlertmanagerConfig
+from logllm.notify.apprise import AppriseConfig
+from logllm.notify.inhibit import InhibitRule
+from logllm.notify.pagerduty import PagerDutyConfig
+from logllm.notify.route_config import RoutingConfig
+from logllm.notify.slack import SlackConfig
+from logllm.notify.webhook import WebhookConfig
+
+__all__ = ["DestinationConfig", "NotifyConfig"]
+
+DestinationConfig = SlackConfig | WebhookConfig | AlertmanagerConfig | PagerDutyConfig | AppriseConfig
+"""`[[notify.destinations]]`: `type` says which."""
+
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
+
+
+class NotifyConfig(RoutingConfig, frozen=True, forbid_unknown_fields=True):
+    """Destinations, and how incidents come to them. Without a destination nobody is told.
+
+    Args:
+        destinations: `[[notify.destinations]]`.
+        inhibit: `[[notify.inhibit]]`.
+        burst: So many messages a minute may disturb a destination; what is more becomes one digest.
+        longest_s: What could not be delivered for so long becomes a dead letter.
+        public_url: Where people reach our HTTP port, for links that answer; empty: messages have none.
+        links_s: Such links are good for so long.
+    """
+
+    destinations: list[DestinationConfig] = []
+    inhibit: list[InhibitRule] = []
+    burst: Annotated[int, msgspec.Meta(ge=1, le=60)] = 5
+    longest_s: Annotated[float, msgspec.Meta(ge=60, le=30 * 86_400)] = 86_400.0
+    public_url: str = ""
+    links_s: Annotated[float, msgspec.Meta(ge=60, le=90 * 86_400)] = 604_800.0
+
+    def check(self, egress: EgressConfig) -> None:
+        """Raises ConfigError for what waiting cannot mend."""
+        names = [destination.name for destination in self.destinations]
+        for destination in self.destinations:
+            where = f"notify.destinations: {destination.name!r}"
+            if not _NAME.fullmatch(destination.name):
+                raise ConfigError(f"{where}: expected a `name` of letters, digits, `-`, `_` and `.`")
+            if names.count(destination.name) > 1:
+                raise ConfigError(f"{where}: there are two, expected a `name` of its own for each")
+            destination.check()
+            # What stands there in full is named by that.
+            if any(getattr(destination, key, "") for key in ("url_file", "url_env", "urls_file", "urls_env")):
+                egress.check(destination.address(), where)
+        if self.public_url:
+            host_of(self.public_url, "notify.public_url")
+            if not self.public_url.startswith(("http://", "https://")):
+                raise ConfigError(f"notify.public_url: {self.public_url!r}: expected http://... or https://...")
