@@ -2,6 +2,7 @@
 
 `python kill_child.py DATABASE URL DESTINATION...` reads numbers, one a line; puts alert `N` for each destination, says
 `put N` when they are kept, and `ready` once at the start. It ends when standard input does and nothing waits any more.
+`slack` is Slack's webhook, `bot` its Web API, any other name the least destination there can be.
 """
 
 from __future__ import annotations
@@ -15,21 +16,46 @@ from pathlib import Path
 import msgspec
 
 from logllm.errors import NotifyError
+from logllm.events import IncidentEvent
 from logllm.notify.backoff import Backoff
 from logllm.notify.courier import Courier
 from logllm.notify.database import Database
+from logllm.notify.destination import Destination
 from logllm.notify.notification import Notification, notification_id
 from logllm.notify.outbox import OUTBOX_SCHEMA, Outbox
+from logllm.notify.slack import SlackConfig
 from logllm.wire.http import HttpClient, retry_after_s
 
-__all__ = ["Posting", "alert"]
+__all__ = ["NoLinks", "Posting", "alert"]
 
 
 def alert(destination: str, number: int) -> Notification:
     """The alert of a number; its thread tells the number."""
-    return Notification(
-        id=notification_id(destination, str(number), "open"), kind="open", thread=str(number), incidents=[]
+    incident = IncidentEvent(
+        id=str(number),
+        event="open",
+        time="2026-02-02T10:00:00Z",
+        severity="critical",
+        service="payments",
+        kinds=["rate"],
+        title="errors rose",
+        expected="0 a minute",
+        seen="312 a minute",
+        template="connection refused to <host>",
+        count=312,
+        runbook=None,
+        evidence=[],
     )
+    return Notification(
+        id=notification_id(destination, incident.id, "open"), kind="open", thread=incident.id, incidents=[incident]
+    )
+
+
+class NoLinks:
+    """For messages without buttons."""
+
+    def url(self, incident: str, verb: str) -> str:
+        return ""
 
 
 class Posting:
@@ -51,8 +77,7 @@ class Posting:
         body = msgspec.json.encode(
             {"id": notification.id, "thread": notification.thread, "kind": notification.kind, "ref": ref}
         )
-        headers = {"Content-Type": "application/json", "X-Generation": os.environ.get("GENERATION", "0")}
-        answer = self._http.request(body, headers)
+        answer = self._http.request(body, {"Content-Type": "application/json"})
         if answer.status // 100 == 2:
             return answer.body[:20].decode(errors="replace")
         if answer.status == 429:
@@ -66,10 +91,24 @@ class Posting:
         self.closed += 1
 
 
+def _built(name: str, url: str) -> Destination:
+    found: Destination = Posting(name, url)
+    if name in ("slack", "bot"):
+        os.environ["BOT_TOKEN"] = "xoxb-1-not-a-token"
+        by: dict[str, str] = (
+            {"url": f"{url}slack"}
+            if name == "slack"
+            else {"token_env": "BOT_TOKEN", "channel": "C0123ABCD", "api_url": f"{url}bot/"}
+        )
+        found = SlackConfig(name=name, deadline_s=5.0, **by).build(NoLinks())
+        found.pause_s = 0.0
+    return found
+
+
 def _main(path: str, url: str, *names: str) -> None:
     database = Database(Path(path), OUTBOX_SCHEMA)
     outbox = Outbox(database)
-    couriers = [Courier(Posting(name, url), outbox, backoff=Backoff(first_s=0.01, longest_s=0.05)) for name in names]
+    couriers = [Courier(_built(name, url), outbox, backoff=Backoff(first_s=0.01, longest_s=0.05)) for name in names]
     for courier in couriers:
         courier.start()
     print("ready", flush=True)
