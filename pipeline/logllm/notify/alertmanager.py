@@ -47,7 +47,7 @@ _SEVERITIES = ("info", "warning", "critical")
 _LABEL_CHARS = 200
 _TEXT_CHARS = 1_000
 _EVIDENCE = 5
-_COUNTS = 20
+_COUNTS = 12
 _NS = 1_000_000_000
 _TEST_S = 300.0
 _MANY_S = 3_600.0
@@ -225,15 +225,15 @@ class Alertmanager:
             "incident": incident.id,
             "fingerprint": incident.fingerprint,
         }
-        # Matchers read them, so `@` and the like stay. An empty label is none to Alertmanager.
-        return {name: line(value, _LABEL_CHARS) for name, value in labels.items() if value}
+        # Matchers read them, and templates print them. An empty label is none to Alertmanager.
+        return {name: plain(value, _LABEL_CHARS) for name, value in labels.items() if value}
 
     def _annotations(self, incident: IncidentEvent, notification: Notification) -> dict[str, str]:
         one = not is_of_many(notification)
         about = f"{incident.service}: {incident.title}" if incident.service else incident.title
         found = {
             "summary": plain(about, 200),
-            "description": plain("; ".join(incident.facts) or incident.title, _TEXT_CHARS),
+            "description": "\n".join(plain(fact, 300) for fact in (incident.facts or [incident.title])[:_EVIDENCE]),
             "expected": plain(incident.expected, _TEXT_CHARS),
             "seen": plain(incident.seen, _TEXT_CHARS),
             "evidence": "\n".join(
@@ -269,7 +269,7 @@ class Alertmanager:
             **self._labels,
             "alertname": notification.kind,
             "severity": notification.severity,
-            "incident": line(notification.thread, _LABEL_CHARS),
+            "incident": plain(notification.thread, _LABEL_CHARS),
         }
         counts = [counted(count) for count in notification.counts[:_COUNTS]]
         found = {"summary": summary(notification), "description": "\n".join(counts), "message": notification.id}
