@@ -160,7 +160,7 @@ async def _serve(config: Config, read: Callable[[], Config], outlet: Outlet, lis
                 "/senders": service.senders,
                 "/destinations": service.alerts.notifying.status,
             },
-            answer_pages(service.alerts.notifying),
+            answer_pages(service.alerts.notifying.answering),
         ) as http,
     ):
         forward, web = service.address, http.address

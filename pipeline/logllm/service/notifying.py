@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
 
-from logllm.errors import LogllmError, ProtocolError, StateError
+from logllm.errors import StateError
 from logllm.events import Explanation, IncidentEvent
 from logllm.notify.courier import Courier
 from logllm.notify.database import Database
 from logllm.notify.dispatch import DISPATCH_SCHEMA, Dispatcher, Traits
 from logllm.notify.inhibit import Inhibition
-from logllm.notify.notification import Answer, RunbookNote, Verdict
+from logllm.notify.notification import Answer
 from logllm.notify.outbox import OUTBOX_SCHEMA, Outbox
 from logllm.notify.routes import Routing
-from logllm.notify.slack import SlackConfig
-from logllm.notify.slack.interactions import Interaction, read_interaction
-from logllm.wire.signed import Signer, secret_at
+from logllm.service.answering import Answering
 
 if TYPE_CHECKING:
     from logllm.egress import EgressConfig
     from logllm.notify.config import DestinationConfig, NotifyConfig
     from logllm.notify.destination import Destination
+    from logllm.notify.notification import RunbookNote
+    from logllm.service.answering import Decide
 
 __all__ = ["DestinationStatus", "Notifying"]
 
@@ -40,12 +38,8 @@ __all__ = ["DestinationStatus", "Notifying"]
 _LOOK_EVERY_S = 1.0
 _MOST_WAITING = 100_000
 _LAST_SEND_S = 2.0
-_VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 _log = logging.getLogger("logllm.notify")
-
-Decide = Callable[[str, Literal["approve", "reject"], str], str]
-"""Answers a request to run an action: its id, what of it, who; returns what came of it. Raises LogllmError."""
 
 
 class DestinationStatus(msgspec.Struct, frozen=True):
@@ -87,9 +81,8 @@ class Notifying:
         config.check(egress)
         self.config = config
         self._clock = clock
-        self._decide = decide
         routing = Routing.load(config, [each.name for each in config.destinations])
-        self._signer = Signer(secrets.token_bytes(32) if data_dir is None else secret_at(data_dir / "links.key"))
+        self.answering = Answering(config, data_dir, self._answer, decide, clock)
         made = [self._made(each) for each in config.destinations]
         self._traits = self._traits_of(made)
         self._database = Database(None if data_dir is None else data_dir / "notify.db", OUTBOX_SCHEMA, DISPATCH_SCHEMA)
@@ -119,15 +112,8 @@ class Notifying:
             courier.start()
         self._thread.start()
 
-    def url(self, incident: str, verb: str) -> str:
-        """See `Links`."""
-        if not self.config.public_url:
-            return ""
-        token = self._signer.sign(incident, verb, int(self._clock() + self.config.links_s))
-        return f"{self.config.public_url.rstrip('/')}/answer?token={token}"
-
     def _made(self, config: DestinationConfig) -> Destination:
-        return config.build(self)
+        return config.build(self.answering)
 
     def _traits_of(self, made: Sequence[Destination]) -> dict[str, Traits]:
         return {each.name: Traits(edits=each.edits, burst=self.config.burst) for each in made}
@@ -139,6 +125,9 @@ class Notifying:
     def explained(self, explanation: Explanation) -> None:
         """Keep an explanation, which follows its incident."""
         self._take([explanation])
+
+    def _answer(self, answer: Answer) -> None:
+        self._take([answer])
 
     def _take(self, news: Sequence[IncidentEvent | Explanation | Answer]) -> None:
         if not self.config.destinations:
@@ -191,48 +180,6 @@ class Notifying:
         for courier in self._couriers.values():
             courier.wake()
 
-    # Answering, for the pages of `web.answers`.
-
-    def opened(self, token: str) -> tuple[str, str]:
-        """What a signed link is about. Raises ProtocolError."""
-        return self._signer.open(token, self._clock())
-
-    def answered(self, subject: str, verb: str, who: str) -> str:
-        """Take what a person says of an incident, or of a request to run an action. Raises LogllmError."""
-        if verb in ("approve", "reject"):
-            if self._decide is None:
-                raise ProtocolError("no actions can be run here")
-            return self._decide(subject, "approve" if verb == "approve" else "reject", who)
-        verdict = next((each for each in _VERDICTS if each == verb), None)
-        if verdict is None:
-            raise ProtocolError(f"{verb[:40]!r} is no answer, expected one of {', '.join(_VERDICTS)}")
-        time_ = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        self._take([Answer(subject, verdict, who, time_)])
-        return f"{subject}: {_SAID[verdict]}"
-
-    def slack(self, headers: Mapping[str, str], body: bytes) -> str:
-        """Take the buttons that were pressed in Slack. Raises ProtocolError."""
-        said = []
-        for pressed in self._pressed(headers, body):
-            try:
-                said.append(self.answered(pressed.subject, pressed.verb, pressed.who))
-            except ProtocolError:
-                raise
-            except LogllmError as error:
-                said.append(str(error))
-        return "\n".join(said)
-
-    def _pressed(self, headers: Mapping[str, str], body: bytes) -> list[Interaction]:
-        refused = ProtocolError("Slack interaction: no Slack destination has a signing secret")
-        for each in self.config.destinations:
-            secret = each.signing_secret() if isinstance(each, SlackConfig) else ""
-            if secret:
-                try:
-                    return read_interaction(body, headers, secret, self._clock())
-                except ProtocolError as error:
-                    refused = error
-        raise refused
-
     def change(self, config: NotifyConfig, egress: EgressConfig) -> Callable[[], None]:
         """Make all that another configuration takes; what it returns puts it in place, and fails no more.
 
@@ -251,7 +198,7 @@ class Notifying:
             # What is under way ends first, or it would be sent twice.
             for courier in gone:
                 courier.close(_LAST_SEND_S)
-            self.config = config
+            self.config = self.answering.config = config
             fresh = {each.name: Courier(each, self.outbox, clock=self._clock) for each in made}
             self._traits = self._traits_of(made) | {
                 name: replace(self._traits[name], burst=config.burst) for name in same
@@ -296,6 +243,13 @@ class Notifying:
             )
         return found
 
+    def counts(self) -> dict[str, int]:
+        """What became of incidents since the start, see `Dispatcher.counts`; empty where the outbox cannot be read."""
+        try:
+            return self.dispatcher.counts() | {"lost": self.lost}
+        except StateError:
+            return {}
+
     def close(self, grace_s: float) -> None:
         """Decide what is due, send what can be sent in time, keep the rest. A second call does nothing."""
         if self._closing:
@@ -318,11 +272,3 @@ def _has_files(config: DestinationConfig) -> bool:
 
 def _is_event(news: object) -> bool:
     return isinstance(news, IncidentEvent)
-
-
-_SAID: dict[str, str] = {
-    "acknowledge": "acknowledged; nobody else is called",
-    "expected": "noted as expected",
-    "noise": "noted as noise",
-    "real": "noted as real",
-}
