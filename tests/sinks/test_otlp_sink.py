@@ -355,7 +355,10 @@ def test_secrets_are_sent_and_never_shown(tmp_path: Path, caplog: pytest.LogCapt
     caplog.set_level(logging.DEBUG)
     for name, text in (("headers", "# ours\nX-Key: s3cret-key\n"), ("token", "s3cret-token\n")):
         (tmp_path / name).write_text(text)
-    echo = Answer(500, b"bad token s3cret-token for s3cret-key in s3cret-plain")
+    said = (
+        b"bad token s3cret-token for s3cret-key in s3cret-plain: cannot POST /v1/logs?key=s3cret-query " + b"x" * 9000
+    )
+    echo = Answer(500, said)
     with OtlpReceiver(echo) as receiver:
         config = OtlpSinkConfig(
             f"http://me:s3cret-pw@127.0.0.1:{receiver.port}/v1/logs?key=s3cret-query",
@@ -412,6 +415,7 @@ def test_a_user_and_password_are_basic_authentication(tmp_path: Path) -> None:
     ({"username": "me"}, "go together"),
     ({"tls_ca": "/nowhere/ca.pem", "url": "https://h"}, "cannot read the authorities"),
     ({"proxy": "socks://h:1"}, "expected http"),
+    ({"refused_file": "/nowhere/x.ndjson"}, "the folder /nowhere does not exist"),
 ])  # fmt: skip
 def test_what_cannot_be_right_is_a_config_error_that_names_the_sink(options: dict[str, Any], wrong: str) -> None:
     config = OtlpSinkConfig(**{"url": "http://127.0.0.1:4318", **options})

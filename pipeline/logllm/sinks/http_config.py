@@ -12,6 +12,7 @@ import msgspec
 
 from logllm.egress import masked
 from logllm.errors import ConfigError, DeliveryError
+from logllm.sinks.file import FileSinkConfig
 from logllm.wire.http import HttpClient
 
 __all__ = ["HttpSinkConfig"]
@@ -22,6 +23,8 @@ RequestBytes = Annotated[int, msgspec.Meta(ge=16 << 10, le=256 << 20)]
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _OURS = frozenset(("connection", "content-encoding", "content-length", "content-type", "host", "transfer-encoding"))
 _LONGEST_SECRET_FILE = 65_536
+_LONGEST_SAID = 4096
+_SHORTEST_SECRET = 4
 
 
 class HttpSinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,6 +90,8 @@ class HttpSinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Raises ConfigError for what waiting cannot mend."""
         self.client()
         self._headers()
+        if self.refused_file:
+            FileSinkConfig(self.refused_file, name=f"{self.label}, `refused_file`").check()
 
     def aside(self, ledger: Path | None) -> Path | None:
         """The file for what is refused; None where there is no place for it."""
@@ -120,17 +125,25 @@ class HttpSinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise DeliveryError(str(error), kind="config") from None
 
     def without_secrets(self, text: str) -> str:
-        """What a receiver says, at most 200 characters in a line, without what we have told it in secret."""
-        text = "".join(char if char.isprintable() else " " for char in text[:400]).strip()
+        """What a receiver says, as a line of at most 200 characters, without what we have told it in secret."""
+        text = "".join(char if char.isprintable() else " " for char in text[:_LONGEST_SAID]).strip()
         try:
-            values = self._headers().values()
+            secrets = self._secrets()
         except ConfigError:
             return "..."
-        for value in values:
-            for word in (value, value.rpartition(" ")[2]):
-                if len(word) > 3:
-                    text = text.replace(word, "...")
+        for secret in sorted(secrets, key=len, reverse=True):
+            if len(secret) >= _SHORTEST_SECRET:
+                text = text.replace(secret, "...")
         return text[:200]
+
+    def _secrets(self) -> set[str]:
+        parts = urlsplit(self.url)
+        found = {parts.password or "", parts.query, parts.path if parts.path != self.path else ""}
+        for value in self._headers().values():
+            found |= {value, value.rpartition(" ")[2]}
+        if self.password_file:
+            found.add(self._secret(self.password_file))
+        return found
 
     def _headers(self) -> dict[str, str]:
         found = {**self._protocol_headers(), **self.headers}

@@ -253,7 +253,7 @@ class HttpSink:
         return 200 <= answer.status < 300 or (answer.status == 422 and b"at least one valid stream" in answer.body)
 
     def _said(self, answer: HttpAnswer) -> str:
-        said = self.config.without_secrets(answer.said)
+        said = self.config.without_secrets(answer.body.decode(errors="replace"))
         return f"status {answer.status}" + (f": {said}" if said else "")
 
     def _set_aside(self, batch: _Batch, start: int, end: int, reason: str) -> None:
