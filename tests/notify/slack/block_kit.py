@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from tests.notify.slack.mrkdwn import suspicious
@@ -81,9 +82,11 @@ def _block(block: dict[str, Any], allowed: tuple[str, ...]) -> list[str]:
 
 
 def _button(button: dict[str, Any]) -> list[str]:
-    wrong = [
-        f"unknown key {key}" for key in button if key not in {"type", "text", "action_id", "value", "url", "style"}
-    ]
+    known = {"type", "text", "action_id", "value", "url", "style", "confirm"}
+    wrong = [f"unknown key {key}" for key in button if key not in known]
+    for part, limit in (("title", 100), ("text", 300), ("confirm", 30), ("deny", 30)):
+        if "confirm" in button:
+            wrong += _plain(button["confirm"][part], limit)
     wrong += _plain(button["text"], 75) + _length("action_id", button["action_id"], 255)
     if ("value" in button) == ("url" in button):
         wrong.append("expected value or url")
@@ -95,7 +98,7 @@ def _button(button: dict[str, Any]) -> list[str]:
 
 def _plain(text: dict[str, Any], limit: int) -> list[str]:
     wrong = [] if text["type"] == "plain_text" else ["expected plain_text"]
-    wrong += _length("text", text["text"], limit) + suspicious(text["text"].replace("*", "").replace("`", ""))
+    wrong += _length("text", text["text"], limit) + suspicious(re.sub("[*_~`]", "", text["text"]))
     return wrong + [f"may be an escape: {char}" for char in "&<>\n" if char in text["text"]]
 
 

@@ -62,10 +62,11 @@ def _block(block: dict[str, Any]) -> str:
         case "context":
             return f'<div class="context">{" ".join(_mrkdwn(one["text"]) for one in block["elements"])}</div>'
         case _:
-            return "".join(
+            shown = "".join(
                 f'<span class="button {one.get("style", "")}">{html.escape(one["text"]["text"])}</span>'
                 for one in block["elements"]
             )
+            return f"<div>{shown}</div>"
 
 
 def _mrkdwn(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from logllm.events import Evidence, Explanation, IncidentEvent
-from logllm.notify.notification import Answer, Count, Kind, Notification, RunbookNote
+from logllm.notify.notification import ActionNote, Answer, Count, Kind, Notification, RunbookNote
 
 __all__ = ["EVERY_KIND", "LINKS", "MENTION", "Addresses", "notification"]
 
@@ -83,7 +83,11 @@ RUNBOOK = RunbookNote(
     title="A database does not take connections",
     checks=["Does it listen: `ss -ltnp | grep :5432`", "Is it one host or all of them?", "Recent changes to firewall"],
     steps=["Start it if it is down", "Fail over"],
-    actions=["restart-pool", "fail-over"],
+    actions=[
+        ActionNote("Restart the connection pool", "systemctl restart payments-pool.service", "act-5d0e9f3a1b27"),
+        ActionNote("Fail over to a replica", "pgctl failover --to {replica}", "act-77c1d2e3f405", asks=True),
+        ActionNote("Show who is connected", "psql -c 'SELECT * FROM pg_stat_activity'"),
+    ],
 )
 
 

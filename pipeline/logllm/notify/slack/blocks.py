@@ -17,6 +17,7 @@ __all__ = [
     "Actions",
     "Block",
     "Button",
+    "Confirm",
     "Message",
     "PlainText",
     "bounded",
@@ -67,6 +68,15 @@ class Context(msgspec.Struct, frozen=True, tag_field="type", tag="context"):
     elements: list[Mrkdwn]
 
 
+class Confirm(msgspec.Struct, frozen=True):
+    """Asks again before a button counts."""
+
+    title: PlainText
+    text: PlainText
+    confirm: PlainText
+    deny: PlainText
+
+
 class Button(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="button"):
     """Either `value` comes back to us, signed, or `url` opens."""
 
@@ -75,6 +85,7 @@ class Button(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", 
     value: str = ""
     url: str = ""
     style: str = ""
+    confirm: Confirm | None = None
 
 
 class Actions(msgspec.Struct, frozen=True, tag_field="type", tag="actions"):

@@ -93,7 +93,7 @@ def failure(shown: str, status: int, code: str, retry_after_s: float | None) -> 
     if status == 407:
         return RefusedError(f"{said}: the proxy wants to know who we are", kind="io", code=code)
     # A word we do not know may be about the blocks: as plain text it has one more chance.
-    tried = code in _BLOCKS or status in (400, 413, 422) or status < 300
+    tried = code in _BLOCKS or (code not in ANEW and (status in (400, 413, 422) or status < 300))
     return RefusedError(said, kind="invalid", code=code, final=True, without_blocks=tried)
 
 

@@ -146,7 +146,10 @@ class Composer:
         verbs = [verb for verb in _VERBS if verb != said]
         if incident.event == "resolve" or said:
             verbs = [verb for verb in verbs if verb != "acknowledge"]
-        return self._buttons.row(incident.id, verbs)
+        rows = self._buttons.row(incident.id, verbs)
+        if told.runbook is None or incident.event == "resolve":
+            return rows
+        return rows + self._buttons.approvals(told.runbook.actions)
 
     def _message(self, told: Notification, blocks: list[Block]) -> Message:
         text = shortened(f"{self._called(told)} {_line(told)}".strip(), _TEXT)
@@ -163,7 +166,7 @@ class Composer:
             if told.answer is not None:
                 lines.append(answered(told.answer))
             for one in incident.evidence[:3]:
-                lines.append(f"{prose(one.id, 8)} {clock(one.time)} {prose(one.text, 300)}")
+                lines.append(prose(f"{one.id[:8]} {clock(one.time)} {one.text[:1_200]}", 320))
             lines += [_explained(told)]
             if told.explanation is not None and told.explanation.status == "ok":
                 for number, step in enumerate(told.explanation.steps[:3], 1):

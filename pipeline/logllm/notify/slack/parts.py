@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from logllm.notify.slack.blocks import HEADER_LENGTH, SECTION_LENGTH, Block, context, fields, header, section
+from logllm.notify.slack.buttons import MOST_ACTIONS
 from logllm.notify.slack.chart import amount, at, chart, clock, duration, span_s
 from logllm.notify.slack.text import MARK, code, instruction, literal, plain, preformatted, prose
 
 if TYPE_CHECKING:
     from logllm.events import Evidence, Explanation, IncidentEvent
-    from logllm.notify.notification import Answer, Notification
+    from logllm.notify.notification import ActionNote, Answer, Notification
 
 __all__ = [
     "BULLET",
@@ -144,8 +145,16 @@ def runbook(notification: Notification) -> list[Block]:
     has_steps = explained is not None and explained.status == "ok" and bool(explained.steps)
     blocks = [] if has_steps else steps("Check first", note.checks or note.steps)
     told = f"*Runbook*  {prose(note.title, 200)}  {code(note.id, 80)}".rstrip()
-    actions = " ".join(code(one, 60) for one in note.actions[:5])
-    return blocks + section(f"{told}\n*Actions it declares*  {actions}" if actions else told)
+    actions = [_action(one) for one in note.actions[:MOST_ACTIONS]]
+    return blocks + section(told) + section("\n".join(["*Actions*", *actions]) if actions else "")
+
+
+def _action(action: ActionNote) -> str:
+    told = f"{BULLET} {prose(action.title, 120)}  {code(action.command, 400)}".rstrip()
+    if not action.request:
+        return told
+    wants = "wants a value and an approval" if action.asks else "waits for an approval"
+    return f"{told}\n   {wants}: {code(f'logllm actions approve {action.request}', 180)}"
 
 
 def answered(answer: Answer) -> str:

@@ -25,13 +25,13 @@ _VARIATION = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 _SKIN = re.compile("[\U0001f3fb-\U0001f3ff]")
 # By their category they are letters, symbols or not assigned, and nothing is to be seen of them.
 _INVISIBLE = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u2060-\u206f\u2800\u3164\uffa0\ufff0-\ufffb\ufffe\uffff\U000e0000-\U000e0fff]"
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2060-\u206f\u2800\u3164\uffa0\ufff0-\ufffb\ufffe\uffff\U000e0000-\U000e0fff]"
 )
 _HIDDEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 
 _BEGINS = re.compile(r"[@#:](?=\S)|(?<=\w)\.(?=[^\W\d_])")
 _LOOK_ALIKE = str.maketrans({"*": "∗", "~": "∼", "`": "ˋ"})
-_LOOSE_UNDERSCORE = re.compile("(?<![0-9A-Za-z_])_+|_+(?![0-9A-Za-z_])")
+_LOOSE_UNDERSCORE = re.compile("(?<![0-9A-Za-z])_+|_+(?![0-9A-Za-z])|__+")
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _UNMARKED = str.maketrans({"&": "＆", "<": "‹", ">": "›"})
 _SPAN = re.compile("`([^`]+)`")
@@ -126,14 +126,16 @@ def instruction(text: str, limit: int) -> str:
     """
     told = ""
     for number, piece in enumerate(_SPAN.split(_one_line(text, limit))):
-        left = limit - width(told) - 1
-        if left < 8:
-            return told if told.endswith(MARK) else told.rstrip() + MARK
+        if not piece.strip():
+            continue
+        left = limit - width(told) - 3  # for two blanks and the mark
+        if left < 8 or told.endswith(MARK):
+            return told.rstrip().removesuffix(MARK) + MARK
         shown = code(piece, left) if number % 2 else prose(piece, left)
         # Slack sees a span only where no word touches it.
-        touching = told[-1:].isalnum() or shown[:1].isalnum() or piece[:1] == " "
-        told += f" {shown}" if told and shown and touching else shown
-        if piece.endswith(" ") and shown and number % 2 == 0 and not shown.endswith(MARK):
+        touching = told[-1:].isalnum() or shown[:1].isalnum() or piece[0] == " "
+        told += f" {shown}" if told and touching else shown
+        if piece[-1] == " " and number % 2 == 0:
             told += " "
     return told.strip()
 
