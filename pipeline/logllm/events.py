@@ -29,6 +29,7 @@ __all__ = [
     "Explanation",
     "IncidentEvent",
     "Origin",
+    "Reduced",
     "Severity",
     "Summary",
     "TextCodes",
@@ -246,10 +247,25 @@ class Explanation(msgspec.Struct, frozen=True, tag_field="type", tag="explanatio
     error: str | None = None
 
 
+class Reduced(msgspec.Struct, frozen=True):
+    """What came and what went on to the sinks, in records and bytes of MessagePack.
+
+    `records_late` of those out had been culled before; `saved` is in `currency`, empty where no price is known.
+    """
+
+    records_in: int
+    bytes_in: int
+    records_out: int
+    bytes_out: int
+    records_late: int = 0
+    saved: float = 0.0
+    currency: str = ""
+
+
 class Summary(msgspec.Struct, frozen=True, tag_field="type", tag="summary"):
     """What a run saw. `lines` counts physical lines, `records` what they joined to and filters let through.
 
-    `plugins`, in their order: name, records in, out and dropped, calls that failed.
+    `plugins`, in their order: name, records in, out and dropped, calls that failed. `reduced` where a reducer ran.
     """
 
     lines: int
@@ -263,6 +279,7 @@ class Summary(msgspec.Struct, frozen=True, tag_field="type", tag="summary"):
     learning: str | None = None
     top: list[dict[str, str | int | float]] = []
     plugins: list[dict[str, str | int]] = []
+    reduced: Reduced | None = None
 
 
 Event = IncidentEvent | Explanation | Summary

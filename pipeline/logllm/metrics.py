@@ -2,7 +2,8 @@
 
 Names follow Vector's component specification where it has one (`component_received_events_total`...). Nothing is
 counted here: the stages keep plain integers, and whoever answers `/metrics` hands them to `render` at that moment.
-Labels have few values by design: detectors, stages, reasons; never a template, a tag or a peer.
+Labels have few values by design: detectors, stages, reasons; never a template, a tag or a peer, but for the reducer's,
+which tell of the fifty largest tags and of twenty templates.
 """
 
 from __future__ import annotations
@@ -95,6 +96,22 @@ METRICS: dict[str, Metric] = _table(
         "Entries that were no records, kept in the dead-letter file if there is one.",
         (),
     ),
+    ("reduce_received_events", "counter", "Records that came to the reducer; the largest tags.", ("tag",)),
+    ("reduce_received_event_bytes", "counter", "Bytes of MessagePack that those are.", ("tag",)),
+    ("reduce_sent_events", "counter", "Records that went on, at once or after all; the largest tags.", ("tag",)),
+    ("reduce_sent_event_bytes", "counter", "Bytes of MessagePack that those are.", ("tag",)),
+    ("reduce_kept_events", "counter", "Records that went on at once, by why.", ("reason",)),
+    ("reduce_late_events", "counter", "Culled records that went on after all.", ()),
+    ("reduce_pending_events", "gauge", "Culled records that no record has told of yet.", ()),
+    ("reduce_ring_bytes", "gauge", "Memory for records that were culled of late.", ()),
+    ("reduce_ring_events", "gauge", "Culled records that an incident may still get.", ()),
+    (
+        "reduce_template_saved_bytes",
+        "gauge",
+        "Bytes that did not go on, of the twenty templates that save most.",
+        ("service", "template", "id"),
+    ),
+    ("reduce_saved_money", "counter", "What did not go on, at the configured price.", ("currency",)),
     ("config_reloads", "counter", "Reloads by how they ended.", ("outcome",)),
     ("buffer_size_bytes", "gauge", "Bytes of chunks in the pipeline or waiting for a sink.", ()),
     ("buffer_max_size_bytes", "gauge", "What may be there at once; beyond it nothing more is read.", ()),

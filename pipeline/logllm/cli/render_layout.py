@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from logllm.cli.render_text import amount, duration, moment, neutral, size, span_s, sparkline
-from logllm.events import Evidence, Explanation, IncidentEvent, Summary
+from logllm.events import Evidence, Explanation, IncidentEvent, Reduced, Summary
 
 __all__ = ["Layout"]
 
@@ -102,6 +102,8 @@ class Layout:
         lines += self._row("found", f"{found}, {amount(summary.services, 'service')}" if summary.services else found)
         for plugin in summary.plugins:
             lines += self._row("plugin", self._plugin(plugin))
+        if summary.reduced is not None:
+            lines += self._row("sent on", _reduced(summary.reduced))
         lines += self._row("incidents", f"{summary.incidents:,}", "bold")
         if summary.skipped:
             skipped = sorted(summary.skipped.items(), key=lambda one: -one[1])
@@ -235,3 +237,12 @@ class Layout:
             line.append(f"{service:<{service_width}}  {template}")
             lines.append(self._clamped(line, self._console.width))
         return lines
+
+
+def _reduced(reduced: Reduced) -> str:
+    share = 100 * reduced.bytes_out / reduced.bytes_in if reduced.bytes_in else 100.0
+    told = f"{reduced.records_out:,} of {amount(reduced.records_in, 'record')}, {size(reduced.bytes_out)} of "
+    told += f"{size(reduced.bytes_in)} ({share:.1f} %)"
+    if reduced.records_late:
+        told += f"; {reduced.records_late:,} of them for incidents, after all"
+    return told + (f"; {reduced.saved:,.2f} {reduced.currency} saved" if reduced.currency else "")

@@ -7,23 +7,23 @@ import logging
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from logllm import __version__
 from logllm.errors import DeliveryError, LogllmError, PluginStopped
-from logllm.events import Summary
 from logllm.metrics import render
 from logllm.service.alerts import Alerts
 from logllm.service.delivery import Delivery
 from logllm.service.gate import Gate
+from logllm.service.judging import Judging
 from logllm.service.lanes import Lanes
+from logllm.service.reduction import Reduction
 from logllm.service.rejects import Rejects
 from logllm.service.reload import needs_restart, reload_into
 from logllm.service.run import Run
-from logllm.service.serve_metrics import values_of
+from logllm.service.serve_metrics import summary_of, values_of
 from logllm.sources.forward.listen import raise_file_limit
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from logllm.config import Config
-    from logllm.events import Chunk
-    from logllm.filters.host import Signal
+    from logllm.events import Chunk, Summary
     from logllm.filters.life.status import PluginStatus
     from logllm.service.run import Outlet
     from logllm.sources.forward.peer import Peer
@@ -76,6 +75,8 @@ class Serve:
             raise
         for notice in self.alerts.notices:
             self.run.notice(notice)
+        self.reduction = Reduction.of(config, self.run.pipeline)
+        self._judging = Judging(self.run, self.reduction, lambda: bool(self.delivery.sinks))
         self.failed: asyncio.Event = asyncio.Event()
         self.failure: LogllmError | None = None
         self.forward: ForwardServer = config.forward.build(
@@ -90,7 +91,7 @@ class Serve:
         # Held by each chunk while filters and detectors have it, by a reload alone.
         self._steady = Gate()
         self._clock: asyncio.Task[None] | None = None
-        # Records that plugins had held back, on their way to the sinks.
+        # What plugins had held back, or the reducer, on its way to the sinks.
         self._passing: set[asyncio.Task[None]] = set()
         self._saved_s = time.monotonic()
         self._delivery: Delivery | None = None
@@ -126,7 +127,7 @@ class Serve:
         self._lanes.close()
         loop = asyncio.get_running_loop()
         try:
-            self._pass_on(await loop.run_in_executor(self._pipeline_thread, partial(self._flush, at_end=True)))
+            self._pass_on(await loop.run_in_executor(self._pipeline_thread, partial(self._judging.flush, at_end=True)))
         except LogllmError as error:
             _log.warning("%s", error)
         self._pipeline_thread.shutdown(wait=True)
@@ -137,6 +138,8 @@ class Serve:
         await self.delivery.close(left_s)
         if self._rejects is not None:
             await self._rejects.close(left_s)
+        if self.reduction is not None:
+            self.reduction.save()
         self.run.summarise(self.summary())
         await asyncio.to_thread(self.run.close)
 
@@ -202,38 +205,25 @@ class Serve:
             # A plugin with an instance for each tenant runs beside the pipeline, so that none waits for another's.
             ready = await self._lanes.run(lane, partial(filtering.ingest, chunk)) if lane else None
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._pipeline_thread, self._feed, chunk, ready)
-
-    def _feed(self, chunk: Chunk, ready: tuple[Chunk, list[Signal]] | None) -> Chunk:
-        filtering = self.run.filtering
-        return self._judge(*(ready or filtering.ingest(chunk)), time.time_ns())
-
-    def _judge(self, chunk: Chunk, signals: list[Signal], now_ns: int | None) -> Chunk:
-        pipeline = self.run.pipeline
-        self.run.tell(pipeline.take(chunk, signals, now_ns))
-        if not self.delivery.sinks:
-            return chunk
-        out, raised = self.run.filtering.egress(chunk)
-        if raised:
-            self.run.tell(pipeline.take(replace(chunk, count=0, block=b"", scan=None), raised, now_ns))
+            out, late = await loop.run_in_executor(self._pipeline_thread, self._judging.feed, chunk, ready)
+        # What an incident needs of earlier chunks is safe before the chunk is that told of it.
+        if passing := self._pass_on(late):
+            await asyncio.wait(passing)
         return out
 
-    def _flush(self, *, at_end: bool = False) -> list[Chunk]:
-        held = self.run.filtering.flush(time.time_ns(), at_end=at_end)
-        return [self._judge(chunk, signals, None) for chunk, signals in held]
-
-    def _pass_on(self, chunks: Sequence[Chunk]) -> None:
+    def _pass_on(self, chunks: Sequence[Chunk]) -> list[asyncio.Task[None]]:
         # A sink that is down must not stop the clock.
-        for chunk in chunks:
-            task = asyncio.create_task(self._passed_on(chunk))
+        tasks = [asyncio.create_task(self._passed_on(chunk)) for chunk in chunks]
+        for task in tasks:
             self._passing.add(task)
             task.add_done_callback(self._passing.discard)
+        return tasks
 
     async def _passed_on(self, chunk: Chunk) -> None:
         try:
             await self.delivery.pass_on(chunk)
         except DeliveryError as error:
-            _log.warning("%d records that a plugin had held back are not written: %s", chunk.count, error)
+            _log.warning("%d records that had been held back are not written: %s", chunk.count, error)
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
@@ -248,8 +238,7 @@ class Serve:
             self._pass_on(held)
 
     def _pass_time(self) -> list[Chunk]:
-        held = self._flush()
-        self.run.tell(self.run.pipeline.tick(time.time_ns()))
+        held = self._judging.pass_time()
         now = time.monotonic()
         if now - self._saved_s >= SAVE_S:
             self._saved_s = now
@@ -274,29 +263,7 @@ class Serve:
 
     def summary(self) -> Summary:
         """What has been seen since the start."""
-        pipeline = self.run.pipeline
-        stats = self.forward.stats
-        skipped = {f"not a record: {reason}": count for reason, count in stats.skipped.items()}
-        for reason, count in (
-            ("connections closed for what they sent", stats.protocol_errors),
-            ("records sent again", self.delivery.duplicates),
-            ("incidents over the budget", pipeline.budget.held_back),
-            ("records from the future", pipeline.arrivals.ahead),
-        ):
-            if count:
-                skipped[reason] = count
-        return Summary(
-            lines=stats.records,
-            records=stats.records,
-            templates=len(pipeline.miner),
-            incidents=self.run.opened,
-            seconds=round(time.time() - self.started_s, 3),
-            bytes=stats.bytes,
-            skipped=skipped,
-            services=len(pipeline.keys.services),
-            learning=pipeline.learning,
-            plugins=self.run.plugins(),
-        )
+        return summary_of(self)
 
     def health(self) -> dict[str, object]:
         """For `/healthz`."""

@@ -1,4 +1,4 @@
-"""What a running service tells `/metrics`: each stage's plain numbers, by name."""
+"""What a running service tells of itself: each stage's plain numbers, for `/metrics` and for the summary."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import time
 from typing import TYPE_CHECKING
 
 from logllm import __version__
+from logllm.events import Summary
+from logllm.service.alert_metrics import alert_values
 from logllm.service.plugin_metrics import plugin_values
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from logllm.service.serve import Serve
     from logllm.sources.forward.server import ForwardStats
 
-__all__ = ["values_of"]
+__all__ = ["summary_of", "values_of"]
 
 
 def values_of(service: Serve) -> dict[str, Value]:
@@ -46,9 +48,15 @@ def values_of(service: Serve) -> dict[str, Value]:
         **_forward_values(stats),
         **_delivery_values(delivery),
         **plugin_values(run.filtering.status()),
+        **alert_values(service.alerts.notifying),
     }
     if service.rejects is not None:
         values["logllm_dead_letter_entries"] = float(service.rejects.count)
+    if service.reduction is not None:
+        values |= service.reduction.values()
+        discarded = {("reduce", "true"): float(service.reduction.discarded)}
+        by_sinks = values.get("logllm_component_discarded_events", {})
+        values["logllm_component_discarded_events"] = (by_sinks if isinstance(by_sinks, dict) else {}) | discarded
     if pipeline.windows.watermark_ns:
         values["logllm_event_lag_seconds"] = time.time() - pipeline.windows.watermark_ns / 1e9
     return values
@@ -111,3 +119,31 @@ def _resident_bytes() -> int:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def summary_of(service: Serve) -> Summary:
+    """What has been seen since the start."""
+    pipeline = service.run.pipeline
+    stats = service.forward.stats
+    skipped = {f"not a record: {reason}": count for reason, count in stats.skipped.items()}
+    for reason, count in (
+        ("connections closed for what they sent", stats.protocol_errors),
+        ("records sent again", service.delivery.duplicates),
+        ("incidents over the budget", pipeline.budget.held_back),
+        ("records from the future", pipeline.arrivals.ahead),
+    ):
+        if count:
+            skipped[reason] = count
+    return Summary(
+        lines=stats.records,
+        records=stats.records,
+        templates=len(pipeline.miner),
+        incidents=service.run.opened,
+        seconds=round(time.time() - service.started_s, 3),
+        bytes=stats.bytes,
+        skipped=skipped,
+        services=len(pipeline.keys.services),
+        learning=pipeline.learning,
+        plugins=service.run.plugins(),
+        reduced=None if service.reduction is None else service.reduction.summary(),
+    )

@@ -75,14 +75,6 @@ class Reducer:
         """Culled records that no record has told of yet."""
         return int(self._turns.pending.sum())
 
-    def change(self, config: ReduceConfig) -> None:
-        """Go on under another configuration, between chunks."""
-        self.config = config
-        self._turns.change(config)
-        self._protection.config = config
-        self._counter = Counter(config.count_field)
-        self.ring.max_bytes = config.ring_bytes
-
     def begin(self, tag: str, block: bytes, at: NDArray[np.uint32]) -> None:
         """A chunk comes: its entries, and where each begins."""
         self._chunk = AtHand(tag, block, at.astype(np.int64), self._number, self._counter.mark)

@@ -97,19 +97,18 @@ class Ring:
     """Culled records, oldest first, up to a bound in bytes.
 
     Args:
-        max_bytes: Of the blocks it refers to and of its rows. What is still asked to stay (`add`) stays beyond it.
+        max_bytes: Of the blocks it refers to and of its rows; more where `evicted` is told that more is needed.
+
+    Attributes:
+        bytes, records: What it holds now; records that have been taken are no longer held, their block may be.
+        slab_bytes: The size at which what is let go together is closed.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.slab_bytes = max(max_bytes // SLABS, LEAST_SLAB_BYTES)
-        self.bytes = 0
+        self.bytes = self.records = 0
         self._slabs: deque[Slab] = deque()
-
-    @property
-    def records(self) -> int:
-        """Records that can still be had."""
-        return sum(slab.records for slab in self._slabs)
 
     def add(self, source: Source, rows: NDArray[np.void], end: int) -> None:
         """Keep some culled records of a block.
@@ -124,6 +123,7 @@ class Ring:
             slab = Slab()
             self._slabs.append(slab)
         self.bytes += slab.add(source, rows, end)
+        self.records += len(rows)
 
     @staticmethod
     def _compact(source: Source, rows: NDArray[np.void]) -> Source:
@@ -144,6 +144,7 @@ class Ring:
         while len(self._slabs) > 1 and self.bytes > self.max_bytes and self._slabs[0].end <= needed_from:
             slab = self._slabs.popleft()
             self.bytes -= slab.bytes
+            self.records -= slab.records
             yield slab
 
     def slabs(self) -> Iterator[Slab]:
@@ -160,6 +161,7 @@ class Ring:
         for slab, mask in zip(self._slabs, masks, strict=True):
             if mask.any():
                 found.append((slab.rows[mask], slab.sources))
+                self.records -= len(found[-1][0])
                 slab.without(mask)
         return found
 

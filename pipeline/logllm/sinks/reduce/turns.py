@@ -32,7 +32,8 @@ class Turns:
     """
 
     def __init__(self, config: ReduceConfig) -> None:
-        self.change(config)
+        self._burst, self._sample, self._most = config.burst, config.sample, config.per_hour
+        self._token_ns = HOUR_NS // config.per_hour if config.per_hour else 0
         for name, (dtype, value) in _ARRAYS.items():
             setattr(self, name, np.full(0, value, dtype))
 
@@ -42,11 +43,6 @@ class Turns:
     pending: NDArray[np.int64]
     carried: NDArray[np.int64]
     last: NDArray[np.int64]
-
-    def change(self, config: ReduceConfig) -> None:
-        """Go on under other numbers."""
-        self._burst, self._sample, self._most = config.burst, config.sample, config.per_hour
-        self._token_ns = HOUR_NS // config.per_hour if config.per_hour else 0
 
     def reserve(self, keys: int) -> None:
         """Make room for so many keys."""
