@@ -417,14 +417,14 @@ def test_where_messages_are_not_edited_each_update_is_sent(outbox: Outbox, clock
     assert [name for name, _ in destination.sent] == ["1", "2", "3"]
 
 
-def test_later_messages_of_a_thread_get_what_the_first_one_returned(outbox: Outbox, clock: Clock) -> None:
+def test_later_messages_of_a_thread_get_what_the_one_before_returned(outbox: Outbox, clock: Clock) -> None:
     for name, thread in (("1", "x"), ("2", "y"), ("3", "x"), ("4", "x")):
         outbox.put("slack", message(name, "open", thread), now_s=clock.now_s)
     destination = Scripted(lambda: "ts-x", lambda: "ts-y", lambda: "ts-reply")
 
     pauses(Courier(destination, outbox, clock=clock), clock)
 
-    assert destination.sent == [("1", ""), ("2", ""), ("3", "ts-x"), ("4", "ts-x")]
+    assert destination.sent == [("1", ""), ("2", ""), ("3", "ts-x"), ("4", "ts-reply")]
 
 
 def test_what_a_destination_has_no_words_for_is_done_with_unsent(outbox: Outbox, clock: Clock) -> None:

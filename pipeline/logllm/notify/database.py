@@ -32,6 +32,7 @@ class Database:
     def __init__(self, path: Path | None, *schemas: str) -> None:
         self._path = path
         self._lock = threading.RLock()
+        self._is_closed = False
         try:
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +53,8 @@ class Database:
             self._db.execute(f"PRAGMA user_version = {VERSION}")
         except sqlite3.Error as error:
             self._db.close()
-            raise StateError(f"{path}: not an outbox: {error}") from error
+            what = "cannot open the outbox" if isinstance(error, sqlite3.OperationalError) else "not an outbox"
+            raise StateError(f"{path}: {what}: {error}") from error
         except StateError:
             self._db.close()
             raise
@@ -65,6 +67,8 @@ class Database:
             StateError: The disk is full or the file is damaged; nothing of it has happened.
         """
         with self._lock:
+            if self._is_closed:
+                raise StateError(f"{self._path or 'outbox'}: the outbox is closed")
             if self._db.in_transaction:
                 yield self._db
                 return
@@ -89,6 +93,8 @@ class Database:
     def reading(self) -> Iterator[sqlite3.Connection]:
         """For queries. Raises StateError."""
         with self._lock:
+            if self._is_closed:
+                raise StateError(f"{self._path or 'outbox'}: the outbox is closed")
             try:
                 yield self._db
             except sqlite3.Error as error:
@@ -97,4 +103,5 @@ class Database:
     def close(self) -> None:
         """Close the file. A second call does nothing."""
         with self._lock:
+            self._is_closed = True
             self._db.close()

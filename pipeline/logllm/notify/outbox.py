@@ -109,7 +109,7 @@ class Outbox:
             _paced(db, message_id, now_s)
 
     def sent(self, message_id: str, ref: str, now_s: float) -> None:
-        """Its receiver has it. The first `ref` of a thread is the thread's."""
+        """Its receiver has it. The latest `ref` is the thread's: a message that was gone may have been posted anew."""
         with self._database.transaction() as db:
             self._finish(db, message_id, "sent", "", now_s)
             _paced(db, message_id, now_s)
@@ -117,7 +117,7 @@ class Outbox:
                 db.execute("UPDATE outbox SET ref = ? WHERE id = ?", (ref, message_id))
             db.execute(
                 "INSERT INTO outbox_threads SELECT destination, thread, ?, ? FROM outbox WHERE id = ? AND ? != '' "
-                "ON CONFLICT DO UPDATE SET used_s = excluded.used_s",
+                "ON CONFLICT DO UPDATE SET ref = excluded.ref, used_s = excluded.used_s",
                 (ref, now_s, message_id, ref),
             )
             db.execute(
