@@ -6,6 +6,7 @@ import os
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -230,8 +231,6 @@ def test_values_from_the_database_are_looked_at_again(tmp_path: Path, canary: Ca
     actions.decide(offer.request, "approve", "ops", NOW_S)
     request = actions.requests.get(offer.request)
     with actions._database.transaction() as db:
-        import msgspec
-
         forged = replace(request, known={"unit": "payments; rm -rf /"}, command=["/bin/rm", "-rf", "/"])
         db.execute("UPDATE requests SET body = ?", (msgspec.json.encode(forged),))
 
@@ -318,6 +317,7 @@ def test_the_end_ends_what_runs_and_runs_nothing_more(tmp_path: Path) -> None:
     assert gate.read_text() == "begun\n"
     actions.close()
     thread.join(20)
+    assert actions.run_due(NOW_S) == []
 
     after = acting(restart(slow), config(slow), tmp_path / "actions.db")
     assert sorted((each.state, each.result) for each in after.requests.latest()) == [

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
+from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from logllm.actions.config import ActionsConfig
 from logllm.actions.declare import Declaration, Limit, Webhook, declared
@@ -100,6 +104,18 @@ def test_a_default_or_choice_that_its_type_refuses_is_told(parameter: Parameter)
 def test_what_is_no_declaration_is_refused(given: object) -> None:
     with pytest.raises(ConfigError, match="runbook refused: actions: "):
         declared("refused", [given])
+
+
+def test_the_pages_examples_are_right() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "actions.md").read_text()
+    book, settings = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+
+    runbook = parse_runbook(f"{book}\n## What it is\nx\n## Check\n- y\n## Do\n- z\n")
+    actions = msgspec.convert(tomllib.loads(settings)["actions"], ActionsConfig)
+
+    assert [each.mode for each in declared(runbook.id, runbook.actions)] == ["approve", "suggest"]
+    assert replace(actions, enabled=False, allow_programs=[], env=[]) == ActionsConfig()
+    actions.check()
 
 
 @pytest.mark.parametrize(

@@ -224,6 +224,9 @@ def test_a_request_that_has_become_grave_enough_goes_by_itself_unless_a_person_s
     graver = requests.offer(auto, NOW_S + 9)
 
     assert (graver.id, graver.state, graver.mode) == (waiting.id, "approved", "auto")
+    third = requests.offer(asked("inc-3", known={"unit": "third"}), NOW_S)
+    fourth = requests.offer(replace(auto, incident="inc-4", known={"unit": "third"}), NOW_S + 9)
+    assert (fourth.id, fourth.state, fourth.incident) == (third.id, "approved", "inc-4")
     refused = requests.offer(asked("inc-2", known={"unit": "checkout"}), NOW_S)
     requests.decide(refused.id, "reject", "ops", NOW_S)
     same = replace(auto, incident="inc-2", known={"unit": "checkout"})

@@ -227,6 +227,8 @@ class Actions:
         """
         ended: list[Request] = []
         with self._turn:
+            if self._ending.is_set():
+                return ended
             self.requests.expire(now_s)
             while len(ended) < _MAX_A_TURN and not self._ending.is_set():
                 request = self.requests.claim(now_s, partial(self._judge, now_s))

@@ -63,19 +63,18 @@ class Requests:
                 "(SELECT request FROM offers WHERE incident = ? AND runbook = ? AND action = ?)",
                 (request.incident, request.runbook, request.action),
             ).fetchone()
-            found = read_request(mine) if mine else None
-            if found is not None and found.state == "pending" and request.mode == "auto":
-                # It has become grave enough to go by itself.
-                graver = replace(request, id=found.id, created_s=found.created_s, expires_s=found.expires_s)
-                return self._move(db, found, graver, "approved", now_s, reason=_BY_ITSELF)
-            if found is not None and not (found.state == "expired" and request.state == "pending"):
-                return found
-            same = db.execute("SELECT body FROM requests WHERE live = ?", (key,)).fetchone()
-            kept = read_request(same) if same else self._new(db, request, key, now_s)
-            db.execute(
-                "INSERT OR REPLACE INTO offers (incident, runbook, action, request) VALUES (?, ?, ?, ?)",
-                (request.incident, request.runbook, request.action, kept.id),
-            )
+            kept = read_request(mine) if mine else None
+            if kept is None or (kept.state == "expired" and request.state == "pending"):
+                same = db.execute("SELECT body FROM requests WHERE live = ?", (key,)).fetchone()
+                kept = read_request(same) if same else self._new(db, request, key, now_s)
+                db.execute(
+                    "INSERT OR REPLACE INTO offers (incident, runbook, action, request) VALUES (?, ?, ?, ?)",
+                    (request.incident, request.runbook, request.action, kept.id),
+                )
+            if kept.state == "pending" and request.mode == "auto":
+                # What waits for a person has become grave enough to go by itself.
+                graver = replace(request, id=kept.id, created_s=kept.created_s, expires_s=kept.expires_s)
+                kept = self._move(db, kept, graver, "approved", now_s, reason=_BY_ITSELF)
         return kept
 
     def _new(self, db: sqlite3.Connection, request: Request, key: str, now_s: float) -> Request:
