@@ -244,7 +244,7 @@ def test_a_digests_incidents_are_alerts_of_their_own_in_one_request(kept: Kept) 
     named = [(one["labels"]["alertname"], one["labels"].get("service")) for one in alerts]
     assert named == [("rate", "payments"), ("rate", "checkout"), ("rate", None), ("digest", None)]
     assert alerts[-1]["annotations"]["summary"] == (
-        "1,235 incidents, 1,200 critical of payments, checkout and 1 more services"
+        "1,235 incidents, 1,200 critical of payments, checkout and 1 more service"
     )
     assert alerts[-1]["annotations"]["description"].startswith("1,200 of payments: critical, new\n")
     firing = [one["labels"].get("service", one["labels"]["alertname"]) for one in kept.model.firing]

@@ -21,7 +21,7 @@ FIELDS = ("Seen:", "Expected:", "Since:", "Answer:", "Likely cause", "Runbook:",
         ("update", "CRITICAL, update - payments: connection refused to db-‹*›: 312 a minute, 0 expected"),
         ("resolve", "Resolved - payments: connection refused to db-‹*›: 312 a minute, 0 expected"),
         ("explanation", "Likely cause - payments: The database does not listen: its process ended at 22:12."),
-        ("digest", "1,235 incidents, 1,200 critical of payments, checkout and 1 more services"),
+        ("digest", "1,235 incidents, 1,200 critical of payments, checkout and 1 more service"),
         ("reminder", "Still open, warning - payments: connection refused to db-‹*›: 312 a minute, 0 expected"),
         (
             "escalation",

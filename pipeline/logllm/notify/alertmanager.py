@@ -30,7 +30,7 @@ from logllm.errors import ConfigError
 from logllm.events import rfc3339
 from logllm.notify.post import client_for, post
 from logllm.notify.secret import secret, visible
-from logllm.notify.text import ANSWERED, ENDED, VERBS, counted, is_of_many, line, percent, plain, summary
+from logllm.notify.text import ANSWERED, ENDED, VERBS, counted, headline, is_of_many, line, percent, plain, summary
 
 if TYPE_CHECKING:
     from logllm.events import IncidentEvent
@@ -230,9 +230,8 @@ class Alertmanager:
 
     def _annotations(self, incident: IncidentEvent, notification: Notification) -> dict[str, str]:
         one = not is_of_many(notification)
-        about = f"{incident.service}: {incident.title}" if incident.service else incident.title
         found = {
-            "summary": plain(about, 200),
+            "summary": plain(headline(incident), 200),
             "description": "\n".join(plain(fact, 300) for fact in (incident.facts or [incident.title])[:_EVIDENCE]),
             "expected": plain(incident.expected, _TEXT_CHARS),
             "seen": plain(incident.seen, _TEXT_CHARS),

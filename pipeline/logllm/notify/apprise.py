@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import logging
 import threading
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
@@ -199,7 +200,7 @@ class _Plugin:
         self.schema = schema
         # The host of an address is a token where the plugin does not name it a host.
         named = getattr(plugin, "host", "") if "host" in plugin.template_tokens else ""
-        self.host = str(getattr(plugin, "smtp_host", "") or named or "").lower()
+        self.host = str(getattr(plugin, "smtp_host", "") or named or "").strip("[]").lower()
 
     def deliver(self, title: str, text: str, notification: Notification) -> bool:
         kinds = self._apprise.NotifyType
@@ -223,7 +224,10 @@ def _service(where: str, url: str, timeout_s: float) -> _Service:
     asset = apprise.AppriseAsset(**options)
     asset.app_id, asset.app_desc = "logllm", "logllm"
     try:
-        plugin: Any = apprise.Apprise.instantiate(url, asset=asset)
+        # The first address loads all plugins, some of which use what Python has deprecated.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            plugin: Any = apprise.Apprise.instantiate(url, asset=asset)
     except Exception as error:  # noqa: BLE001 - a plugin may raise anything, with the address in its words
         raise ConfigError(f"{where}: not understood by Apprise: {type(error).__name__}") from None
     if plugin is None:

@@ -28,6 +28,7 @@ from logllm.notify.text import (
     ENDED,
     VERBS,
     counted,
+    headline,
     is_of_many,
     line,
     percent,
@@ -271,7 +272,7 @@ def _details(notification: Notification) -> _Details:
     return _Details(
         counts=[counted(count) for count in notification.counts[:_LINES]],
         incidents=[
-            f"{plain(one.id, 40)} {one.severity}, {one.event}: {plain(f'{one.service}: {one.title}', 300)}"
+            f"{plain(one.id, 40)} {one.severity}, {one.event}: {plain(headline(one), 300)}"
             for one in notification.incidents[:_LINES]
         ],
         total=notification.total,

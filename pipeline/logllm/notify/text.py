@@ -27,6 +27,7 @@ __all__ = [
     "VERBS",
     "body",
     "counted",
+    "headline",
     "is_of_many",
     "line",
     "percent",
@@ -111,6 +112,11 @@ def counted(count: Count) -> str:
     return f"{count.count:,} of {service}: {plain(count.severity, 20)}, {_happened(count.event)}"
 
 
+def headline(incident: IncidentEvent) -> str:
+    """Service and title, as they came."""
+    return f"{incident.service}: {incident.title}" if incident.service else incident.title
+
+
 def summary(notification: Notification, limit: int = SUMMARY_CHARS) -> str:
     """One line that says what it is about."""
     kind, incidents = notification.kind, notification.incidents
@@ -119,7 +125,7 @@ def summary(notification: Notification, limit: int = SUMMARY_CHARS) -> str:
     if not incidents:
         return "A test message of logllm" if kind == "test" else plain(f"logllm: {kind}", limit)
     first = incidents[0]
-    about = f"{first.service}: {first.title}" if first.service else first.title
+    about = headline(first)
     grave = first.severity.upper() if first.severity == "critical" else first.severity.capitalize()
     match kind:
         case "resolve":
@@ -231,9 +237,8 @@ def _of_digest(notification: Notification) -> Iterator[str]:
         yield f"and {len(notification.counts) - _LISTED} more kinds of them"
     yield ""
     for incident in notification.incidents[:_LISTED]:
-        about = f"{incident.service}: {incident.title}" if incident.service else incident.title
         told = f"{incident.severity}, {_happened(incident.event)}"
-        yield f"{plain(incident.id, 40)} {told} - {plain(about, SUMMARY_CHARS)}"
+        yield f"{plain(incident.id, 40)} {told} - {plain(headline(incident), SUMMARY_CHARS)}"
     shown = min(len(notification.incidents), _LISTED)
     if notification.total > shown:
         yield f"and {notification.total - shown} more; all of them are kept under {plain(notification.id, 40)}"
@@ -268,7 +273,8 @@ def _digest(notification: Notification) -> str:
     most = [service or "unknown service" for service in sorted(by_service, key=lambda name: -by_service[name])]
     critical = sum(count.count for count in notification.counts if count.severity == "critical")
     grave = f", {critical:,} critical" if critical else ""
-    others = f" and {len(most) - 2} more services" if len(most) > 2 else ""
+    more = len(most) - 2
+    others = f" and {more} more service{'' if more == 1 else 's'}" if more > 0 else ""
     of = ", ".join(plain(service, 50) for service in most[:2])
     many = f"{notification.total:,} incident{'' if notification.total == 1 else 's'}"
     return f"{many}{grave}{f' of {of}{others}' if of else ''}"
