@@ -10,11 +10,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from logllm.cli.alerts import alerts
+from logllm.cli.main import main
 from logllm.errors import SourceError, StateError
 from logllm.events import IncidentEvent
 from logllm.notify.database import Database
 from logllm.notify.notification import Notification
 from logllm.notify.outbox import OUTBOX_SCHEMA, Outbox
+from tests.notify.fake_http import FakeHttp, Reply
 
 NOW_S = 1_770_000_000.0
 HOSTILE = "pay\x1b[2J\u202ements \n<!channel> " + "A" * 1_000_000
@@ -206,3 +208,26 @@ def test_hostile_text_is_shown_and_not_obeyed(tmp_path: Path, outbox: Outbox) ->
     assert "\u202e" not in output
     assert "inc␛[2J  open\\u202e" in output
     assert len(output) < 20_000
+
+
+def test_a_test_message_says_where_it_arrived_and_where_it_did_not() -> None:
+    with FakeHttp() as good, FakeHttp(otherwise=Reply(404, b"no_service")) as gone:
+        result = CliRunner().invoke(
+            main, ["alerts", "test", "--slack-webhook", f"{gone.url}services/verysecret", "--webhook", good.url]
+        )
+
+    assert result.exit_code == 1
+    lines = result.output.splitlines()
+    assert lines[0].startswith("slack: not taken: ")
+    assert lines[1].startswith("webhook: taken, message ")
+    assert "verysecret" not in result.output
+    assert good.requests[0].json()["kind"] == "test"
+
+
+def test_a_test_message_to_nobody_is_an_error() -> None:
+    nobody = CliRunner().invoke(main, ["alerts", "test"])
+    other = CliRunner().invoke(main, ["alerts", "test", "--webhook", "http://127.0.0.1:9/", "--destination", "ops"])
+
+    assert nobody.exit_code == other.exit_code == 2
+    assert "no destination is configured" in nobody.output
+    assert "--destination ops: there is none, expected one of: webhook" in other.output

@@ -158,3 +158,53 @@ def _time(time_s: float) -> str:
     from logllm.events import rfc3339
 
     return rfc3339(int(time_s * 1_000_000_000))
+
+
+@alerts.command("test")
+@click.option("-c", "--config", "config_path", type=click.Path(), help="As given to serve.")
+@click.option("--destination", help="Only this one.")
+@click.option("--slack-webhook", envvar="LOGLLM_SLACK_WEBHOOK", help="As given to serve.")
+@click.option("--webhook", "webhooks", multiple=True, help="As given to serve; repeatable.")
+def test(
+    config_path: str | None, destination: str | None, slack_webhook: str | None, webhooks: tuple[str, ...]
+) -> None:
+    """Send a test message to every destination, at once and by no outbox; 1 where one does not take it."""
+    import secrets
+
+    from logllm.cli.destinations import with_destinations
+    from logllm.config import Config
+    from logllm.errors import ConfigError, DeliveryError
+    from logllm.notify.notification import Notification
+
+    config = with_destinations(
+        Config() if config_path is None else Config.load(config_path), (), slack_webhook, webhooks
+    )
+    config.notify.check(config.egress)
+    asked = [each for each in config.notify.destinations if destination in (None, each.name)]
+    if not asked:
+        known = ", ".join(each.name for each in config.notify.destinations) or "none"
+        wanted = (
+            "no destination is configured" if destination is None else f"--destination {destination}: there is none"
+        )
+        raise ConfigError(f"{wanted}, expected one of: {known}")
+    failed = False
+    for each in asked:
+        told = Notification(id=secrets.token_hex(8), kind="test", thread="test", incidents=[], total=0)
+        try:
+            made = each.build(_NoLinks())
+            try:
+                made.send(told, "")
+            finally:
+                made.close()
+        except DeliveryError as error:
+            failed = True
+            click.echo(f"{each.name}: not taken: {error}")
+        else:
+            click.echo(f"{each.name}: taken, message {told.id}")
+    if failed:
+        raise SystemExit(1)
+
+
+class _NoLinks:
+    def url(self, incident: str, verb: str) -> str:
+        return ""
