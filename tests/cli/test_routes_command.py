@@ -11,7 +11,6 @@ import pytest
 from click.testing import CliRunner
 
 from logllm.cli.routes import _moment, _others, routes, tree_lines, try_out
-from logllm.config import Config
 from logllm.notify.labels import LABELS
 from logllm.notify.owners import Owners
 from logllm.notify.plan import Labels
@@ -268,9 +267,6 @@ owners = {str(OWNERS)!r}
 """
 
 
-@pytest.mark.skipif(
-    "notify" not in Config.__struct_fields__, reason="the configuration says nothing of notifications yet"
-)
 def test_the_command_reads_the_configuration_and_its_exit_code_says_whether_anybody_is_told(tmp_path: Path) -> None:
     destinations = "".join(
         f'[[notify.destinations]]\ntype = "webhook"\nname = "{name}"\nurl = "http://127.0.0.1:9/"\n' for name in NAMES

@@ -17,6 +17,7 @@ from logllm.cli.model import model
 from logllm.cli.plugin import plugin, plugins
 from logllm.cli.routes import routes
 from logllm.cli.serve import serve
+from logllm.cli.silence import silence
 from logllm.cli.tail import tail
 
 __all__ = ["main"]
@@ -59,6 +60,7 @@ main.add_command(serve)
 main.add_command(incidents)
 main.add_command(alerts)
 main.add_command(routes)
+main.add_command(silence)
 main.add_command(actions)
 main.add_command(doctor)
 main.add_command(guarantees)
