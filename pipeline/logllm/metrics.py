@@ -195,6 +195,7 @@ METRICS: dict[str, Metric] = _table(
         "What became of incidents on their way: told, digested, silenced, repeated...",
         ("what",),
     ),
+    ("actions", "counter", "Actions of runbooks that ended, by how.", ("state",)),
     ("state_saves", "counter", "Snapshots written.", ()),
     ("state_age_seconds", "gauge", "Seconds since the last snapshot.", ()),
     ("process_cpu_seconds", "counter", "User and system CPU time of this process.", ()),

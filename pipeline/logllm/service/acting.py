@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -57,6 +58,7 @@ class Acting:
             now_s=clock(),
             egress=egress,
         )
+        self.ended: Counter[str] = Counter()
         self._offers: dict[str, list[Offer]] = {}
         self._lock = threading.Lock()
         self._woken = threading.Event()
@@ -123,6 +125,7 @@ class Acting:
             self._woken.clear()
             try:
                 for ended in self._actions.run_due(self._clock()):
+                    self.ended[ended.state] += 1
                     _log.warning("action %s of runbook %s, %s: %s", ended.action, ended.runbook, ended.id, ended.state)
             except StateError as error:
                 _log.error("%s; no action is run meanwhile", error)

@@ -6,22 +6,25 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from logllm.metrics import Value
-    from logllm.service.notifying import Notifying
+    from logllm.service.alerts import Alerts
 
 __all__ = ["alert_values"]
 
 _NOW = ("held", "waiting")
 
 
-def alert_values(notifying: Notifying) -> dict[str, Value]:
-    """Values by metric name; none where there is no destination."""
+def alert_values(alerts: Alerts) -> dict[str, Value]:
+    """Values by metric name; those of messages only where there is a destination."""
+    ended = alerts.acting.ended
+    values: dict[str, Value] = {"logllm_actions": {str(state): float(count) for state, count in ended.items()}}
+    notifying = alerts.notifying
     status = notifying.status()
     if not status:
-        return {}
+        return values
     counts = notifying.counts()
     outcomes: dict[str | tuple[str, ...], float] = {(each.name, "sent"): float(each.sent) for each in status}
     outcomes |= {(each.name, "dead"): float(each.dead) for each in status}
-    return {
+    return values | {
         "logllm_notify": outcomes,
         "logllm_notify_errors": {
             (each.name, kind): float(count) for each in status for kind, count in each.failed.items()

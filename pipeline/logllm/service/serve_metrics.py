@@ -48,7 +48,7 @@ def values_of(service: Serve) -> dict[str, Value]:
         **_forward_values(stats),
         **_delivery_values(delivery),
         **plugin_values(run.filtering.status()),
-        **alert_values(service.alerts.notifying),
+        **alert_values(service.alerts),
     }
     if service.rejects is not None:
         values["logllm_dead_letter_entries"] = float(service.rejects.count)
