@@ -139,15 +139,15 @@ class Bench:
         self.dispatcher.accept(events, START_S + self.now_s)
         self.tick()
 
-    def tick(self, after_s: float = 0.0) -> None:
-        """Let time go on by ticks where the dispatcher asked for them, and one at the end."""
+    def tick(self, after_s: float = 0.0, grain_s: float = 0.0) -> None:
+        """Let time go on by ticks where the dispatcher asked for them, `grain_s` apart or more, and one at the end."""
         end_s = self.now_s + after_s
         for _ in range(10_000):
             self.next_s = self.dispatcher.tick(START_S + self.now_s)
             if self.next_s is None or self.next_s > START_S + end_s:
                 break
             assert self.next_s >= START_S + self.now_s, "it asked to come again in the past"
-            self.now_s = self.next_s - START_S
+            self.now_s = min(end_s, max(self.next_s - START_S, self.now_s + grain_s))
         else:
             raise AssertionError("it asks to come again for ever")
         if self.now_s < end_s:

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
     from logllm.notify.database import Database
     from logllm.notify.inhibit import InhibitRule
+    from logllm.notify.matchers import Matchers
     from logllm.notify.plan import Labels
     from logllm.notify.silences import Silence
     from logllm.notify.tellings import Router
 
-__all__ = ["Gate", "Hold", "read_labels", "written_labels"]
+__all__ = ["Gate", "Hold", "open_incidents", "open_labels", "read_labels", "written_labels"]
 
 Hold = Literal["", "silenced", "inhibited", "muted"]
 
@@ -42,6 +43,20 @@ def read_labels(kept: bytes) -> Labels:
 def written_labels(labels: Labels) -> bytes:
     """Labels as they are kept."""
     return msgspec.json.encode(labels)
+
+
+def open_incidents(database: Database, matchers: Matchers) -> list[IncidentEvent]:
+    """What is open now and matches, latest first; of a database with `DISPATCH_SCHEMA`. Raises StateError."""
+    with database.reading() as db:
+        found = db.execute("SELECT labels, body FROM dispatch_incidents WHERE is_open = 1 ORDER BY changed_s DESC")
+        return [decoded(body, IncidentEvent) for labels, body in found if matchers.match(read_labels(labels))]
+
+
+def open_labels(database: Database) -> list[tuple[str, Labels]]:
+    """The ids of what is open now, each with its labels; of such a database. Raises StateError."""
+    with database.reading() as db:
+        found = db.execute("SELECT incident, labels FROM dispatch_incidents WHERE is_open = 1").fetchall()
+    return [(incident, read_labels(labels)) for incident, labels in found]
 
 
 class Gate:
