@@ -30,6 +30,15 @@ def test_the_first_incident_of_a_quiet_group_is_told_at_once(bench: Bench) -> No
     assert bench.outbox.covered(message.id) == [("inc-1", "open")]
 
 
+def test_of_several_at_once_the_gravest_has_a_message_of_its_own_and_the_others_wait(bench: Bench) -> None:
+    bench.accept(incident(1), incident(2, severity="info"), incident(3, severity="critical"))
+    at_once = bench.new()
+    bench.tick(30)
+
+    assert at_once == ["open inc-3"]
+    assert bench.new() == ["digest 2"]
+
+
 def test_what_comes_within_group_wait_is_told_together_when_it_is_over(bench: Bench) -> None:
     bench.accept(incident(1))
     bench.accept(incident(2, severity="info"), after_s=10)
@@ -164,10 +173,10 @@ def test_edits_are_bounded_too_and_only_the_latest_state_is_told() -> None:
 
 
 def test_an_incident_that_becomes_critical_is_told_at_once(bench: Bench) -> None:
-    bench.accept(incident(1), incident(2))
+    bench.accept(incident(1))
     bench.accept(incident(1, "update", severity="critical", minute=1), after_s=2)
 
-    assert bench.new() == ["digest 2", "update inc-1"]
+    assert bench.new() == ["open inc-1", "update inc-1"]
     assert bench.messages()[-1].severity == "critical"
 
 
@@ -250,10 +259,11 @@ def test_the_same_event_again_changes_nothing(bench: Bench) -> None:
 
 
 def test_a_digest_shows_the_gravest_twenty_and_counts_all(bench: Bench) -> None:
-    grave = [incident(n, severity="critical") for n in range(100, 105)]
+    grave = [incident(n, severity="critical") for n in range(99, 105)]
     bench.accept(*(incident(n, severity="info") for n in range(60)), *grave)
+    bench.tick(30)
 
-    (digest,) = bench.messages()
+    _, digest = bench.messages()
     assert digest.total == 65
     assert len(digest.incidents) == 20
     assert [shown.severity for shown in digest.incidents[:6]] == [*["critical"] * 5, "info"]
@@ -261,15 +271,16 @@ def test_a_digest_shows_the_gravest_twenty_and_counts_all(bench: Bench) -> None:
 
 
 def test_the_thread_of_a_digest_is_closed_when_all_of_it_is_over(bench: Bench) -> None:
-    bench.accept(incident(1), incident(2), incident(3))
-    (opened,) = bench.messages()
+    bench.accept(incident(0), incident(1), incident(2), incident(3))
+    bench.tick(30)
+    opened = bench.messages()[-1]
     bench.accept(incident(1, "resolve", minute=16), incident(2, "resolve", minute=16), after_s=960)
     bench.tick(30)
     bench.accept(incident(3, "resolve", minute=30), after_s=900)
     bench.tick(30)
 
-    assert bench.new() == ["digest 3", "digest 2", "digest 1"]
-    _, part, last = bench.messages()
+    assert bench.new() == ["open inc-0", "digest 3", "digest 2", "digest 1"]
+    _, _, part, last = bench.messages()
     assert part.thread == part.id
     assert last.thread == opened.id
 

@@ -1,8 +1,8 @@
 """Incidents that are told together: a destination, a route, and the values of the route's `group_by`.
 
-The words and their defaults are Alertmanager's. A group that has been quiet tells its first incident at once; what
-comes within `group_wait_s` (30 s) after that is collected and told together; from then on its news is told at most
-every `group_interval_s` (5 min). What has ended is in no hurry: a quiet group collects it for `group_wait_s`. While
+The words and their defaults are Alertmanager's. A group that has been quiet tells its first incident at once, of
+several the gravest; what comes within `group_wait_s` (30 s) is collected and told together; from then on its news is
+told at most every `group_interval_s` (5 min). What has ended is in no hurry: a quiet group collects it for `group_wait_s`. While
 something is open that nobody acknowledged, the group is told again `repeat_interval_s` (4 h) after its last message.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from logllm.notify.plan import Labels, Plan
 
-__all__ = ["GROUPS_SCHEMA", "Group", "alarm", "call", "enter", "find", "group_key", "reminded", "told"]
+__all__ = ["GROUPS_SCHEMA", "Group", "alarm", "call", "collect", "enter", "find", "group_key", "reminded", "told"]
 
 GROUPS_SCHEMA = """
 CREATE TABLE IF NOT EXISTS groups (
@@ -155,6 +155,11 @@ def told(
         "due_s = NULL, first = 0, repeat_due_s = ?1 + repeat_s WHERE destination = ?3 AND grp = ?4",
         [(now_s, not is_storm, destination, key) for key in keys],
     )
+
+
+def collect(db: sqlite3.Connection, destination: str, key: str) -> None:
+    """The first one of a group that was quiet has been told, the others wait for company."""
+    db.execute("UPDATE groups SET due_s = collect_until_s WHERE destination = ? AND grp = ?", (destination, key))
 
 
 def reminded(db: sqlite3.Connection, destination: str, key: str, now_s: float) -> int:

@@ -47,7 +47,7 @@ class Burst:
             "SELECT kind, at_s FROM bursts WHERE destination = ? AND at_s > ? AND at_s <= ? ORDER BY at_s",
             (destination, now_s - 2 * SPAN_S, now_s),
         ).fetchall()
-        latest = [(kind, at_s) for kind, at_s in found if at_s > now_s - SPAN_S]
+        latest = [(kind, at_s) for kind, at_s in found if at_s + SPAN_S > now_s]
         messages = [at_s for kind, at_s in latest if kind != "edit"]
         edits = [at_s for kind, at_s in latest if kind == "edit"]
         storms = [at_s for kind, at_s in latest if kind == "storm"]

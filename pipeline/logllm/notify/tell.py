@@ -41,11 +41,16 @@ Sort = Literal["escalation", "news", "reminder", "unseen"]
 
 
 class _Message(msgspec.Struct, frozen=True):
-    """What would be told by one message, if there is room for it."""
+    """What would be told by one message, if there is room for it.
+
+    Args:
+        others: More of the group waits, and goes on waiting.
+    """
 
     sort: Sort
     rows: list[Row]
     group: str = ""
+    others: bool = False
 
     def rank(self) -> tuple[int, int, str]:
         """Gravest first, then what is most urgent."""
@@ -125,8 +130,11 @@ class Teller:
         wanted = [_Message("escalation", [row]) for row in rows(db, "destination = ? AND step > 0", destination)]
         escalated = {message.rows[0].incident for message in wanted}
         by_group: dict[str, list[Row]] = {}
-        due = {key for (key,) in db.execute(
-            "SELECT grp FROM groups WHERE destination = ? AND due_s <= ?", (destination, now_s))}  # fmt: skip
+        due = dict(
+            db.execute(
+                "SELECT grp, first FROM groups WHERE destination = ? AND due_s <= ?", (destination, now_s)
+            ).fetchall()
+        )
         for row in rows(db, "destination = ? AND way IN ('group', 'urgent') AND hold = ''", destination):
             if row.incident in escalated:
                 continue
@@ -134,7 +142,10 @@ class Teller:
                 wanted.append(_Message("news", [row]))
             elif row.group in due:
                 by_group.setdefault(row.group, []).append(row)
-        wanted.extend(_Message("news", found, key) for key, found in by_group.items())
+        for key, found in by_group.items():
+            # A quiet group tells its gravest at once, so that it has a thread; the others wait for company.
+            told = [next((row for row in found if row.news != "resolve"), found[0])] if due[key] else found
+            wanted.append(_Message("news", told, key, others=len(told) < len(found)))
         for key, found in self._reminders(db, destination, now_s):
             if key not in by_group:
                 wanted.append(_Message("reminder", found, key))
@@ -187,7 +198,10 @@ class Teller:
                 # A message is going anyway: it accounts for what ended before anybody heard of it.
                 found = found + rows(db, "destination = ? AND grp = ? AND way = 'unseen'", destination, message.group)
             self._put_digest(db, destination, [_item(row) for row in found], found, now_s, thread)
-        groups.told(db, destination, [message.group] if message.group else [], now_s)
+        if message.group:
+            groups.told(db, destination, [message.group], now_s)
+        if message.others:
+            groups.collect(db, destination, message.group)
 
     def _put_storm(self, db: sqlite3.Connection, destination: str, wanted: Sequence[_Message], now_s: float) -> None:
         """All that is wanted in one message, and with it all else that waits."""
