@@ -10,6 +10,7 @@ import pytest
 from logllm.errors import ConfigError
 from logllm.notify.dispatch import InhibitRule, Traits
 from logllm.notify.notification import Answer, Count, RunbookNote
+from logllm.notify.plan import Step
 from logllm.notify.routes import RoutingConfig
 from logllm.notify.times import TimeIntervalConfig
 from tests.notify.dispatching import EDITING, PLAIN, START_S, Bench, explanation, incident, route
@@ -326,3 +327,21 @@ def test_half_characters_of_a_log_do_no_harm(bench: Bench) -> None:
     bench.tick(30)
 
     assert [message.kind for message in bench.messages()] == ["open", "explanation", "resolve"]
+
+
+def test_what_was_kept_and_cannot_be_read_any_more_is_forgotten_and_keeps_nothing_else_back(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "notify.db", RoutingConfig(to=[PLAIN], escalate=[Step(60.0, [EDITING])]))
+    bench.dispatcher.accept([incident(n, service=f"s{n}") for n in range(4)], START_S)
+    with bench.database.transaction() as db:
+        db.execute("UPDATE dispatch_incidents SET body = X'7b7d' WHERE incident = 'inc-0'")
+        db.execute("UPDATE dispatch_incidents SET labels = X'ff' WHERE incident = 'inc-1'")
+        db.execute("UPDATE escalations SET plan = X'' WHERE incident = 'inc-2'")
+    bench.restart()
+    bench.tick(60)
+
+    shown, escalated, counts = bench.new(), bench.new(EDITING), bench.dispatcher.counts()
+    bench.close()
+
+    assert shown == ["open inc-2", "open inc-3"]
+    assert escalated == ["escalation inc-3"]
+    assert counts["forgotten"] == 2

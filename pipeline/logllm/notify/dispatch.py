@@ -175,6 +175,7 @@ class Dispatcher:
         """
         with self._change() as (db, destinations):
             if self._is_changed:
+                self._tally["forgotten"] += upkeep.forget_unreadable(db, self._gate)
                 upkeep.without_edits(db, [name for name in destinations if not self._traits(name).edits], now_s)
             if self._last_s is None or now_s < self._last_s:
                 upkeep.put_back(db, now_s)

@@ -2,8 +2,9 @@
 
 The words and their defaults are Alertmanager's. A group that has been quiet tells its first incident at once, of
 several the gravest; what comes within `group_wait_s` (30 s) is collected and told together; from then on its news is
-told at most every `group_interval_s` (5 min). What has ended is in no hurry: a quiet group collects it for `group_wait_s`. While
-something is open that nobody acknowledged, the group is told again `repeat_interval_s` (4 h) after its last message.
+told at most every `group_interval_s` (5 min). What has ended is in no hurry: a quiet group collects it for
+`group_wait_s`. While something is open that nobody acknowledged, the group is told again `repeat_interval_s` (4 h)
+after its last message.
 """
 
 from __future__ import annotations

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
+
+import msgspec
+
+from logllm.errors import StateError
+from logllm.events import Explanation, IncidentEvent
+from logllm.notify.hold import read_labels
+from logllm.notify.plan import Plan
+from logllm.notify.tellings import decoded
 
 if TYPE_CHECKING:
     import sqlite3
@@ -10,10 +19,12 @@ if TYPE_CHECKING:
 
     from logllm.notify.hold import Gate
 
-__all__ = ["care", "put_back", "without_edits"]
+__all__ = ["care", "forget_unreadable", "put_back", "without_edits"]
 
 # So long after its end an incident may still be explained, answered, or come again from a repeated input.
 _ENDED_S = 86_400.0
+
+_log = logging.getLogger("logllm.notify")
 
 _WAITS = (
     "EXISTS (SELECT 1 FROM tellings WHERE tellings.incident = dispatch_incidents.incident "
@@ -44,6 +55,30 @@ def care(db: sqlite3.Connection, gate: Gate, keep: int, now_s: float) -> int:
             "groups.destination AND tellings.grp = groups.grp)"
         )
     return untold
+
+
+def forget_unreadable(db: sqlite3.Connection, gate: Gate) -> int:
+    """Forget what is damaged or of another version, so that one row does not keep all others; returns how many."""
+    lost: list[tuple[str, int]] = []
+    for incident, labels, body, explanation in db.execute(
+        "SELECT incident, labels, body, explanation FROM dispatch_incidents"
+    ):
+        try:
+            read_labels(labels)
+            decoded(body, IncidentEvent)
+            if explanation is not None:
+                decoded(explanation, Explanation)
+        except StateError as error:
+            _log.error("%s; %s is forgotten", error, incident)
+            lost.append((incident, 0))
+    _drop(db, gate, lost)
+    for incident, route, plan in db.execute("SELECT incident, route, plan FROM escalations").fetchall():
+        try:
+            msgspec.json.decode(plan, type=Plan)
+        except msgspec.MsgspecError as error:
+            _log.error("outbox: a kept escalation of %s cannot be read and is forgotten: %s", incident, error)
+            db.execute("DELETE FROM escalations WHERE incident = ? AND route = ?", (incident, route))
+    return len(lost)
 
 
 def without_edits(db: sqlite3.Connection, destinations: Iterable[str], now_s: float) -> None:
