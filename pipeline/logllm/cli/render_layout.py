@@ -244,5 +244,5 @@ def _reduced(reduced: Reduced) -> str:
     told = f"{reduced.records_out:,} of {amount(reduced.records_in, 'record')}, {size(reduced.bytes_out)} of "
     told += f"{size(reduced.bytes_in)} ({share:.1f} %)"
     if reduced.records_late:
-        told += f"; {reduced.records_late:,} of them for incidents, after all"
+        told += f"; {reduced.records_late:,} of them were culled at first"
     return told + (f"; {reduced.saved:,.2f} {reduced.currency} saved" if reduced.currency else "")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from logllm.sinks.reduce.config import ReduceConfig
     from logllm.sinks.reduce.reducer import Out
 
-__all__ = ["ACCOUNT_FILE", "Reduction"]
+__all__ = ["ACCOUNT_FILE", "Reduction", "begins_of", "reduced"]
 
 ACCOUNT_FILE = "reduce.json"
 SAVE_S = 30.0
@@ -105,7 +105,7 @@ class Reduction:
         block = chunk.block
         if not block or not chunk.count:
             return self._pipeline.take(chunk, signals, now_ns), chunk
-        begins = _begins(chunk)
+        begins = begins_of(chunk)
         if begins is None:
             self.meter.chunk(chunk.tag, Flow(chunk.count, len(block), chunk.count, len(block)))
             return self._pipeline.take(chunk, signals, now_ns), chunk
@@ -195,7 +195,7 @@ def reduced(total: Flow, config: ReduceConfig) -> Reduced:
     )
 
 
-def _begins(chunk: Chunk) -> NDArray[np.uint32] | None:
+def begins_of(chunk: Chunk) -> NDArray[np.uint32] | None:
     """Where each entry of a chunk's block begins; None where that cannot be told: then nothing of it is culled."""
     block = chunk.block or b""
     scan = chunk.scan if isinstance(chunk.scan, Part) else scan_block(block)

@@ -100,11 +100,11 @@ class Driven:
 
     def run(self, steps: Iterable[Step], cuts: Iterable[int] = ()) -> None:
         """All steps; a chunk ends behind the records whose numbers are in `cuts`, and at the end."""
-        steps = list(pieces(steps, set(cuts)))
+        parts = list(pieces(steps, set(cuts)))
         at = 0
-        while at < len(steps):
-            end = next((n for n in range(at, len(steps)) if isinstance(steps[n], str)), len(steps))
-            self._chunk([step for step in steps[at:end] if not isinstance(step, str)])
+        while at < len(parts):
+            end = next((n for n in range(at, len(parts)) if isinstance(parts[n], str)), len(parts))
+            self._chunk([step for step in parts[at:end] if not isinstance(step, str)])
             at = end + 1
 
     def _chunk(self, steps: list[Step]) -> None:

@@ -34,10 +34,14 @@ class AtHand:
         self.block = block
         self.source = Source(tag, block, first)
         self.at = at
-        self.sizes = np.append(at[1:], len(block)) - at
+        self.sizes = np.empty(n, np.int64)
+        self.sizes[:-1] = at[1:]
+        self.sizes[-1:] = len(block)
+        self.sizes -= at
         self.kept = np.ones(n, np.bool_)
         self.count = np.ones(n, np.int64)
         self.counted = _holding(block, mark, at)
+        self.has_counted = bool(self.counted.any())
         self.keys = np.full(n, -1, np.int32)
         self.services = np.zeros(n, np.int32)
         self.time_ns = np.zeros(n, np.int64)
@@ -84,15 +88,19 @@ class AtHand:
 
     def result(self, counter: Counter) -> tuple[bytes, int]:
         """The block that goes on, and how many entries it has; the very block that came if that is all of it."""
-        said = np.flatnonzero(self.kept & (self.count != 1)) if counter.mark else np.zeros(0, np.int64)
-        if self.kept.all() and not len(said):
-            return self.block, len(self.kept)
+        says = self.kept & (self.count != 1)
+        said = says.nonzero()[0] if counter.mark else says[:0]
+        count = int(np.count_nonzero(self.kept))
+        if count == len(self.kept) and not len(said):
+            return self.block, count
+        if not count:
+            return b"", 0
         # Runs of entries that go on as they are; one that says a count is a run of its own.
         kind = self.kept.astype(np.int64)
         kind[said] = 2 + np.arange(len(said))
-        begins = np.flatnonzero(np.append(True, kind[1:] != kind[:-1])[: len(kind)])
-        ends = np.append(begins[1:], len(kind))
-        edges = np.append(self.at, len(self.block))
+        begins = np.concatenate([[0], (kind[1:] != kind[:-1]).nonzero()[0] + 1])
+        ends = np.concatenate([begins[1:], [len(kind)]])
+        edges = np.concatenate([self.at, [len(self.block)]])
         pieces = []
         for what, row, start, end in zip(
             kind[begins].tolist(), begins.tolist(), edges[begins].tolist(), edges[ends].tolist(), strict=True
@@ -101,7 +109,7 @@ class AtHand:
                 pieces.append(self.block[start:end])
             elif what:
                 pieces.append(counter.counted(self.block[start:end], int(self.count[row])))
-        return b"".join(pieces), int(self.kept.sum())
+        return b"".join(pieces), count
 
 
 def _holding(block: bytes, mark: bytes, at: NDArray[np.int64]) -> NDArray[np.bool_]:

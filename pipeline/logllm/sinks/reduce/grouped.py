@@ -41,8 +41,10 @@ class Grouped:
         is_first = np.empty(n, np.bool_)
         is_first[0] = True
         np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
-        starts = np.flatnonzero(is_first)
-        ends = np.append(starts[1:], n)
+        starts = is_first.nonzero()[0]
+        ends = np.empty_like(starts)
+        ends[:-1] = starts[1:]
+        ends[-1] = n
         return cls(
             order, np.repeat(np.arange(len(starts)), ends - starts), ordered[starts].astype(np.int64), starts, ends
         )
@@ -60,7 +62,7 @@ class Grouped:
 
     def rank(self, wanted: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Places that are wanted, and how many of the same group are wanted before each."""
-        places = np.flatnonzero(wanted)
+        places = wanted.nonzero()[0]
         before: NDArray[np.int64] = np.cumsum(wanted) - wanted
         return places, before[places] - before[self.starts][self.group[places]]
 

@@ -75,11 +75,11 @@ class Protection:
         self.on_past = np.zeros(0, np.int64)
         self.on_coming = np.zeros(0, np.int64)
         self._slot_of_key = np.zeros(0, np.int64)
-        self._has_keys = False
+        self.has_keys = False
         # By service: from when to when, and for whom. The last row is the whole source.
         self._context = np.zeros((3, 1), np.int64)
         self._context[:, -1] = _FAR, -_FAR, 0
-        self._has_context = False
+        self.has_context = False
 
     def slot(self, incident: str) -> int:
         """The place of an incident's budgets."""
@@ -102,7 +102,7 @@ class Protection:
             clock_ns: What is open of event time begins here.
         """
         self._slot_of_key = np.full(keys, -1, np.int64)
-        self._has_keys = False
+        self.has_keys = False
         for incident in incidents:
             slot = self.slot(incident.id)
             if self.on_keys[slot] >= self.config.incident_bytes:
@@ -110,12 +110,12 @@ class Protection:
             mine = np.array(incident.keys, np.int64)
             mine = mine[self._slot_of_key[mine] < 0]
             self._slot_of_key[mine] = slot
-            self._has_keys |= bool(len(mine))
+            self.has_keys |= bool(len(mine))
         lo, hi, slots = self._context
         over = (hi >= 0) & (hi + LATE_NS < clock_ns)
         lo[over], hi[over] = _FAR, -_FAR
         has = hi >= 0
-        self._has_context = bool(has.any())
+        self.has_context = bool(has.any())
         named = {incident.id for incident in incidents}
         in_use = set(slots[has].tolist())
         for name, slot in [each for each in self._slots.items() if each[0] not in named and each[1] not in in_use]:
@@ -124,7 +124,7 @@ class Protection:
 
     def rename(self, old: int, new: int) -> None:
         """Key `old` became part of key `new`."""
-        if self._has_keys and old < len(self._slot_of_key):
+        if self.has_keys and old < len(self._slot_of_key):
             if new < len(self._slot_of_key) and self._slot_of_key[new] < 0:
                 self._slot_of_key[new] = self._slot_of_key[old]
             self._slot_of_key[old] = -1
@@ -144,7 +144,7 @@ class Protection:
         at[0] = min(int(at[0]), int(anchors[0]) - around_ns)
         at[1] = max(int(at[1]), int(anchors[-1]) + around_ns)
         at[2] = self.slot(told.id)
-        self._has_context = True
+        self.has_context = True
 
     def of_incidents(
         self, rows: NDArray[np.int64], keys: NDArray[np.int32], sizes: NDArray[np.int64]
@@ -154,8 +154,6 @@ class Protection:
         Shapes:
             rows: int64[m], ascending, index into keys and sizes. returns: a part of them.
         """
-        if not self._has_keys:
-            return rows[:0]
         key = keys[rows]
         slot = np.full(len(rows), -1, np.int64)
         known = key < len(self._slot_of_key)
@@ -166,8 +164,6 @@ class Protection:
         self, rows: NDArray[np.int64], services: NDArray[np.int32], time_ns: NDArray[np.int64], sizes: NDArray[np.int64]
     ) -> NDArray[np.int64]:
         """Of some rows, those close in time to what an incident of their service cites."""
-        if not self._has_context:
-            return rows[:0]
         time, service = time_ns[rows], services[rows].astype(np.int64)
         last = self._context.shape[1] - 1
         slot = np.full(len(rows), -1, np.int64)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["recalled"]
 
 _FAR = np.iinfo(np.int64).max
+_NEAR = np.dtype([(name, np.int64) for name in ("slab", "row", "time_ns", "size", "service")])
 
 
 def recalled(
@@ -35,29 +36,33 @@ def recalled(
     """
     config = protection.config
     search = _Search(told, protection, keys, int(config.context_s * 1e9))
-    slabs = [slab.rows for slab in ring.slabs()]
-    masks = []
-    near = []
-    for number, rows in enumerate(slabs):
+    masks: list[NDArray[np.bool_] | None] = []
+    near: list[NDArray[np.void]] = []
+    for number, slab in enumerate(ring.slabs()):
+        masks.append(None)
+        if slab.latest_ns < search.earliest_ns:
+            continue
+        rows = slab.rows
         # Columns of a row are far apart in memory; a copy of those that are asked more than once is faster.
         key, time_ns = rows["key"].astype(np.int64), rows["time_ns"].copy()
-        taken = search.cited(key, time_ns)
+        taken = masks[-1] = search.cited(key, time_ns)
         mine = np.flatnonzero(search.of_keys(key, time_ns) & ~taken)
         if len(mine):
             slots, sizes = search.slot_of_key[key[mine]], rows["size"][mine].astype(np.int64)
             taken[mine[spent_within(slots, sizes, protection.on_keys, config.incident_bytes)]] = True
         around = np.flatnonzero(search.of_services(rows["service"].astype(np.int64), time_ns) & ~taken)
-        near.append(np.stack([np.full(len(around), number), around]))
-        masks.append(taken)
-    slab, row = np.concatenate([np.zeros((2, 0), np.int64), *near], axis=1)
-    if len(row):
-        columns = [
-            np.concatenate([rows[name][near[n][1]].astype(np.int64) for n, rows in enumerate(slabs)])
-            for name in ("time_ns", "size", "service")
-        ]
-        chosen = _nearest(told, protection, *columns)
-        for number, mask in enumerate(masks):
-            mask[row[chosen & (slab == number)]] = True
+        if len(around):
+            near.append(np.zeros(len(around), _NEAR))
+            near[-1]["slab"], near[-1]["row"] = number, around
+            for name in ("time_ns", "size", "service"):
+                near[-1][name] = rows[name][around]
+    if near:
+        candidates = np.concatenate(near)
+        chosen = candidates[_nearest(told, protection, candidates)]
+        for number in np.unique(chosen["slab"]).tolist():
+            mask = masks[number]
+            if mask is not None:
+                mask[chosen["row"][chosen["slab"] == number]] = True
     return ring.take(masks)
 
 
@@ -87,6 +92,9 @@ class _Search:
             else:
                 self._from[one.service] = min(self._from[one.service], start)
                 self._to[one.service] = max(self._to[one.service], end)
+        begins = [self._all[0], *(one.since_ns for one in told), *self._from.tolist(), *self._times[:1].tolist()]
+        self.earliest_ns = min(begins)
+        """Before this nothing is looked for."""
 
     def cited(self, key: NDArray[np.int64], time_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
         """bool[n]: whether each row is one that an incident cites."""
@@ -108,14 +116,9 @@ class _Search:
         return within | ((time_ns >= self._all[0]) & (time_ns <= self._all[1]))
 
 
-def _nearest(
-    told: Sequence[Told],
-    protection: Protection,
-    time_ns: NDArray[np.int64],
-    sizes: NDArray[np.int64],
-    services: NDArray[np.int64],
-) -> NDArray[np.bool_]:
-    """bool[n]: the rows that incidents' context is made of."""
+def _nearest(told: Sequence[Told], protection: Protection, candidates: NDArray[np.void]) -> NDArray[np.bool_]:
+    """bool[n]: the rows, of those that may be near to something, that incidents' context is made of."""
+    time_ns, sizes, services = (candidates[name] for name in ("time_ns", "size", "service"))
     config = protection.config
     around_ns = int(config.context_s * 1e9)
     chosen = np.zeros(len(time_ns), np.bool_)

@@ -110,30 +110,37 @@ class Reducer:
         self._turns.reserve(self._keys)
         self.meter.reserve(self._keys)
         grouped = Grouped.of(keys)
-        severe = np.where(columns.severity > 0, columns.severity >= self.config.least_severity, bad)
-        kept = np.full(len(keys), learning)
-        counted = chunk.counted[part]
-        self._keep(kept, "learning", np.flatnonzero(kept))
-        self._keep(kept, "severe", np.flatnonzero(severe & ~kept))
-        first = grouped.order[self._turns.first(grouped)]
-        self._keep(kept, "first", first[~kept[first]])
-        self._keep(kept, "counted", np.flatnonzero(counted & ~kept))
-        rest = np.flatnonzero(~kept)
-        self._keep(kept, "incident", self._protection.of_incidents(rest, keys, sizes))
-        rest = np.flatnonzero(~kept)
-        self._keep(kept, "context", self._protection.of_context(rest, services, columns.time_ns, sizes))
-        few, turn = self._turns.take(grouped, ~kept[grouped.order], clock_ns)
-        self._keep(kept, "rare", grouped.order[few])
-        self._keep(kept, "sampled", grouped.order[turn])
-        kept_in_order = kept[grouped.order]
+        order = grouped.order
+        first = self._turns.first(grouped)
+        if learning:
+            kept = np.ones(len(keys), np.bool_)
+            self.meter.count("learning", len(keys))
+            turn = order[:0]
+        else:
+            kept = np.where(columns.severity > 0, columns.severity >= self.config.least_severity, bad)
+            self.meter.count("severe", int(np.count_nonzero(kept)))
+            self._keep(kept, "first", order[first])
+            if chunk.has_counted:
+                self._keep(kept, "counted", chunk.counted[part].nonzero()[0])
+            if self._protection.has_keys:
+                self._keep(kept, "incident", self._protection.of_incidents((~kept).nonzero()[0], keys, sizes))
+            if self._protection.has_context:
+                rest = (~kept).nonzero()[0]
+                self._keep(kept, "context", self._protection.of_context(rest, services, columns.time_ns, sizes))
+            few, sampled = self._turns.take(grouped, ~kept[order], clock_ns)
+            self._keep(kept, "rare", order[few])
+            turn = order[sampled]
+            self._keep(kept, "sampled", turn)
+        kept_in_order = kept[order]
         first_number = self._number
-        places, stands_for = self._turns.carry(grouped, kept_in_order, ~counted[grouped.order], first_number)
-        chunk.keep(part, kept, grouped.order[turn], keys, services, columns.time_ns)
-        chunk.stand(part.start + grouped.order[places], stands_for)
-        self._measure(grouped, kept_in_order, sizes[grouped.order])
+        able = kept_in_order & ~chunk.counted[part][order] if chunk.has_counted else kept_in_order
+        places, stands_for = self._turns.carry(grouped, kept_in_order, able, first_number)
+        chunk.keep(part, kept, turn, keys, services, columns.time_ns)
+        chunk.stand(part.start + order[places], stands_for)
+        self._measure(grouped, kept_in_order, sizes[order])
         self._number += len(keys)
         self._needed_from = self._number - remembered
-        culled = np.flatnonzero(~kept)
+        culled = (~kept).nonzero()[0]
         if len(culled):
             numbers = first_number + culled
             at = chunk.at[part][culled]
@@ -142,8 +149,9 @@ class Reducer:
             self._evict()
 
     def _keep(self, kept: NDArray[np.bool_], reason: str, rows: NDArray[np.int64]) -> None:
-        kept[rows] = True
-        self.meter.count(reason, len(rows))
+        if len(rows):
+            self.meter.count(reason, int(np.count_nonzero(~kept[rows])))
+            kept[rows] = True
 
     def _measure(self, grouped: Grouped, kept: NDArray[np.bool_], sizes: NDArray[np.int64]) -> None:
         self.meter.came(grouped.keys, grouped.counts, grouped.sums(sizes))

@@ -67,6 +67,7 @@ class Slab:
         self.records = 0
         self.bytes = 0
         self.end = 0
+        self.latest_ns = -(1 << 63)
         self._parts: list[NDArray[np.void]] = []
 
     def add(self, source: Source, rows: NDArray[np.void], end: int) -> int:
@@ -76,6 +77,7 @@ class Slab:
         self._parts.append(rows)
         self.records += len(rows)
         self.end = end
+        self.latest_ns = max(self.latest_ns, int(rows["time_ns"].max()))
         size = len(source.block) + rows.nbytes + _PART_BYTES
         self.bytes += size
         return size
@@ -151,15 +153,15 @@ class Ring:
         """All that is here, oldest first."""
         return iter(self._slabs)
 
-    def take(self, masks: Iterable[NDArray[np.bool_]]) -> list[tuple[NDArray[np.void], list[Source]]]:
+    def take(self, masks: Iterable[NDArray[np.bool_] | None]) -> list[tuple[NDArray[np.void], list[Source]]]:
         """Rows with their sources, slab by slab; they are no longer here.
 
         Args:
-            masks: For each slab, bool[n] by its rows.
+            masks: For each slab, bool[n] by its rows, or None for none of them.
         """
         found = []
         for slab, mask in zip(self._slabs, masks, strict=True):
-            if mask.any():
+            if mask is not None and mask.any():
                 found.append((slab.rows[mask], slab.sources))
                 self.records -= len(found[-1][0])
                 slab.without(mask)

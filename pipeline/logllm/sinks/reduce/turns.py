@@ -59,7 +59,7 @@ class Turns:
         young = seen < self._burst
         if not young.any():
             return np.zeros(0, np.int64)
-        places = np.flatnonzero(young[grouped.group])
+        places = young[grouped.group].nonzero()[0]
         group = grouped.group[places]
         found: NDArray[np.int64] = places[places - grouped.starts[group] + seen[group] < self._burst]
         return found
@@ -83,7 +83,7 @@ class Turns:
         few = rank < taken[group]
         before = self.turn[grouped.keys]
         self.turn[grouped.keys] = (before + waiting - taken) % self._sample
-        others = np.flatnonzero(~few)
+        others = (~few).nonzero()[0]
         group = group[others]
         turn = before[group] + rank[others] - taken[group] + 1
         return places[few], places[others[turn % self._sample == 0]]
@@ -107,24 +107,29 @@ class Turns:
             first: The number of row 0.
 
         Shapes:
-            kept: bool[n] by place. able: bool[n] by place, rows that may carry a count.
+            kept: bool[n] by place. able: bool[n] by place, kept rows that may carry a count.
         """
         keys, group = grouped.keys, grouped.group
         culled = ~kept
+        if not culled.any() and not self.pending[keys].any():
+            self.carried[keys] = first + grouped.order[grouped.ends - 1]
+            return grouped.order[:0], grouped.order[:0]
         upto = np.cumsum(culled)
         begin = upto[grouped.starts] - culled[grouped.starts] - self.pending[keys]
-        carriers = np.flatnonzero(kept & able)
+        carriers = able.nonzero()[0]
         of = group[carriers]
         mark = begin.copy()
         mark[of] = upto[carriers]  # of several assignments to one place the last one stays
         self.carried[keys[of]] = first + grouped.order[carriers]
-        gone = np.flatnonzero(culled)
+        gone = culled.nonzero()[0]
         self.last[keys[group[gone]]] = first + grouped.order[gone]
         self.pending[keys] = left = upto[grouped.ends - 1] - mark
         self.last[keys[left == 0]] = NEVER
         previous = np.empty(len(carriers), np.int64)
         previous[1:] = upto[carriers[:-1]]
-        is_first = np.append(True, of[1:] != of[:-1])[: len(of)]
+        is_first = np.empty(len(of), np.bool_)
+        is_first[:1] = True
+        np.not_equal(of[1:], of[:-1], out=is_first[1:])
         previous[is_first] = begin[of[is_first]]
         stands_for = upto[carriers] - previous
         some = stands_for > 0
