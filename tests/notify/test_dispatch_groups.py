@@ -178,6 +178,7 @@ def test_an_incident_that_becomes_critical_is_told_at_once(bench: Bench) -> None
 
     assert bench.new() == ["open inc-1", "update inc-1"]
     assert bench.messages()[-1].severity == "critical"
+    assert bench.messages()[-1].raised
 
 
 def test_the_first_critical_one_among_warnings_does_not_wait_for_company(bench: Bench) -> None:

@@ -60,12 +60,13 @@ class Composer:
         self._runbook = runbook
 
     def single(
-        self, db: sqlite3.Connection, destination: str, item: Item, kind: Kind, *, news: str = ""
+        self, db: sqlite3.Connection, destination: str, item: Item, kind: Kind, *, news: str = "", raised: bool = False
     ) -> Notification:
         """A message of one incident, in its thread, with all that is known by now. Raises StateError.
 
         Args:
             news: What tells its id apart from others of this kind about the same event.
+            raised: See `Notification`.
         """
         body, kept = db.execute(
             "SELECT body, explanation FROM dispatch_incidents WHERE incident = ?", (item.incident,)
@@ -87,6 +88,7 @@ class Composer:
             runbook=self._runbook(event),
             explanation=explanation,
             answer=last_answer(db, event.id),
+            raised=raised,
         )
 
     def several(

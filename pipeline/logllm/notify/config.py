@@ -37,8 +37,8 @@ class NotifyConfig(RoutingConfig, frozen=True, forbid_unknown_fields=True):
         links_s: Such links are good for so long.
     """
 
-    destinations: list[DestinationConfig] = []
-    inhibit: list[InhibitRule] = []
+    destinations: list[DestinationConfig] = msgspec.field(default_factory=list)
+    inhibit: list[InhibitRule] = msgspec.field(default_factory=list)
     burst: Annotated[int, msgspec.Meta(ge=1, le=60)] = 5
     longest_s: Annotated[float, msgspec.Meta(ge=60, le=30 * 86_400)] = 86_400.0
     public_url: str = ""

@@ -73,6 +73,7 @@ class Notification(msgspec.Struct, frozen=True):
         step: Of the escalation, 0 before there is any.
         explanation: As far as it is known.
         answer: The last one given.
+        raised: It has become critical since it was told, so that somebody should look again.
     """
 
     id: str
@@ -87,6 +88,7 @@ class Notification(msgspec.Struct, frozen=True):
     runbook: RunbookNote | None = None
     explanation: Explanation | None = None
     answer: Answer | None = None
+    raised: bool = False
 
     @property
     def severity(self) -> Literal["info", "warning", "critical"]:

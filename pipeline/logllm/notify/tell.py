@@ -224,7 +224,8 @@ class Teller:
 
     def _put_single(self, db: sqlite3.Connection, destination: str, row: Row, kind: Kind, now_s: float) -> None:
         item = _item(row, kind, row.step or 0) if kind == "escalation" else _item(row)
-        told = self._composer.single(db, destination, item, kind, news=str(row.step or ""))
+        raised = kind == "update" and row.way == "urgent"
+        told = self._composer.single(db, destination, item, kind, news=str(row.step or ""), raised=raised)
         self._send(destination, told, [item], now_s)
         mark(db, destination, [row], now_s, explained=told.explanation is not None)
         self._tally["escalated" if kind == "escalation" else "told"] += 1

@@ -117,6 +117,28 @@ def test_a_title_that_is_too_long_for_the_heading_is_told_below_it(kind: Kind) -
     assert shown.splitlines()[1] == title
 
 
+def test_an_update_that_has_become_critical_calls_whom_it_should() -> None:
+    told = replace(notification("update"), raised=True, incidents=[replace(INCIDENT, severity="critical")])
+
+    reply = COMPOSER.reply(told)
+    quiet = COMPOSER.reply(replace(told, raised=False))
+
+    assert quiet is None
+    assert reply is not None
+    assert reply.text.startswith("<!subteam^S0123ABCD> 🔴 NOW CRITICAL · payments")
+    assert "<!subteam^S0123ABCD>" in read(COMPOSER.later(told))
+
+
+def test_a_reminder_of_several_lists_them() -> None:
+    several = [replace(INCIDENT, id=f"inc-{number}", service=f"service-{number}") for number in range(3)]
+    told = replace(notification("reminder"), total=3, incidents=several)
+
+    shown = read(COMPOSER.whole(told))
+
+    assert "🔔 3 incidents still open, not acknowledged" in shown
+    assert all(f"service-{number}" in shown for number in range(3))
+
+
 def test_other_incidents_and_services_are_counted() -> None:
     services = [f"service-{number}" for number in range(8)]
     told = replace(notification("open"), total=5, incidents=[replace(INCIDENT, services=services)])

@@ -71,7 +71,11 @@ class SlackBot:
         _plainly(change, message, {"metadata": _metadata(notification)})
         reply = self._composer.reply(notification)
         if reply is not None:
-            self._post(notification, reply, {"thread_ts": place.ts}, place.channel)
+            # Nobody is told of an edit: what has become critical is said in the channel too.
+            thread: dict[str, Any] = {"thread_ts": place.ts}
+            if notification.raised:
+                thread["reply_broadcast"] = True
+            self._post(notification, reply, thread, place.channel)
         return str(place)
 
     def _follow(self, notification: Notification, place: Place) -> None:

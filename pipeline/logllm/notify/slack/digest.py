@@ -30,6 +30,8 @@ def digest_title(notification: Notification) -> str:
     over = {count.event for count in notification.counts} == {"resolve"}
     sign = "✅" if over else SIGN[notification.severity]
     told = f"{sign} {amount(total, 'incident')}{' resolved' if over else ''}"
+    if notification.kind == "reminder":
+        told = f"🔔 {amount(total, 'incident')} still open, not acknowledged,"
     return f"{told} in {amount(services, 'service')}" if services else told
 
 

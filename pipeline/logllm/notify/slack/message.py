@@ -52,7 +52,7 @@ class Composer:
 
     def whole(self, told: Notification) -> Message:
         """All that is known, for the first message of a thread and for every edit of it."""
-        if not told.incidents or told.kind in ("digest", "test"):
+        if _is_of_many(told):
             return self._without_incident(told, follows=False)
         incident, explained = told.incidents[0], told.explanation
         over = incident.event == "resolve"
@@ -68,7 +68,7 @@ class Composer:
 
     def later(self, told: Notification) -> Message:
         """What is new, for a message of its own that comes after the first one and cannot change it."""
-        if not told.incidents or told.kind in ("digest", "test"):
+        if _is_of_many(told):
             return self._without_incident(told, follows=True)
         if told.kind in ("open", "escalation"):
             # Who reads it may not have seen what came before.
@@ -97,6 +97,9 @@ class Composer:
         incident = told.incidents[0]
         if told.kind == "resolve":
             text = f"✅ Resolved{_lasted(incident)}, {amount(incident.count, 'record')} in all."
+            return Message(text, [*section(text), *context(f"message {prose(told.id, 40)}")], text)
+        if told.raised:
+            text = f"{self._called(told)} {_line(told)}".strip()
             return Message(text, [*section(text), *context(f"message {prose(told.id, 40)}")], text)
         explained = told.explanation
         if told.kind != "explanation" or explained is None or explained.status != "ok":
@@ -127,7 +130,7 @@ class Composer:
     def _lead(self, told: Notification) -> list[Block]:
         """The first line below the heading: whom it calls, and why it comes again."""
         said = self._called(told)
-        if told.kind == "reminder":
+        if told.kind == "reminder" and told.total == 1:
             said = f"{said} Still open, and nobody has acknowledged it.".lstrip()
         elif told.kind == "escalation":
             said = f"{said} Nobody has acknowledged it: step {told.step}.".lstrip()
@@ -136,7 +139,7 @@ class Composer:
         return section(said)
 
     def _called(self, told: Notification) -> str:
-        if told.kind not in _PAGES or told.severity != "critical":
+        if not (told.raised or told.kind in _PAGES) or told.severity != "critical":
             return ""
         return "" if all(one.event == "resolve" for one in told.incidents) else self._mention
 
@@ -157,7 +160,7 @@ class Composer:
 
     def _plain(self, told: Notification) -> str:
         lines = [f"{self._called(told)} {_line(told)}".strip()]
-        if told.kind == "digest":
+        if _is_of_many(told):
             lines += gravest(told)
         elif told.incidents and told.kind != "test":
             incident = told.incidents[0]
@@ -176,6 +179,10 @@ class Composer:
         return shortened("\n".join(line for line in lines if line), _PLAIN)
 
 
+def _is_of_many(told: Notification) -> bool:
+    return not told.incidents or told.kind in ("digest", "test") or (told.kind == "reminder" and told.total > 1)
+
+
 def _state(told: Notification, *, later: bool = False) -> str:
     incident = told.incidents[0]
     severity = incident.severity
@@ -190,6 +197,8 @@ def _state(told: Notification, *, later: bool = False) -> str:
     if incident.event == "resolve":
         lasted_s = span_s(incident.started, incident.ended or incident.time)
         return f"✅ RESOLVED after {duration(lasted_s)}" if lasted_s >= 1 else "✅ RESOLVED"
+    if told.raised:
+        return f"{SIGN[severity]} NOW {severity.upper()}"
     if later and told.kind == "update":
         return f"{SIGN[severity]} {severity.upper()} goes on"
     return f"{SIGN[severity]} {severity.upper()}"
@@ -199,7 +208,7 @@ def _line(told: Notification) -> str:
     """All in one line."""
     if told.kind == "test":
         return "🧪 A test of logllm's alerts: nothing has happened."
-    if told.kind == "digest" or not told.incidents:
+    if _is_of_many(told):
         return digest_title(told)
     incident = told.incidents[0]
     service = prose(incident.service, 40)
