@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from logllm.config import Config, HttpConfig
 from logllm.errors import ConfigError
 from logllm.filters.config import PluginConfig
-from logllm.notify.routes import Routing
+from logllm.notify.routing.routes import Routing
 from logllm.sinks.file import FileSinkConfig
 from logllm.sinks.forward import ForwardSinkConfig
 from logllm.sinks.loki import LokiSinkConfig

@@ -13,9 +13,9 @@ from logllm.cli.alerts import alerts
 from logllm.cli.main import main
 from logllm.errors import SourceError, StateError
 from logllm.events import IncidentEvent
-from logllm.notify.database import Database
 from logllm.notify.notification import Notification
-from logllm.notify.outbox import OUTBOX_SCHEMA, Outbox
+from logllm.notify.outbox.database import Database
+from logllm.notify.outbox.outbox import OUTBOX_SCHEMA, Outbox
 from tests.notify.fake_http import FakeHttp, Reply
 
 NOW_S = 1_770_000_000.0

@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from logllm.cli.routes import _moment, _others, routes, tree_lines, try_out
-from logllm.notify.labels import LABELS
-from logllm.notify.owners import Owners
-from logllm.notify.plan import Labels
-from logllm.notify.routes import Routing, RoutingConfig
+from logllm.notify.routing.labels import LABELS
+from logllm.notify.routing.owners import Owners
+from logllm.notify.routing.plan import Labels
+from logllm.notify.routing.routes import Routing, RoutingConfig
 
 NAMES = ["slack-operations", "slack-payments", "slack-storefront", "pagerduty"]
 OWNERS = Path(__file__).parents[2] / "samples" / "owners.toml"

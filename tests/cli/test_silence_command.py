@@ -13,12 +13,12 @@ from click.testing import CliRunner, Result
 
 from logllm.cli.silence import silence
 from logllm.errors import ConfigError, SourceError
-from logllm.notify.database import Database
-from logllm.notify.dispatch import DISPATCH_SCHEMA, Dispatcher
-from logllm.notify.outbox import OUTBOX_SCHEMA, Outbox
-from logllm.notify.owners import Owners, Team
-from logllm.notify.routes import Routing, RoutingConfig
-from tests.notify.dispatching import incident
+from logllm.notify.dispatch.dispatcher import DISPATCH_SCHEMA, Dispatcher
+from logllm.notify.outbox.database import Database
+from logllm.notify.outbox.outbox import OUTBOX_SCHEMA, Outbox
+from logllm.notify.routing.owners import Owners, Team
+from logllm.notify.routing.routes import Routing, RoutingConfig
+from tests.notify.dispatch.dispatching import incident
 
 
 def run(folder: Path, *arguments: str) -> Result:

@@ -10,8 +10,8 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from logllm.notify.database import Database
-    from logllm.notify.outbox import Message, State
+    from logllm.notify.outbox.database import Database
+    from logllm.notify.outbox.outbox import Message, State
 
 __all__ = ["alerts"]
 
@@ -29,8 +29,8 @@ def _database(data_dir: str) -> Iterator[Database]:
     from pathlib import Path
 
     from logllm.errors import SourceError
-    from logllm.notify.database import Database
-    from logllm.notify.outbox import OUTBOX_SCHEMA
+    from logllm.notify.outbox.database import Database
+    from logllm.notify.outbox.outbox import OUTBOX_SCHEMA
 
     path = Path(data_dir) / "notify.db"
     if not path.is_file():
@@ -57,7 +57,7 @@ def list_(data_dir: str, state: str | None, destination: str | None, limit: int,
     import msgspec
 
     from logllm.cli.render_text import neutral
-    from logllm.notify.outbox import Outbox
+    from logllm.notify.outbox.outbox import Outbox
 
     with _database(data_dir) as database:
         chosen: State | None = None if state is None else "dead" if state == "dead" else "queued"
@@ -77,7 +77,7 @@ def show(message_id: str, data_dir: str, as_json: bool) -> None:
     import msgspec
 
     from logllm.cli.render_text import amount, neutral
-    from logllm.notify.outbox import Outbox
+    from logllm.notify.outbox.outbox import Outbox
 
     with _database(data_dir) as database:
         outbox = Outbox(database)
@@ -115,7 +115,7 @@ def retry(message_id: str | None, data_dir: str, all_dead: bool, destination: st
 
     from logllm.cli.render_text import amount
     from logllm.errors import SourceError
-    from logllm.notify.outbox import Outbox
+    from logllm.notify.outbox.outbox import Outbox
 
     if (message_id is None) != all_dead or (destination is not None and not all_dead):
         raise click.UsageError("expected either the ID of one dead letter, or --all-dead")

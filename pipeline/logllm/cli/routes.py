@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from logllm.notify.plan import Labels, Step
-    from logllm.notify.route_tree import Route
-    from logllm.notify.routes import Hop, Routing
+    from logllm.notify.routing.plan import Labels, Step
+    from logllm.notify.routing.route_tree import Route
+    from logllm.notify.routing.routes import Hop, Routing
 
 __all__ = ["chain_lines", "routes", "tree_lines", "try_out"]
 
@@ -100,7 +100,7 @@ def show(config_path: str | None) -> None:
 
 def _routing(config_path: str | None) -> Routing:
     from logllm.config import Config
-    from logllm.notify.routes import Routing
+    from logllm.notify.routing.routes import Routing
 
     notify = (Config() if config_path is None else Config.load(config_path)).notify
     return Routing.load(notify, [destination.name for destination in notify.destinations])
@@ -123,7 +123,7 @@ def _moment(text: str | None) -> datetime:
 
 
 def _others(given: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    from logllm.notify.labels import LABELS
+    from logllm.notify.routing.labels import LABELS
 
     found: dict[str, tuple[str, ...]] = {}
     for text in given:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from logllm.events import IncidentEvent
-    from logllm.notify.database import Database
-    from logllm.notify.silences import Silence
+    from logllm.notify.dispatch.silences import Silence
+    from logllm.notify.outbox.database import Database
 
 __all__ = ["silence"]
 
@@ -84,9 +84,9 @@ def add(
     Labels: service, services, severity, kind, owner, fingerprint, incident, runbook, source.
     """
     from logllm.cli.render_text import amount, duration, neutral
-    from logllm.notify.hold import open_incidents
-    from logllm.notify.matchers import parse_matchers
-    from logllm.notify.silences import Silences
+    from logllm.notify.dispatch.hold import open_incidents
+    from logllm.notify.dispatch.silences import Silences
+    from logllm.notify.routing.matchers import parse_matchers
 
     now_s = time.time()
     starts_s = now_s if from_s is None else from_s
@@ -119,8 +119,8 @@ def list_(data_dir: str, expired: bool, as_json: bool) -> None:
     import msgspec
 
     from logllm.cli.render_text import amount, neutral
-    from logllm.notify.hold import open_labels
-    from logllm.notify.silences import Silences
+    from logllm.notify.dispatch.hold import open_labels
+    from logllm.notify.dispatch.silences import Silences
 
     now_s = time.time()
     with _database(data_dir) as database:
@@ -148,7 +148,7 @@ def list_(data_dir: str, expired: bool, as_json: bool) -> None:
 def expire(silence_id: int, data_dir: str) -> None:
     """End one now. What it silenced and is still open is told."""
     from logllm.errors import SourceError
-    from logllm.notify.silences import Silences
+    from logllm.notify.dispatch.silences import Silences
 
     with _database(data_dir) as database:
         if not Silences(database).expire(silence_id, time.time()):
@@ -161,8 +161,8 @@ def _database(data_dir: str, *, make: bool = False) -> Iterator[Database]:
     from pathlib import Path
 
     from logllm.errors import SourceError
-    from logllm.notify.database import Database
-    from logllm.notify.dispatch import DISPATCH_SCHEMA
+    from logllm.notify.dispatch.dispatcher import DISPATCH_SCHEMA
+    from logllm.notify.outbox.database import Database
 
     path = Path(data_dir) / "notify.db"
     if make and not path.parent.is_dir():

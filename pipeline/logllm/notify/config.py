@@ -11,9 +11,9 @@ from logllm.egress import EgressConfig, host_of
 from logllm.errors import ConfigError
 from logllm.notify.alertmanager import AlertmanagerConfig
 from logllm.notify.apprise import AppriseConfig
-from logllm.notify.inhibit import InhibitRule
+from logllm.notify.dispatch.inhibit import InhibitRule
 from logllm.notify.pagerduty import PagerDutyConfig
-from logllm.notify.route_config import RoutingConfig
+from logllm.notify.routing.route_config import RoutingConfig
 from logllm.notify.slack import SlackConfig
 from logllm.notify.webhook import WebhookConfig
 

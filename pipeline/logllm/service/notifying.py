@@ -16,13 +16,13 @@ from msgspec.structs import replace
 
 from logllm.errors import StateError
 from logllm.events import Explanation, IncidentEvent
-from logllm.notify.courier import Courier
-from logllm.notify.database import Database
-from logllm.notify.dispatch import DISPATCH_SCHEMA, Dispatcher, Traits
-from logllm.notify.inhibit import Inhibition
+from logllm.notify.dispatch.dispatcher import DISPATCH_SCHEMA, Dispatcher, Traits
+from logllm.notify.dispatch.inhibit import Inhibition
 from logllm.notify.notification import Answer
-from logllm.notify.outbox import OUTBOX_SCHEMA, Outbox
-from logllm.notify.routes import Routing
+from logllm.notify.outbox.courier import Courier
+from logllm.notify.outbox.database import Database
+from logllm.notify.outbox.outbox import OUTBOX_SCHEMA, Outbox
+from logllm.notify.routing.routes import Routing
 from logllm.service.answering import Answering
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""What is told when: grouped, bounded, held, repeated and escalated."""

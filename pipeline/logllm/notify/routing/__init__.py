@@ -1,0 +1,1 @@
+"""Where an incident goes: matchers, routes, owners and times of day."""
