@@ -15,9 +15,11 @@ from logllm.cli.guarantees import guarantees
 from logllm.cli.incidents import incidents
 from logllm.cli.model import model
 from logllm.cli.plugin import plugin, plugins
+from logllm.cli.replay import replay
 from logllm.cli.routes import routes
 from logllm.cli.serve import serve
 from logllm.cli.silence import silence
+from logllm.cli.stats import stats
 from logllm.cli.tail import tail
 
 __all__ = ["main"]
@@ -52,12 +54,15 @@ def main() -> None:
     logllm tail app.log            read a log, report what stands out, then follow it
     kubectl logs -f pod | logllm tail -
     logllm serve                   take records from Fluent Bit's forward output
+    logllm replay --proof app.log  what would be sent on, and that nothing an incident cites is missing
     """
 
 
 main.add_command(tail)
 main.add_command(serve)
 main.add_command(incidents)
+main.add_command(replay)
+main.add_command(stats)
 main.add_command(alerts)
 main.add_command(routes)
 main.add_command(silence)
