@@ -46,7 +46,7 @@ class AtHand:
         self.services = np.zeros(n, np.int32)
         self.time_ns = np.zeros(n, np.int64)
         self.foldable = True
-        self.seen = 0
+        self.seen = self.revived = 0
         self._sampled: list[NDArray[np.int64]] = []
 
     def next(self, count: int) -> slice:
@@ -76,6 +76,7 @@ class AtHand:
     def revive(self, row: int, count: int) -> None:
         """A row that was culled goes on after all."""
         self.kept[row], self.count[row] = True, count
+        self.revived += 1
 
     @property
     def sampled(self) -> NDArray[np.int64]:

@@ -187,7 +187,7 @@ class Reducer:
         if chunk.foldable:
             self._fold(chunk)
         block, count = chunk.result(self._counter)
-        flow = Flow(chunk.seen, len(chunk.block), count, len(block))
+        flow = Flow(chunk.seen, len(chunk.block), count, len(block), chunk.revived)
         self.meter.chunk(chunk.source.tag, flow)
         return Out(chunk.source.tag, block, count)
 
