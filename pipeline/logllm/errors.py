@@ -75,7 +75,7 @@ class DeliveryError(LogllmError):
 
     Args:
         kind: One word for metrics: `full`, `io`, `read_only`, `refused`, `timeout`, `closed`, `handshake`, `answer`,
-            `in_use`, `config`.
+            `in_use`, `config`, `rate_limited`, `server`.
         last: Trying again cannot help (the reader of standard output has gone): the service ends.
     """
 

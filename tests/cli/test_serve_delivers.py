@@ -310,7 +310,7 @@ def test_records_that_a_plugin_holds_back_do_not_hold_up_the_end_while_a_sink_is
 
     assert code == 0
     said = "".join(running.errors)
-    assert "1 records that a plugin had held back are not written" in said
+    assert "1 records that had been held back are not written" in said
     assert "Traceback" not in said
 
 

@@ -34,6 +34,7 @@ def with_destinations(
     for sink in named:
         address = _address(sink)
         if address:
+            sink.check()
             config.egress.check(address, "--sink")
     added: list[DestinationConfig] = []
     if slack_webhook:

@@ -11,6 +11,7 @@ import msgspec
 
 from logllm.config import Config
 from logllm.doctor.addresses import examine_listening, examine_openness, examine_unix_path, reaches
+from logllm.doctor.alerts import examine_alerts, reach, reach_destinations
 from logllm.doctor.finding import Finding, fail, ok, skipped, warn
 from logllm.doctor.fluentbit import examine_fluent_bit
 from logllm.doctor.folders import examine_folder
@@ -20,6 +21,7 @@ from logllm.doctor.service import examine_service, version_at
 from logllm.errors import ConfigError
 from logllm.sinks.file import FileSinkConfig
 from logllm.sinks.forward import ForwardSinkConfig
+from logllm.sinks.http_config import HttpSinkConfig
 from logllm.sources.forward.secrets import load_gate, load_tls
 
 if TYPE_CHECKING:
@@ -101,6 +103,7 @@ def _files(config: Config, options: Options) -> Iterator[Finding]:
         yield from examine_state(Path(config.data_dir))
     for sink in config.sinks:
         yield from _sink(sink, now)
+    yield from examine_alerts(config, now)
     yield from examine_model(config.explain, offline=options.offline)
     yield from examine_plugins(config)
 
@@ -139,3 +142,6 @@ def _receivers(config: Config) -> Iterator[Finding]:
             if found.level == "fail" and not sink.required:
                 found = warn(found.about, found.found, "it is not required: what finds no room is dropped there")
             yield found
+        elif isinstance(sink, HttpSinkConfig):
+            yield from reach(f"sink {sink.label}", sink.address())
+    yield from reach_destinations(config)

@@ -14,7 +14,11 @@ from logllm.doctor.finding import Finding, fail, ok, warn
 
 __all__ = ["examine_secrets"]
 
-_SECRET = ("shared_key_file", "users_file", "password_file", "tls_key")
+_SECRET = (
+    *("shared_key_file", "users_file", "tls_key"),
+    *("password_file", "bearer_file", "headers_file"),
+    *("url_file", "urls_file", "token_file", "signing_secret_file", "secret_file", "routing_key_file"),
+)
 _PUBLIC = ("tls_cert", "tls_client_ca", "tls_ca")
 _LARGEST_BYTES = 4 << 20
 _SOON = timedelta(days=14)

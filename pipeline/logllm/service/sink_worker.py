@@ -190,7 +190,10 @@ class SinkWorker:
             return
         stats = self.stats
         begun = time.monotonic()
+        refused = getattr(sink, "refused", 0)
         safe = sink.write([parcel for parcel, _ in group])
+        # What a receiver will never take, and the sink has set aside.
+        stats.discarded += getattr(sink, "refused", 0) - refused
         stats.seconds.observe(time.monotonic() - begun)
         stats.writes += 1
         with self._changed:
