@@ -21,8 +21,8 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, Instr
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
+from logllm.fields import severity_of
 from logllm.sinks import loki_encode
-from logllm.sinks.fields import severity_of
 from logllm.sinks.loki import LokiSinkConfig
 from logllm.sinks.otlp import encode
 from logllm.sinks.parcel import Parcel

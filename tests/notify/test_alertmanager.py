@@ -15,6 +15,7 @@ from logllm.events import IncidentEvent
 from logllm.notify.alertmanager import Alertmanager, AlertmanagerConfig
 from logllm.notify.notification import Count, Kind, Notification
 from logllm.wire.http import HttpClient
+from tests.notify.fake_http import Arrived, FakeHttp, Reply
 from tests.notify.told import (
     HOSTILE,
     KINDS,
@@ -27,7 +28,6 @@ from tests.notify.told import (
     incident,
     of_kind,
 )  # fmt: skip
-from tests.notify.fake_http import Arrived, FakeHttp, Reply
 
 DAY_S = 86_400.0
 

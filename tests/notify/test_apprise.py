@@ -21,6 +21,7 @@ from logllm.notify.notification import Kind
 from logllm.notify.pagerduty import PagerDutyConfig
 from logllm.notify.text import BODY_CHARS, SUMMARY_CHARS, body, summary
 from logllm.notify.webhook import WebhookConfig
+from tests.notify.fake_http import FakeHttp, Reply
 from tests.notify.told import (
     HOSTILE,
     KINDS,
@@ -32,7 +33,6 @@ from tests.notify.told import (
     incident,
     of_kind,
 )
-from tests.notify.fake_http import FakeHttp, Reply
 
 apprise = pytest.importorskip("apprise", reason="Apprise is not installed: pip install 'logllm[apprise]'")
 library: Any = sys.modules["apprise.apprise"]

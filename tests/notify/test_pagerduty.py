@@ -13,6 +13,7 @@ from logllm.errors import ConfigError, NotifyError
 from logllm.notify.notification import Count, Kind, Notification
 from logllm.notify.pagerduty import Event, PagerDuty, PagerDutyConfig
 from logllm.wire.http import HttpClient
+from tests.notify.fake_http import Arrived, FakeHttp, Reply
 from tests.notify.told import (
     HOSTILE,
     KINDS,
@@ -26,7 +27,6 @@ from tests.notify.told import (
     of_kind,
     texts,
 )  # fmt: skip
-from tests.notify.fake_http import Arrived, FakeHttp, Reply
 
 KEY = "0123456789abcdef0123456789abcdef"
 INCIDENT = "inc-0a1b2c3d4e"

@@ -18,8 +18,8 @@ from logllm.errors import ConfigError, NotifyError
 from logllm.events import Explanation, IncidentEvent
 from logllm.notify.webhook import MOST_BYTES, Message, Webhook, WebhookConfig, signature, verify
 from logllm.wire.http import HttpClient
-from tests.notify.told import HOSTILE, KINDS, NOW_S, LinksTo, NoLinks, golden, hostile, of_kind, texts
 from tests.notify.fake_http import FakeHttp, Reply
+from tests.notify.told import HOSTILE, KINDS, NOW_S, LinksTo, NoLinks, golden, hostile, of_kind, texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
+from logllm.fields import MESSAGE_KEYS, SERVICE_KEYS, SEVERITY_KEYS, service_of, severity_of
 from logllm.sinks.json_value import head_at, number_at, signed, value_at
-from logllm.sources.decode_fields import MESSAGE_KEYS, SERVICE_KEYS, SEVERITY_KEYS, service_of, severity_of
 
 __all__ = ["Ext", "Map", "Text", "any_value", "log_record", "plain", "tree_at"]
 

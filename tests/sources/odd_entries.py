@@ -7,8 +7,8 @@ import struct
 
 import msgpack  # type: ignore[import-untyped]
 
+from logllm.fields import MESSAGE_KEYS, SERVICE_KEYS, SEVERITY_KEYS
 from logllm.sources import scan
-from logllm.sources.decode_fields import MESSAGE_KEYS, SERVICE_KEYS, SEVERITY_KEYS
 
 __all__ = ["EVENT_TIME", "FILL", "FILLED", "PLAIN", "Odd"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from logllm.sources.decode_fields import MESSAGE_KEYS, SERVICE_KEYS, SEVERITY_KEYS
+from logllm.fields import MESSAGE_KEYS, SERVICE_KEYS, SEVERITY_KEYS
 from tests.sources.odd_entries import FILL, Odd
 
 HERE = Path(__file__).parent / "native"

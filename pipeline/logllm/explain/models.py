@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import time
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from logllm.egress import is_loopback
 from logllm.errors import ModelError
 from logllm.explain.download import exclusive, fetch, http_client, put_in_place
 from logllm.explain.model_catalogue import CATALOGUE, DEFAULT_MODEL, HubFile, ModelSpec
@@ -193,7 +193,7 @@ class ModelStore:
             parts = urlsplit(spec)
             if not parts.hostname:
                 raise ModelError(f"{spec}: Expected a URL with a host, such as http://127.0.0.1:8080/v1")
-            if not allow_remote and not _is_loopback(parts.hostname):
+            if not allow_remote and not is_loopback(parts.hostname):
                 raise ModelError(f"{spec}: log text would go to {parts.hostname}; set `allow_remote = true` if it may")
             return RemoteModel(spec.partition("#")[0].rstrip("/"), parts.fragment or "default")
         if spec.endswith(".gguf") or ("/" in spec and not spec.startswith("hf:")):
@@ -271,12 +271,3 @@ class ModelStore:
 
 def _file_stem(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "_", name)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

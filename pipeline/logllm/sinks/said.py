@@ -7,8 +7,8 @@ from typing import Generic, TypeVar
 
 import msgpack  # type: ignore[import-untyped]
 
+from logllm.fields import MESSAGE_KEYS, SERVICE_KEYS, SEVERITY_KEYS, service_of, service_of_tag, severity_of
 from logllm.sinks.entries import Fields
-from logllm.sinks.fields import MESSAGE_KEYS, SERVICE_KEYS, SEVERITY_KEYS, service_of, service_of_tag, severity_of
 
 __all__ = ["Remembered", "Said", "Shapes", "decoded"]
 
@@ -87,7 +87,7 @@ class Said:
         for key in self._present.of(record)[1]:
             if name := self._service[key][bytes(record[key])]:
                 return name
-        return service_of_tag(tag)
+        return service_of_tag(tag)[0]
 
     def messages(self, record: Fields) -> Iterable[str]:
         """The fields that may hold the message, the best one first."""

@@ -18,15 +18,8 @@ import msgspec
 import numpy as np
 
 from logllm.events import Chunk, Columns, TextCodes
-from logllm.sources.decode_fields import (
-    MESSAGE_KEYS,
-    SERVICE_KEYS,
-    SEVERITY_KEYS,
-    Lookup,
-    service_of,
-    service_of_tag,
-    severity_of,
-)
+from logllm.fields import MESSAGE_KEYS, SERVICE_KEYS, SEVERITY_KEYS, service_of, service_of_tag, severity_of
+from logllm.sources.decode_fields import Lookup
 from logllm.sources.decode_headers import KnownLines
 from logllm.sources.decode_known import Known, Meanings
 from logllm.sources.decode_lines import Lines

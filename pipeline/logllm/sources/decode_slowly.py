@@ -7,14 +7,8 @@ from typing import NamedTuple
 import msgpack  # type: ignore[import-untyped]
 import msgspec
 
-from logllm.sources.decode_fields import (
-    MESSAGE_KEYS,
-    SERVICE_KEYS,
-    SEVERITY_KEYS,
-    service_of,
-    severity_of,
-    text_of,
-)
+from logllm.fields import MESSAGE_KEYS, SERVICE_KEYS, SEVERITY_KEYS, service_of, severity_of
+from logllm.sources.decode_fields import text_of
 from logllm.sources.forward.wire import UNREADABLE
 
 __all__ = ["Plain", "head_of", "read_slowly", "split_block"]

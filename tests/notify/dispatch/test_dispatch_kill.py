@@ -9,8 +9,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from tests.notify.dispatch.dispatching import EDITING, PLAIN
 from tests.notify.dispatch.dispatch_child import bench, events
+from tests.notify.dispatch.dispatching import EDITING, PLAIN
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 60.0

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from struct import Struct
 
+from logllm.fields import MESSAGE_KEYS, SEVERITY_KEYS, severity_of
 from logllm.sinks.entries import Fields, end_at, opened, text_of, time_and_metadata
-from logllm.sinks.fields import MESSAGE_KEYS, SEVERITY_KEYS, severity_of
 from logllm.sinks.http_sink import Encoded
 from logllm.sinks.otlp.metadata import Metadata, metadata_of
 from logllm.sinks.otlp.proto import scope

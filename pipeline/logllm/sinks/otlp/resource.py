@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from logllm.fields import KUBE_TAG, SERVICE_KEYS, service_of, service_of_tag
 from logllm.sinks.entries import Fields, fields_of, text_of
-from logllm.sinks.fields import KUBE_TAG, SERVICE_KEYS, service_of, service_of_tag
 from logllm.sinks.json_value import value_at
 from logllm.sinks.otlp.proto import resource
 from logllm.sinks.said import decoded
@@ -55,7 +55,7 @@ def origin_of(record: Fields, tag: str) -> Origin:
                 moved.add(key)
             break
     else:
-        found["service.name"] = service_of_tag(tag) or "unknown_service"
+        found["service.name"] = service_of_tag(tag)[0] or "unknown_service"
     for key in _HOSTS:
         if key in record and (text := _text(record[key])):
             found["host.name"] = text

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logllm.sources.decode_fields import MESSAGE_KEYS, SERVICE_KEYS, SEVERITY_KEYS
+from logllm.fields import MESSAGE_KEYS, SERVICE_KEYS, SEVERITY_KEYS
 from logllm.wasm.short_cut import FixedModule
 
 if TYPE_CHECKING:

@@ -1,7 +1,4 @@
-"""Which fields of a record say its message, severity and service: what the sources go by, for sinks that tell it on.
-
-Sinks know nothing of sources, so it stands here again; `tests/sinks/test_otlp_fields.py` holds the two together.
-"""
+"""Which fields of a record say its message, severity and service, and what their values mean."""
 
 from __future__ import annotations
 
@@ -19,7 +16,8 @@ __all__ = [
     "severity_of",
 ]
 
-# In order of trust: the first that a record has is taken.
+# In order of trust: the first that a record has is taken. `message` comes before `log`, since where both are there
+# (Fluent Bit's Merge_Log with Keep_Log) `log` is the raw line that `message` was taken out of.
 MESSAGE_KEYS = ("message", "msg", "log", "MESSAGE", "body", "Body", "event", "short_message", "text", "line")
 SEVERITY_KEYS = (
     "level", "severity", "lvl", "log.level", "levelname", "loglevel", "log_level", "severity_text", "SeverityText",
@@ -35,13 +33,17 @@ KUBE_TAG = re.compile(
 )
 """The tag that Fluent Bit's tail input gives to a container's file."""
 
+# RFC 5424, emergency to debug.
 _SYSLOG = (Severity.FATAL,) * 3 + (Severity.ERROR, Severity.WARN, Severity.INFO, Severity.INFO, Severity.DEBUG)
 _LABELS = ("app.kubernetes.io/name", "app", "k8s-app", "app.kubernetes.io/component")
 _HEX_ID = re.compile(r"^[0-9a-f]{12,64}$")
 
 
 def severity_of(key: str, value: object) -> int:
-    """OpenTelemetry's number for a level field's value, any of 1 to 24; 0 where it says none.
+    """OpenTelemetry's number for a level field's value; 0 where it says none.
+
+    Numbers mean what their writers mean: `PRIORITY` and `pri` syslog's 0 to 7 (the facility is taken off),
+    `levelno` Python's, `severity_number` OpenTelemetry's own; else 0 to 7 is syslog's (GELF) and 10 to 60 pino's.
 
     >>> severity_of("level", "WARN"), severity_of("level", 50), severity_of("PRIORITY", "3"), severity_of("level", {})
     (13, 17, 17, 0)
@@ -56,10 +58,7 @@ def severity_of(key: str, value: object) -> int:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 10_000:
         return 0
-    return _of_number(key, int(value))
-
-
-def _of_number(key: str, number: int) -> int:
+    number = int(value)
     if key in ("severity_number", "SeverityNumber"):
         return number if number <= 24 else 0
     if key in ("PRIORITY", "pri"):
@@ -102,16 +101,18 @@ def _service_of_kubernetes(value: dict[object, object]) -> str:
     return service_of("", value.get("container_name")) or service_of("", value.get("pod_name"))
 
 
-def service_of_tag(tag: str) -> str:
-    """The service a tag names, of which nobody can be sure.
+def service_of_tag(tag: str) -> tuple[str, bool]:
+    """The service a tag names, and whether it surely does.
 
-    >>> service_of_tag("kube.var.log.containers.cart-7d9f_shop_cart-" + "0" * 64 + ".log"), service_of_tag("app.web")
-    ('cart', 'web')
+    >>> service_of_tag("kube.var.log.containers.cart-7d9f_shop_cart-" + "0" * 64 + ".log")
+    ('cart', True)
+    >>> service_of_tag("app.web"), service_of_tag("tail.0"), service_of_tag("var.log.nginx.log")
+    (('web', False), ('tail.0', False), ('nginx', False))
     """
     if match := KUBE_TAG.search(tag):
-        return match["container"]
+        return match["container"], True
     name = tag.removesuffix(".log")
     last = name.rpartition(".")[2]
     if not last or last.isdigit() or _HEX_ID.match(last):
         last = name
-    return last.replace("\0", "")[:256]
+    return last.replace("\0", "")[:256], False
