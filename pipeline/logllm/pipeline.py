@@ -243,16 +243,18 @@ class Pipeline:
                     self.keys.free([key])
 
     def tick(self, now_ns: int) -> list[IncidentEvent]:
+        """What plugins need not hold back any longer, then `advance`."""
+        return self._flush(now_ns, at_end=False) + self.advance(now_ns)
+
+    def advance(self, now_ns: int) -> list[IncidentEvent]:
         """The wall clock's time: closes windows although nothing came, so that silence is noticed.
 
         It waits as long as records have been under way of late. An input whose latest record is more than an hour
         old is a past being read, and no clock's business.
         """
-        events = self._flush(now_ns, at_end=False)
         now_ns -= self.arrivals.lag_ns
-        if now_ns - self.windows.watermark_ns > LIVE_NS:
-            return events
-        return events + self._judge(self.windows.advance(now_ns, self.keys.count))
+        is_past = now_ns - self.windows.watermark_ns > LIVE_NS
+        return [] if is_past else self._judge(self.windows.advance(now_ns, self.keys.count))
 
     def _flush(self, now_ns: int, *, at_end: bool) -> list[IncidentEvent]:
         held = self.filtering.flush(now_ns, at_end=at_end)

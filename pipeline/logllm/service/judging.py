@@ -57,7 +57,8 @@ class Judging:
     def pass_time(self) -> list[Chunk]:
         """The clock has gone on; returns what goes on to the sinks by that. Raises PluginStopped."""
         chunks = self.flush()
-        self._run.tell(self._run.pipeline.tick(time.time_ns()))
+        # Not `tick`: what filters give goes on to the sinks, and has been asked for.
+        self._run.tell(self._run.pipeline.advance(time.time_ns()))
         if self._reduction is not None:
             self._reduction.tick()
         return chunks + self._late(None)
