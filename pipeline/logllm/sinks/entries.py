@@ -8,7 +8,7 @@ from struct import Struct
 
 import msgspec
 
-from logllm.sinks.json_value import head_at, number_at, signed, value_at
+from logllm.sinks.json_value import end_at, head_at, number_at, signed, value_at
 
 __all__ = ["Fields", "end_at", "fields_of", "opened", "places", "text_of", "time_and_metadata"]
 
@@ -50,19 +50,6 @@ def places(block: bytes, count: int) -> Iterator[tuple[int, int]]:
         end = end_at(block, at)
         yield at, end
         at = end
-
-
-def end_at(block: bytes, at: int) -> int:
-    """Where the value at a place ends, however deep it nests. Raises ValueError."""
-    todo = 1
-    while todo:
-        kind, at, size = head_at(block, at)
-        todo -= 1
-        if kind in ("array", "map"):
-            todo += size if kind == "array" else 2 * size
-        else:
-            at += size
-    return at
 
 
 def fields_of(value: bytes) -> dict[str, bytes]:

@@ -10,7 +10,7 @@ import struct
 from base64 import b64encode
 from math import isfinite, isnan
 
-__all__ = ["head_at", "number_at", "quoted", "signed", "value_at"]
+__all__ = ["end_at", "head_at", "number_at", "quoted", "signed", "value_at"]
 
 _SIZED = {
     0xC4: ("bin", 1), 0xC5: ("bin", 2), 0xC6: ("bin", 4), 0xC7: ("ext", 1), 0xC8: ("ext", 2), 0xC9: ("ext", 4),
@@ -65,8 +65,8 @@ def head_at(block: bytes, at: int) -> tuple[str, int, int]:
     return kind, body, size
 
 
-def _end(block: bytes, at: int) -> int:
-    """Where the value at a place ends."""
+def end_at(block: bytes, at: int) -> int:
+    """Where the value at a place ends, however deep it nests. Raises ValueError."""
     todo = 1
     while todo:
         kind, at, size = head_at(block, at)
@@ -157,7 +157,7 @@ def _key(block: bytes, at: int, *, in_key: bool) -> tuple[str, int]:
     if kind in ("number", "constant"):
         return f'"{_scalar(block, at, kind, body, size)}"'.replace('""', '"'), body + size
     if in_key:
-        end = _end(block, at)
+        end = end_at(block, at)
         return f'"{b64encode(block[at:end]).decode()}"', end
     text, end = value_at(block, at, in_key=True)
     return quoted(text), end

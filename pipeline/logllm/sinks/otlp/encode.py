@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 from struct import Struct
 
 from logllm.fields import MESSAGE_KEYS, SEVERITY_KEYS, severity_of
-from logllm.sinks.entries import Fields, end_at, opened, text_of, time_and_metadata
+from logllm.sinks.entries import Fields, opened, text_of, time_and_metadata
 from logllm.sinks.http_sink import Encoded
+from logllm.sinks.json_value import end_at
 from logllm.sinks.otlp.metadata import Metadata, metadata_of
 from logllm.sinks.otlp.proto import scope
 from logllm.sinks.otlp.resource import RESOURCE_KEYS, Origin, origin_of

@@ -12,8 +12,8 @@ from __future__ import annotations
 from functools import lru_cache
 from struct import Struct
 
-from logllm.sinks.entries import end_at, fields_of
-from logllm.sinks.json_value import head_at, number_at, signed, value_at
+from logllm.sinks.entries import fields_of
+from logllm.sinks.json_value import end_at, head_at, number_at, signed, value_at
 
 __all__ = ["DEEPEST", "any_value", "delimited", "key_value", "text_value", "varint"]
 

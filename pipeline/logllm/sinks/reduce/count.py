@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from logllm.sinks.json_value import head_at
+from logllm.sinks.json_value import end_at, head_at
 
 __all__ = ["Counter", "tail_at"]
 
@@ -44,7 +44,7 @@ def record_at(entry: bytes) -> int:
     kind, at, items = head_at(entry, 0)
     if (kind, items) != ("array", 2):
         raise ValueError(f"entry: {kind} of {items}, expected an array of two")
-    return _end(entry, at)
+    return end_at(entry, at)
 
 
 def tail_at(entry: bytes) -> int:
@@ -53,7 +53,7 @@ def tail_at(entry: bytes) -> int:
     if (kind, items) != ("array", 2):
         raise ValueError(f"entry: {kind} of {items}, expected an array of two")
     kind, inner, items = head_at(entry, at)
-    return _end(entry, inner if (kind, items) == ("array", 2) else at)
+    return end_at(entry, inner if (kind, items) == ("array", 2) else at)
 
 
 def _one_more(entry: bytes, at: int) -> bytes:
@@ -78,15 +78,3 @@ def _unsigned(value: int) -> bytes:
         if value < 1 << 8 * width:
             return bytes((first,)) + value.to_bytes(width, "big")
     return b"\xcf" + value.to_bytes(8, "big")
-
-
-def _end(entry: bytes, at: int) -> int:
-    todo = 1
-    while todo:
-        kind, at, size = head_at(entry, at)
-        todo -= 1
-        if kind in ("array", "map"):
-            todo += size if kind == "array" else 2 * size
-        else:
-            at += size
-    return at
