@@ -29,8 +29,8 @@ from logllm.egress import masked
 from logllm.errors import ConfigError
 from logllm.events import rfc3339
 from logllm.notify.post import client_for, post
-from logllm.notify.secret import secret, visible
 from logllm.notify.text import ANSWERED, ENDED, VERBS, counted, headline, is_of_many, line, percent, plain, summary
+from logllm.wire.secret import secret, visible
 
 if TYPE_CHECKING:
     from logllm.events import IncidentEvent
@@ -219,14 +219,14 @@ class Alertmanager:
     def _of(self, incident: IncidentEvent, severity: str) -> dict[str, str]:
         labels = {
             **self._labels,
-            "alertname": incident.kinds[0] if incident.kinds else "incident",
+            "alertname": plain(incident.kinds[0] if incident.kinds else "", _LABEL_CHARS) or "incident",
             "service": incident.service,
             "severity": severity,
             "incident": incident.id,
             "fingerprint": incident.fingerprint,
         }
         # Matchers read them, and templates print them. An empty label is none to Alertmanager.
-        return {name: plain(value, _LABEL_CHARS) for name, value in labels.items() if value}
+        return _filled({name: plain(value, _LABEL_CHARS) for name, value in labels.items()})
 
     def _annotations(self, incident: IncidentEvent, notification: Notification) -> dict[str, str]:
         one = not is_of_many(notification)
@@ -271,7 +271,8 @@ class Alertmanager:
             "incident": plain(notification.thread, _LABEL_CHARS),
         }
         counts = [counted(count) for count in notification.counts[:_COUNTS]]
-        found = {"summary": summary(notification), "description": "\n".join(counts), "message": notification.id}
+        found = {"summary": summary(notification), "description": "\n".join(counts)}
+        found["message"] = plain(notification.id, 40)
         ends = now_ns if over else now_ns + int((_TEST_S if notification.kind == "test" else _MANY_S) * _NS)
         return Alert(_filled(labels), _filled(found), rfc3339(now_ns), rfc3339(ends))
 

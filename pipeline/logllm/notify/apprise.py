@@ -19,8 +19,8 @@ import msgspec
 
 from logllm.egress import is_loopback
 from logllm.errors import ConfigError, NotifyError
-from logllm.notify.secret import secret, visible
 from logllm.notify.text import body, line, summary
+from logllm.wire.secret import secret, visible
 
 if TYPE_CHECKING:
     from logllm.notify.destination import Links

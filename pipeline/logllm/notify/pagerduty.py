@@ -22,7 +22,6 @@ import msgspec
 from logllm.egress import masked
 from logllm.errors import ConfigError
 from logllm.notify.post import client_for, post
-from logllm.notify.secret import secret, visible
 from logllm.notify.text import (
     ANSWERED,
     ENDED,
@@ -36,6 +35,7 @@ from logllm.notify.text import (
     since,
     summary,
 )
+from logllm.wire.secret import secret, visible
 
 if TYPE_CHECKING:
     from logllm.events import IncidentEvent

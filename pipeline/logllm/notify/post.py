@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from logllm.errors import ConfigError, DeliveryError, NotifyError
-from logllm.notify.secret import repeats
 from logllm.wire.http import HttpClient, retry_after_s
+from logllm.wire.secret import repeats
 
 __all__ = ["client_for", "fitted", "post"]
 

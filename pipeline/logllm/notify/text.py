@@ -73,7 +73,7 @@ _STACKED = re.compile(
 )
 # `@` within a name (an address, a systemd unit) is none but before the words that call everybody.
 _MENTION = re.compile(r"(?<!\w)@(?=\S)|@(?=(?:everyone|here|channel|all)\b)", re.IGNORECASE)
-_SCHEME = re.compile(r":(?=//)|(?<=\bmailto):|(?<=\bjavascript):", re.IGNORECASE)
+_SCHEME = re.compile(r":(?=//)|(?<=mailto):|(?<=javascript):", re.IGNORECASE)
 _WWW = re.compile(r"\bwww\.", re.IGNORECASE)
 _MARKUP = str.maketrans({"<": "‹", ">": "›", "`": "ˋ"})
 _BARS = "▁▂▃▄▅▆▇█"

@@ -22,8 +22,8 @@ from logllm.errors import ConfigError
 from logllm.events import Explanation, IncidentEvent
 from logllm.notify.notification import Answer, Count, Kind, RunbookNote
 from logllm.notify.post import client_for, fitted, post
-from logllm.notify.secret import header_lines, secret, visible
 from logllm.notify.text import VERBS
+from logllm.wire.secret import header_lines, secret, visible
 
 if TYPE_CHECKING:
     from logllm.notify.destination import Links

@@ -14,6 +14,7 @@ from logllm.egress import masked
 from logllm.errors import ConfigError, DeliveryError
 from logllm.sinks.file import FileSinkConfig
 from logllm.wire.http import HttpClient
+from logllm.wire.secret import header_lines
 
 __all__ = ["HttpSinkConfig"]
 
@@ -148,7 +149,7 @@ class HttpSinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def _headers(self) -> dict[str, str]:
         found = {**self._protocol_headers(), **self.headers}
         if self.headers_file:
-            found.update(self._in_file())
+            found.update(header_lines(f"sink {self.label}: headers_file", self._read(self.headers_file)))
         if bool(self.username) != bool(self.password_file):
             raise self._wrong("`username` and `password_file` go together, expected both or none")
         if self.username:
@@ -167,16 +168,6 @@ class HttpSinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def _protocol_headers(self) -> dict[str, str]:
         return {}
-
-    def _in_file(self) -> dict[str, str]:
-        found = {}
-        for number, line in enumerate(self._read(self.headers_file).splitlines(), 1):
-            if line.strip() and not line.startswith("#"):
-                name, colon, value = line.partition(":")
-                if not colon:
-                    raise self._wrong(f"{self.headers_file}, line {number}: expected `Name: value`")
-                found[name.strip()] = value.strip()
-        return found
 
     def _secret(self, path: str) -> str:
         secret = self._read(path).removesuffix("\n").removesuffix("\r")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
@@ -12,6 +10,7 @@ import msgspec
 
 from logllm.egress import host_of, is_loopback, masked
 from logllm.errors import ConfigError
+from logllm.wire.secret import secret
 
 if TYPE_CHECKING:
     from logllm.notify.destination import Destination, Links
@@ -20,7 +19,6 @@ __all__ = ["SlackConfig"]
 
 _MENTION = re.compile(r"<(?:!here|!channel|!everyone|@[UW][A-Z0-9]{1,30}|!subteam\^S[A-Z0-9]{1,30})>")
 _CHANNEL = re.compile(r"[#A-Za-z0-9][\w.-]{0,99}")
-_MOST_SECRET_BYTES = 10_000
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=300)]
 
@@ -156,19 +154,9 @@ class SlackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_f
             raise self._wrong("api_url: expected https://, a token does not go unencrypted to another machine")
 
     def _secret(self, what: str, file: str, variable: str) -> str:
-        if variable:
-            value, where = os.environ.get(variable, ""), f"{what}_env: the environment variable {variable}"
-        else:
-            where = f"{what}_file: {file}"
-            try:
-                with Path(file).open("rb") as opened:
-                    value = opened.read(_MOST_SECRET_BYTES).decode()
-            except (OSError, UnicodeDecodeError) as error:
-                reason = error.strerror if isinstance(error, OSError) else "it is not text"
-                raise self._wrong(f"{where}: cannot read it: {reason}") from None
-        value = value.strip()
-        if not value or any(not "!" <= char <= "~" for char in value):
-            raise self._wrong(f"{where}: expected one line of printable ASCII{'' if value else ', it is empty'}")
+        value = secret(f"destination {self.name} (slack)", what, "", file, variable)
+        if any(not "!" <= char <= "~" for char in value):
+            raise self._wrong(f"{what}: expected one line of printable ASCII")
         return value
 
     def _wrong(self, message: str) -> ConfigError:

@@ -64,7 +64,8 @@ def gravest(notification: Notification) -> list[str]:
 
 def _entry(incident: IncidentEvent) -> str:
     sign = "✅" if incident.event == "resolve" else SIGN[incident.severity]
-    service = f"*{prose(incident.service, 40)}*  " if incident.service else ""
+    named = prose(incident.service, 40)
+    service = f"*{named}*  " if named else ""
     since = moment(incident.started)
     figures = [prose(incident.seen, 80), f"since {since:%H:%M} UTC" if since else ""]
     told = " — ".join(
