@@ -231,7 +231,8 @@ class Alertmanager:
     def _annotations(self, incident: IncidentEvent, notification: Notification) -> dict[str, str]:
         one = not is_of_many(notification)
         found = {
-            "summary": plain(headline(incident), 200),
+            # Of a title nothing may be left that can be seen.
+            "summary": plain(headline(incident), 200) or plain(incident.id, 200),
             "description": "\n".join(plain(fact, 300) for fact in (incident.facts or [incident.title])[:_EVIDENCE]),
             "expected": plain(incident.expected, _TEXT_CHARS),
             "seen": plain(incident.seen, _TEXT_CHARS),

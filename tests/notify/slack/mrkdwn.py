@@ -20,7 +20,7 @@ _MARKUP = re.compile(
 )
 _AUTOMATIC = re.compile(
     r"[a-z][a-z0-9+.-]*://\S"  # an address
-    r"|mailto:[^\s\u2060…]"
+    r"|mailto:[^\s\u2060…,]"  # and not our own ellipsis or comma
     r"|\w@\w"  # mail
     r"|\w\.(?:com|org|net|io|dev|ru|xyz|zip)\b"  # a host
     r"|@(?:here|channel|everyone|\w)"

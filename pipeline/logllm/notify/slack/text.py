@@ -29,8 +29,7 @@ _INVISIBLE = re.compile(
 )
 _HIDDEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 
-# At the end too: what stands behind a text in its message is not known here.
-_BEGINS = re.compile(r"[@#:](?!\s)|(?<=\w)\.(?=[^\W\d_])")
+_BEGINS = re.compile(r"[@#:](?=\S)|(?<=\w)\.(?=[^\W\d_])")
 _LOOK_ALIKE = str.maketrans({"*": "∗", "~": "∼", "`": "ˋ"})
 _LOOSE_UNDERSCORE = re.compile("(?<![0-9A-Za-z])_+|_+(?![0-9A-Za-z])|__+")
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
