@@ -84,7 +84,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise ConfigError(f"{path}: not TOML: {error}") from error
         except msgspec.ValidationError as error:
-            raise ConfigError(f"{path}: {error}{_choices(str(error))}") from error
+            # A key in quotes may have line breaks in it.
+            said = " ".join(str(error).splitlines())
+            raise ConfigError(f"{path}: {said}{_choices(str(error))}") from error
         beside = Path(path).parent
         notify = config.notify
         if notify.owners and (beside / notify.owners).is_file():

@@ -1,10 +1,10 @@
-"""What the webhook, Alertmanager, PagerDuty and Slack's webhook are sent of a notification with any text in any field."""
+"""What a webhook, Alertmanager, PagerDuty and Slack are sent of a notification with any text in any field."""
 
 from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -18,6 +18,9 @@ from tests.fuzz.inputs import Choices
 from tests.fuzz.told import MAX_BYTES, Addresses, Client, seeds, told
 from tests.notify.slack.block_kit import problems
 from tests.notify.told import assert_harmless, texts
+
+if TYPE_CHECKING:
+    from logllm.notify.destination import Destination
 
 __all__ = ["MAX_BYTES", "check", "seeds"]
 
@@ -34,7 +37,7 @@ def check(data: bytes) -> None:
     notification = told(data)
     ref = Choices(data).one_of(("", '{"inc-7f3a90c1d2":"info"}', "{", "[1]", '{"a":"nonsense"}'))
     client, as_http = Client.made()
-    destinations = (
+    destinations: tuple[Destination, ...] = (
         Webhook("w", as_http, _LINKS, (_SECRET,), clock=lambda: _NOW_S),
         Alertmanager("a", as_http, _LINKS, clock=lambda: _NOW_S),
         PagerDuty("p", as_http, _LINKS, _KEY, clock=lambda: _NOW_S),

@@ -16,7 +16,7 @@ _URLSAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345
 
 
 def check(data: bytes) -> None:
-    """Only what was signed here opens, as long as it is good, unchanged to the last character, and says what it said."""
+    """Only what was signed here opens, for as long as it is good, unchanged, and says what it said."""
     choices = Choices(data)
     kind, change, ahead_s = choices.below(3), choices.below(256), choices.below(256)
     text = choices.rest().decode("utf-8", "surrogateescape")

@@ -68,7 +68,7 @@ def seeds() -> list[bytes]:
     )  # fmt: skip
     patterns = (
         b"checkout-(eu|us)-[0-9]{1,2}\0checkout-eu-12", b"(a|b)*c+?\0abc", b"(?:a?){5}\0aaa", b"(a*)*b\0aaaaaaaa",
-        b"^\\d+\\.\\w$\x001.a", b"(?i)A.z\0a\nZ", b"[]^a-]+\0]-", b"(((((a)))))\0a", b"(){9}{9}", b"a{999}", b"\\", b"(",
-        b"a||b\0b", b"[[:alpha:]]", b"\xc3\xa9+\0\xc3\xa9\xc3\xa9", b"(.{1,9}){1,9}\0aaaa", b"x*" * 300, b"a$\0a",
+        b"^\\d+\\.\\w$\x001.a", b"(?i)A.z\0a\nZ", b"[]^a-]+\0]-", b"(((((a)))))\0a", b"(){9}{9}", b"a{999}", b"\\",
+        b"(", b"a||b\0b", b"[[:alpha:]]", b"\xc3\xa9+\0\xc3\xa9\xc3\xa9", b"(.{1,9}){1,9}\0aaaa", b"x*" * 300, b"a$\0a",
     )  # fmt: skip
     return [b"\0" + text for text in matchers] + [b"\1" + text for text in patterns]

@@ -60,9 +60,7 @@ def _fits(pattern: str, text: str) -> bool:
             for at in range(1, len(reached)):
                 reached[at] |= reached[at - 1]
         else:
-            reached = [False] + [
-                reached[at] and char in ("?", text[at]) for at in range(len(text))
-            ]
+            reached = [False] + [reached[at] and char in ("?", text[at]) for at in range(len(text))]
     return reached[-1]
 
 
@@ -72,8 +70,8 @@ def seeds() -> list[bytes]:
     made = [
         b'[teams.a]\nservices = ["checkout-*", "?ay*"]\n[teams.b]\nservices = ["*", "pay", "p?y", "[p]ay"]\nto = ["x"]',
         b'[teams.shop]\nescalate = [{after_s = 300, to = ["boss"]}]\nhours = "office"\n',
-        b'[teams."a b"]\nservices = [""]\n', b"[teams.a]\nservices = 1\n", b"teams = 1", b"x = 1", b"\xff", b"[[teams]]",
-        b"[teams.a]\nservices = [" + b'"*a*b*c*d*e*f*g", ' * 20 + b"]\n",
+        b'[teams."a b"]\nservices = [""]\n', b"[teams.a]\nservices = 1\n", b"teams = 1", b"x = 1", b"\xff",
+        b"[[teams]]", b"[teams.a]\nservices = [" + b'"*a*b*c*d*e*f*g", ' * 20 + b"]\n",
     ]  # fmt: skip
     names = (b"pay", b"checkout-cart", b"payments", b"", b"a" * 40)
     texts = [part[:850] for part in (*parts, *made)]

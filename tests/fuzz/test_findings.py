@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import msgpack  # type: ignore[import-untyped]
+import msgspec
 import pytest
 
-from logllm.errors import ProtocolError
+from logllm.config import Config
+from logllm.errors import ConfigError, ProtocolError
 from logllm.events import Chunk
+from logllm.notify.alertmanager import Alertmanager
+from logllm.notify.notification import Notification
+from logllm.notify.routing.owners import Owners
+from logllm.notify.text import plain
 from logllm.sources.decode import Decoder
 from logllm.sources.formats.clock import Clock
 from logllm.sources.formats.detect import by_name, detect
@@ -16,6 +23,9 @@ from logllm.sources.formats.line_format import Reading
 from logllm.sources.formats.notations import NOTATIONS
 from logllm.sources.forward.protocol import Received, Receiver, Skipped
 from logllm.wire.handshake import MAX_MESSAGE_BYTES, Helo, ping_fault, read_helo, read_ping, write_helo, write_ping
+from tests.fuzz.told import Addresses, Client
+from tests.notify.slack.samples import notification
+from tests.notify.slack.test_slack_hostile import messages, wrong
 
 NOW = 1_700_000_000_000_000_000
 
@@ -103,3 +113,35 @@ def test_bytes_that_look_like_such_an_extension_are_a_record_like_any_other() ->
     (item,) = receiver.items()
 
     assert isinstance(item, Received)
+
+
+@pytest.mark.parametrize("text", ['[teams."a\\nb"]\nx = 1\n', '[teams.a]\n"x\\ny" = 1\n', '"x\\ny" = 1\n'])
+def test_a_name_with_a_line_break_in_it_is_refused_in_one_line(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(text)
+
+    for load in (Owners.load, Config.load):
+        with pytest.raises(ConfigError) as refused:
+            load(path)
+
+        assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("blank", ["\ufe0f", " \u3000", "\ufe00\n"])
+def test_what_shows_nothing_of_itself_is_told_by_what_does(blank: str) -> None:
+    raw = msgspec.to_builtins(notification("digest"))
+    for incident in raw["incidents"]:
+        incident |= {"service": blank, "title": blank, "kinds": [blank], "event": "update"}
+    digest = msgspec.convert(raw, Notification)
+    client, as_http = Client.made()
+
+    Alertmanager("a", as_http, Addresses()).send(digest, '{"inc-0000000000":"info"}')
+
+    alerts = msgspec.json.decode(client.bodies[0])
+    assert all(alert["labels"]["alertname"] and alert["annotations"]["summary"] for alert in alerts)
+    assert all(value for alert in alerts for value in alert["labels"].values())
+    assert all(wrong(message) == [] for message in messages(digest))
+
+
+def test_a_scheme_behind_a_letter_begins_no_link_either() -> None:
+    assert plain("8mailto:a@b.example xjavascript:alert(1)", 80) == "8mailto[:]a@b.example xjavascript[:]alert(1)"

@@ -96,7 +96,7 @@ class Owners:
         except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise ConfigError(f"{path}: not TOML: {error}") from error
         except msgspec.ValidationError as error:
-            raise ConfigError(f"{path}: {error}; expected [teams.NAME] for each team") from error
+            raise ConfigError(f"{path}: {_one_line(error)}; expected [teams.NAME] for each team") from error
         return cls({name: _team(name, team, path) for name, team in found.teams.items()}, str(path))
 
     def of(self, service: str) -> str:
@@ -118,7 +118,13 @@ def _team(name: str, raw: dict[str, object], path: str | Path) -> Team:
     try:
         return msgspec.convert(raw, Team)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: teams.{name[:64]}: {error}; expected services, to, escalate, hours") from error
+        where = f"{path}: teams.{_one_line(name[:64])}"
+        raise ConfigError(f"{where}: {_one_line(error)}; expected services, to, escalate, hours") from error
+
+
+def _one_line(said: object) -> str:
+    # A key in quotes may have line breaks in it.
+    return " ".join(str(said).splitlines())
 
 
 def _services(name: str, team: Team, where: str) -> list[str]:
