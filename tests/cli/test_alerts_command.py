@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from logllm.events import IncidentEvent
 from logllm.notify.notification import Notification
 from logllm.notify.outbox.database import Database
 from logllm.notify.outbox.outbox import OUTBOX_SCHEMA, Outbox
+from logllm.notify.webhook import verify
 from tests.notify.fake_http import FakeHttp, Reply
 
 NOW_S = 1_770_000_000.0
@@ -222,6 +224,18 @@ def test_a_test_message_says_where_it_arrived_and_where_it_did_not() -> None:
     assert lines[1].startswith("webhook: taken, message ")
     assert "verysecret" not in result.output
     assert good.requests[0].json()["kind"] == "test"
+
+
+def test_what_an_option_names_is_signed_with_the_secret_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    monkeypatch.setenv("LOGLLM_WEBHOOK_SECRET", secret)
+
+    with FakeHttp() as receiver:
+        result = CliRunner().invoke(main, ["alerts", "test", "--webhook", receiver.url])
+
+    (request,) = receiver.requests
+    assert result.exit_code == 0
+    assert verify(secret, request.headers, request.body, time.time())
 
 
 def test_a_test_message_to_nobody_is_an_error() -> None:

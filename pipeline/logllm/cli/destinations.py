@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from logllm.sinks.config import SinkConfig
 
 __all__ = ["with_destinations"]
+
+_SIGNS = "LOGLLM_WEBHOOK_SECRET"
 
 
 def with_destinations(
@@ -42,7 +45,8 @@ def with_destinations(
         added.append(SlackConfig(url=slack_webhook))
     for number, url in enumerate(webhooks, 1):
         config.egress.check(url, "--webhook")
-        added.append(WebhookConfig("webhook" if number == 1 else f"webhook-{number}", url=url))
+        name = "webhook" if number == 1 else f"webhook-{number}"
+        added.append(WebhookConfig(name, url=url, secret_env=_SIGNS if _SIGNS in os.environ else ""))
     notify = replace(config.notify, destinations=[*config.notify.destinations, *added])
     return replace(config, sinks=[*config.sinks, *named], notify=notify)
 

@@ -38,7 +38,8 @@ __all__ = ["serve"]
     "--webhook",
     "webhooks",
     multiple=True,
-    help="Tell incidents to this address, as JSON (docs/webhook.md); repeatable.",
+    help="Tell incidents to this address, as JSON (docs/webhook.md), signed where LOGLLM_WEBHOOK_SECRET is set; "
+    "repeatable.",
 )
 @click.option("--shared-key-file", type=click.Path(), help="Senders must know the key that this file holds.")
 @click.option("--users-file", type=click.Path(), help="And one of its `name password` lines.")
