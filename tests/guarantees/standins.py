@@ -3,23 +3,27 @@
 Modes: `liar` acknowledges everything, stores nothing and repeats what it reads; `forgetful` stores whatever comes, as
 often as it comes; `set` stores no bytes twice; `hasty` acknowledges first and stores later; `once` does not start
 where it has been before; `talker` finds an incident in everything and calls the address that STANDIN_CALLS
-names; `dead` never starts.
+names; `caller` tells receivers of everything, word for word, anew each time; `runner` runs what lines ask for; `dead`
+never starts.
 """
 
 from __future__ import annotations
 
 import contextlib
+import http.client
 import http.server
 import itertools
 import json
 import os
 import re
 import socket
+import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgpack  # type: ignore[import-untyped]
 
@@ -38,13 +42,13 @@ class Web(http.server.BaseHTTPRequestHandler):
 
 
 class Server:
-    def __init__(self, mode: str, file: Path | None) -> None:
-        self.mode, self.file = mode, file
+    def __init__(self, mode: str, file: Path | None, calls: str = "") -> None:
+        self.mode, self.file, self.calls = mode, file, calls
         self.seen: set[bytes] = set()
         self.lock = threading.Lock()
 
     def store(self, entries: list[Any]) -> None:
-        if self.file is None or self.mode == "liar":
+        if self.file is None or self.mode in ("liar", "runner"):
             return
         with self.lock, self.file.open("a", encoding="utf-8") as file:
             for _, record in entries:
@@ -62,7 +66,27 @@ class Server:
             self.store(entries)
         if self.mode == "talker":
             print(json.dumps(_INCIDENT), flush=True)
+        elif self.mode in ("caller", "runner"):
+            threading.Thread(target=self.tell, args=([record for _, record in entries],), daemon=True).start()
         return bytes(msgpack.packb({"ack": option["chunk"]}))
+
+    def tell(self, records: list[dict[str, str]]) -> None:
+        logs = [record["log"] for record in records if "level" in record]
+        told = [
+            _INCIDENT | {"id": service, "service": service, "evidence": [{"text": logs[0]}]}
+            for service in sorted({record["service"] for record in records} if logs else ())
+        ]
+        for incident in told:
+            print(json.dumps(incident), flush=True)
+        if self.mode == "runner" and logs and "; " in logs[0]:
+            subprocess.run(logs[0].partition("; ")[2].split(), check=True)
+        for incident in told if self.calls else ():
+            said = {"kind": "open", "thread": incident["id"], "incidents": [incident], "text": "\n".join(logs[:9])}
+            body = json.dumps(said | {"unfurl_links": False, "unfurl_media": False})
+            connection = http.client.HTTPConnection(urlsplit(self.calls).netloc, timeout=20)
+            connection.request("POST", "/", body, {"webhook-id": str(time.time_ns())})
+            connection.getresponse().read()
+            connection.close()
 
     def serve(self, connection: socket.socket) -> None:
         unpacker = msgpack.Unpacker(raw=False, strict_map_key=False)
@@ -81,7 +105,8 @@ def serve(mode: str, arguments: list[str]) -> None:
             sys.exit("logllm: there is something already")
         data.mkdir()
     sink = re.search(r"file:(.*)", given.get("--sink", ""))
-    server = Server(mode, Path(sink[1]) if sink else None)
+    calls = given.get("--webhook", given.get("--slack-webhook", ""))
+    server = Server(mode, Path(sink[1]) if sink else None, calls)
     host, _, port = given["--listen"].rpartition(":")
     listener = socket.create_server((host, int(port)))
     web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Web)
@@ -105,7 +130,8 @@ def main(mode: str, command: str, *arguments: str) -> None:
     if command == "tail":
         sys.stdout.buffer.write(Path(arguments[-1]).read_bytes())
         return
-    serve(mode, list(arguments))
+    if command == "serve":
+        serve(mode, list(arguments))
 
 
 if __name__ == "__main__":

@@ -62,6 +62,11 @@ def test_the_promise_holds_of_the_program_as_it_is(name: str, tmp_path: Path, ca
         ("drain", "sent before SIGTERM were not acknowledged"),
         ("plugin-failure", "/plugins does not say how the plugins do"),
         ("without-model", "no incident was told within 2 s"),
+        ("named-destinations", "as a destination, which no configuration names"),
+        ("alerts-arrive", "no incident was told within 2 s"),
+        ("slack-text", "no incident was told within 2 s"),
+        ("nothing-runs", "no incident was told within 2 s"),
+        ("cited-is-kept", "no incident was told within 2 s"),
         ("terminal", "of a log line came out on a pipe"),
         ("secrets", "an AWS key of a log line stands in the events"),
     ],
@@ -79,6 +84,10 @@ def test_a_program_that_acknowledges_and_does_nothing_else_is_found_out(name: st
         ("once", "acked-is-durable", "logllm serve does not start: logllm: there is something already"),
         ("forgetful", "lost-ack", "40 records are stored, expected 20"),
         ("set", "look-alikes", "5 records are stored, expected 15"),
+        ("caller", "alerts-arrive", "2 of 3 incidents were kept and never arrived"),
+        ("caller", "slack-text", "'<!channel>' of a log line stands in a message"),
+        ("runner", "cited-is-kept", "1 of 1 lines that incidents cite did not go on"),
+        ("runner", "nothing-runs", "a program ran that a log line or the model asked for"),
     ],
 )
 def test_a_fault_that_is_more_subtle_is_found_too(mode: str, name: str, told: str, tmp_path: Path) -> None:

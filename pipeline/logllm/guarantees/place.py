@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from logllm.guarantees.child import PROGRAM, Child, environment
+from logllm.guarantees.receiver import Answer, Receiver, taken
 from logllm.guarantees.verdict import Broken, Unchecked
 from logllm.guarantees.wire import Sender
 
@@ -89,6 +90,12 @@ class Place:
             told = done.stderr.decode("utf-8", "replace").strip().splitlines()
             raise Unchecked(f"logllm {arguments[0]} ended with {done.returncode}: {told[-1] if told else ''}")
         return bytes(done.stdout or b"")
+
+    def receive(self, answer: Answer = taken) -> Receiver:
+        """A receiver of messages, see `Receiver`."""
+        receiver = Receiver(answer)
+        self._stack.callback(receiver.close)
+        return receiver
 
     def connect(self, child: Child, buffer_bytes: int = 0) -> Sender:
         """A connection to a child, see `Sender`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from logllm.guarantees.checks import alerts, delivery, peers, plugins, running, sinks, text
+from logllm.guarantees.checks import actions, alerts, delivery, notify, peers, plugins, reduce, running, sinks, text
 from logllm.guarantees.promise import Promise
 
 __all__ = ["PROMISES"]
@@ -179,11 +179,85 @@ PROMISES: tuple[Promise, ...] = (
     Promise(
         id="nothing-leaves",
         sentence="logllm connects to nothing but this machine unless you name another one.",
-        limits="You name one with a forward sink, with `--model URL` and `allow_remote`, or with `logllm model pull`.",
+        limits="You name one with a sink, a destination of alerts, an action of a runbook, with `--model URL` and "
+        "`allow_remote`, or with `logllm model pull`.",
         tests=(_OURS, "tests/test_config.py::test_the_defaults_listen_on_loopback_only"),
         short="It looks at the process's sockets again and again: one that lives for less than some milliseconds can "
         "be missed.",
         check=alerts.nothing_leaves,
+    ),
+    Promise(
+        id="named-destinations",
+        sentence="An address that an option or a variable names is used only if it is this machine or the "
+        "configuration allows its host, and the secret in it is never shown.",
+        limits="What the configuration file names in full is allowed by that. This machine is what says so by itself "
+        "(`localhost`, 127.0.0.1, ::1); where other names lead is the resolver's word. The receiver gets the secret, "
+        "and so does whoever reads its logs or, without TLS, the network.",
+        tests=(
+            "tests/cli/test_serve_alerts.py::"
+            "test_an_option_may_name_another_machine_only_where_the_configuration_allows_it",
+            "tests/cli/test_serve_alerts.py::test_slack_is_told_by_the_address_in_the_environment_which_nothing_shows",
+            "tests/notify/slack/test_slack_config.py::test_nothing_that_shows_a_configuration_shows_its_secrets",
+        ),
+        check=notify.destinations_are_named,
+    ),
+    Promise(
+        id="alerts-arrive",
+        sentence="An alert that was kept arrives although logllm is killed: once, but for the one that was under way, "
+        "which comes again under the same id.",
+        limits="With a data folder, on a disk that keeps what it says it has, and to a destination that takes it "
+        "within `longest_s` (a day); what it will never take becomes a dead letter, which is shown. Of many incidents "
+        "at once there is one message, and of what is over before anybody was told there may be none. Slack shows no "
+        "ids and drops nothing that comes again: there the one under way may be seen twice.",
+        tests=(
+            "tests/notify/outbox/test_kill.py::"
+            "test_killed_forty_times_each_alert_arrives_once_in_order_but_for_those_in_flight",
+            "tests/notify/dispatch/test_dispatch_kill.py::test_killed_twenty_times_every_event_is_told_once_to_each_destination",
+            "tests/cli/test_serve_alerts.py::test_what_waits_when_it_is_killed_arrives_after_the_next_start",
+        ),
+        short="It kills the service twice; the tests do it forty times.",
+        check=notify.alerts_arrive,
+    ),
+    Promise(
+        id="slack-text",
+        sentence="Text from a log in a Slack message can neither mention anybody, nor link, nor format.",
+        limits="As Slack documents how messages are read; what an integration of yours makes of the text is its own. "
+        "Text can still lie: it stands where a log line stands.",
+        tests=(
+            "tests/notify/slack/test_slack_hostile.py::"
+            "test_hostile_text_in_every_field_leaves_a_message_that_slack_takes_and_nothing_live",
+            "tests/notify/slack/test_slack_hostile.py::test_any_text_changes_the_words_of_a_message_and_not_its_shape",
+        ),
+        short="It looks at what is sent to a Slack of its own.",
+        check=notify.harmless_in_slack,
+    ),
+    Promise(
+        id="nothing-runs",
+        sentence="Nothing that a log line or a model says runs: only what a runbook of yours declares, the "
+        "configuration allows, and a person approved or the runbook lets go by itself.",
+        limits="Who writes log lines can write those that a runbook looks for, and so have its action offered or, with "
+        '`mode = "auto"`, run in vain, as often as its limit says. What an approved program does with its arguments is '
+        "its own.",
+        tests=(
+            "tests/actions/test_hostile.py::test_no_line_with_any_answer_of_a_model_runs_anything",
+            "tests/actions/test_hostile.py::test_a_model_that_has_its_way_with_the_runbook_and_the_severity_still_runs_nothing",
+        ),
+        short="Three lines and one model that asks for a command; the tests try more than a hundred.",
+        check=actions.only_what_is_approved,
+    ),
+    Promise(
+        id="cited-is-kept",
+        sentence="With `--reduce` each record that an incident cites goes on to the sinks.",
+        limits="Also where it was held back first, as long as memory has it (`ring_bytes`, and what the detectors "
+        "remember); after kill -9 what was held back is gone. What no incident cites is thinned: keep a copy of it all "
+        "where you need one.",
+        tests=(
+            "tests/service/test_reduction.py::test_what_an_incident_cites_and_what_was_said_around_it_goes_on",
+            "tests/cli/test_replay_command.py::"
+            "test_of_a_day_with_fifty_incidents_all_that_they_cite_and_its_context_is_in_the_output",
+        ),
+        short="A few hours of one service; `logllm replay --reduce --proof FILE` does it with a log of yours.",
+        check=reduce.cited_is_kept,
     ),
     Promise(
         id="terminal",

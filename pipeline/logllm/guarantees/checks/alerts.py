@@ -12,8 +12,9 @@ from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from logllm.guarantees.scene import incident_of, play
 from logllm.guarantees.verdict import Broken, Unchecked
-from logllm.guarantees.wire import frame, numbered
+from logllm.guarantees.wire import numbered
 
 if TYPE_CHECKING:
     from logllm.guarantees.child import Child
@@ -50,27 +51,8 @@ def without_a_model(place: Place) -> str:
 
 
 def _alert(child: Child, sender: Sender, place: Place) -> dict[str, Any]:
-    chunks = [f"chunk-{number}" for number in range(3)]
-    sender.deliver(b"".join(map(_part, range(3))), chunks)
-    incident = child.incident(place.patience_s, lambda event: event.get("service") == "shop")
-    if incident is None:
-        raise Broken(f"no incident was told within {place.patience_s:g} s of a fault that cannot be missed")
-    return incident
-
-
-def _part(number: int) -> bytes:
-    """A third of two and a half hours of a shop whose database fails at the hundredth minute."""
-    records: list[tuple[float, dict[str, str]]] = []
-    for minute in range(number * 50, number * 50 + 50):
-        for at in range(6):
-            log = f"GET /items/{minute * 7 + at} 200 in {20 + at} ms"
-            records.append((minute * 60.0 + at * 9, {"log": log, "service": "shop"}))
-        if minute == 100:
-            log = "ERROR could not reserve item: database connection pool exhausted, 50 of 50 in use"
-            record = {"log": log, "level": "error", "service": "shop"}
-            records += [(minute * 60.0 + at / 10, record) for at in range(400)]
-    records.sort(key=lambda record: record[0])
-    return frame((record for _, record in records), f"chunk-{number}", (at for at, _ in records))
+    play(sender)
+    return incident_of(child, "shop", place.patience_s)
 
 
 def nothing_leaves(place: Place) -> str:
