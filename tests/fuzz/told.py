@@ -79,7 +79,7 @@ def told(data: bytes) -> Notification:
     if raw["explanation"] is not None:
         raw["explanation"]["status"] = choices.one_of(_STATES)
     raw["raised"] = choices.below(2) == 1
-    fill.words = words_of(choices.rest())
+    fill.use(words_of(choices.rest()))
     return msgspec.convert(fill.value(raw), Notification)
 
 
@@ -87,13 +87,17 @@ class _Fill:
     """Puts words where texts are."""
 
     def __init__(self, choices: Choices) -> None:
-        self.words: list[str] = []
+        self._words: list[str] = []
         self._every = choices.below(5) + 1
         self._first = choices.below(8)
         self._length = choices.one_of(_LENGTHS)
         self._repeat = choices.one_of((1, 1, 1, 1, 1, 1, 2, 300))
         self._ids = choices.below(2) == 1
         self._number = 0
+
+    def use(self, words: list[str]) -> None:
+        """What texts become."""
+        self._words = [word * self._repeat for word in words]
 
     def value(self, value: Any, name: str = "") -> Any:
         if isinstance(value, dict):
@@ -108,7 +112,7 @@ class _Fill:
         self._number += 1
         if self._number < self._first or self._number % self._every:
             return value
-        word = self.words[self._number % len(self.words)] * self._repeat
+        word = self._words[self._number % len(self._words)]
         # Ids are made by code: never empty, and always UTF-8.
         return f"id{word.encode(errors='replace').decode()}" if name in _IDS else word
 

@@ -98,6 +98,7 @@ def test_what_a_link_names_is_shown_and_never_obeyed() -> None:
         assert "<script>" not in response.text
         assert 'value="&lt;evil&gt;&amp;"' in response.text
         assert response.headers["content-security-policy"].startswith("default-src 'none'")
+        assert "frame-ancestors 'none'" in response.headers["content-security-policy"]
         assert response.headers["referrer-policy"] == "no-referrer"
 
     run(test)

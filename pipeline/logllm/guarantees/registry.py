@@ -248,9 +248,9 @@ PROMISES: tuple[Promise, ...] = (
     Promise(
         id="cited-is-kept",
         sentence="With `--reduce` each record that an incident cites goes on to the sinks.",
-        limits="Also where it was held back first, as long as memory has it (`ring_bytes`, and what the detectors "
-        "remember); after kill -9 what was held back is gone. What no incident cites is thinned: keep a copy of it all "
-        "where you need one.",
+        limits="Also where it was held back first, for as long as the service runs: after kill -9 what was held back "
+        "is gone. What a plugin raises is evidence without a record. What no incident cites is thinned: keep a copy of "
+        "it all where you need one.",
         tests=(
             "tests/service/test_reduction.py::test_what_an_incident_cites_and_what_was_said_around_it_goes_on",
             "tests/cli/test_replay_command.py::"

@@ -99,7 +99,10 @@ def application(
         if page is not None and scope["method"] in ("GET", "POST"):
             status, kind, body = await _page(page, scope, receive)
             headers.append(
-                (b"content-security-policy", b"default-src 'none'; form-action 'self'; style-src 'unsafe-inline'")
+                (
+                    b"content-security-policy",
+                    b"default-src 'none'; form-action 'self'; frame-ancestors 'none'; style-src 'unsafe-inline'",
+                )
             )
             headers.append((b"referrer-policy", b"no-referrer"))
         elif page is not None:
