@@ -6,7 +6,7 @@ import re
 from base64 import b64encode
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
@@ -26,6 +26,8 @@ _OURS = frozenset(("connection", "content-encoding", "content-length", "content-
 _LONGEST_SECRET_FILE = 65_536
 _LONGEST_SAID = 4096
 _SHORTEST_SECRET = 4
+# Shorter parts of a path are words, as `logs` and `push` are.
+_SHORTEST_IN_PATH = 8
 
 
 class HttpSinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -138,8 +140,12 @@ class HttpSinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return text[:200]
 
     def _secrets(self) -> set[str]:
-        parts = urlsplit(self.url)
-        found = {parts.password or "", parts.query, parts.path if parts.path != self.path else ""}
+        parts, proxy = urlsplit(self.url), urlsplit(self.proxy)
+        found = {parts.username or "", parts.password or "", proxy.password or "", parts.query}
+        found |= {value for _, value in parse_qsl(parts.query)}
+        if parts.path != self.path:
+            found |= {parts.path, *[part for part in parts.path.split("/") if len(part) >= _SHORTEST_IN_PATH]}
+        found |= {unquote(secret) for secret in found}
         for value in self._headers().values():
             found |= {value, value.rpartition(" ")[2]}
         if self.password_file:

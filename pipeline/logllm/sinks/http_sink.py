@@ -2,7 +2,8 @@
 
 An answer of 2xx is the receiver's word that it has what the request held; then the keys go into the ledger, and the
 parcel is safe. 429, 5xx and no answer are tried again. What is answered with 400, 413 or 422 will never be taken as it
-is: the request is cut in two again and again, so that all else arrives, and what stays is set aside.
+is: the request is cut in two again and again, so that all else arrives, and what stays is set aside. To 415 the same is
+sent as it is, uncompressed.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ _SMALLEST_REQUEST = 16 << 10
 _LONGEST_PAUSE_S = 600.0
 _GZIP_LEVEL = 1
 _REFUSED = frozenset((400, 413, 422))
+_PAGES = (b"<!doctype html", b"<html")
 _LOUD_S = 60.0
 
 _log = logging.getLogger("logllm.sinks")
@@ -93,7 +95,6 @@ class _Refused(NamedTuple):
     """The receiver will not take these records as they are."""
 
     reason: str
-    too_large: bool
 
 
 class _Batch(NamedTuple):
@@ -134,6 +135,7 @@ class HttpSink:
         self._clock, self._wall = clock, wall
         self._aside = Aside(config.aside(ledger.path), config.label)
         self._limit = config.max_request_bytes
+        self._compresses = config.compress == "gzip"
         # Of the parcels from this one on, so many records are taken already: they do not go twice while we live.
         self._front: Parcel | None = None
         self._taken = 0
@@ -206,7 +208,7 @@ class HttpSink:
                 continue
             else:
                 # Where it refuses whatever we say, nothing is wrong with the records.
-                takes_others = takes_others or refused.too_large or self._is_known()
+                takes_others = takes_others or self._is_known()
                 if not takes_others or self.config.on_refused == "block":
                     raise DeliveryError(f"{self._client.shown}: refuses records: {refused.reason}", kind="answer")
                 self._set_aside(batch, start, end, refused.reason)
@@ -217,7 +219,7 @@ class HttpSink:
         body = self._format.body(records)
         answer = self._request(body)
         if 200 <= answer.status < 300:
-            if answer.headers.get("content-type", "").lower().startswith("text/html"):
+            if _is_page(answer):
                 raise DeliveryError(f"{self._client.shown}: answers with a page, expected a receiver", kind="answer")
             accepted = self._format.accepted(answer)
             rejected = min(max(0, accepted.rejected), len(records))
@@ -230,15 +232,21 @@ class HttpSink:
         if answer.status in _REFUSED:
             if answer.status == 413 and len(body) > _SMALLEST_REQUEST:
                 self._limit = max(_SMALLEST_REQUEST, min(self._limit, len(body)) // 2)
-            return _Refused(self._said(answer), too_large=answer.status == 413)
+            return _Refused(self._said(answer))
         raise self._not_now(answer)
 
     def _request(self, body: bytes) -> HttpAnswer:
         headers = {"Content-Type": self._format.content_type, **self.config.request_headers()}
-        if self.config.compress == "gzip":
-            headers["Content-Encoding"] = "gzip"
-            body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
-        return self._client.request(body, headers)
+        if self._compresses:
+            squeezed = gzip.compress(body, _GZIP_LEVEL, mtime=0)
+            answer = self._client.request(squeezed, {**headers, "Content-Encoding": "gzip"})
+            if answer.status != 415:
+                return answer
+        answer = self._client.request(body, headers)
+        if self._compresses and answer.status != 415:
+            self._compresses = False
+            _log.warning("%s: it does not read gzip; what it gets is no longer compressed", self.config.label)
+        return answer
 
     def _not_now(self, answer: HttpAnswer) -> DeliveryError:
         pause_s = retry_after_s(answer.headers, self._wall())
@@ -280,3 +288,9 @@ class HttpSink:
     def close(self) -> None:
         """Close the file of what was set aside. A second call does nothing."""
         self._aside.close()
+
+
+def _is_page(answer: HttpAnswer) -> bool:
+    """Whether a browser would show it: a login, or what stands in front of a receiver, says 200 too."""
+    kind = answer.headers.get("content-type", "").strip().lower()
+    return kind.startswith(("text/html", "application/xhtml")) or answer.body.lstrip().lower().startswith(_PAGES)
