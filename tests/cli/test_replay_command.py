@@ -29,6 +29,7 @@ from logllm.sources.decode import Decoder
 from logllm.sources.file_stats import ReadStats
 from logllm.sources.forward.entries import cut_entries
 from logllm.wire.frame import frame_head
+from tests.cli.test_serve_command import event_time
 from tests.incidents.stream import START_NS, blocks, eventful
 from tests.sinks.reduce.day import Day, made
 from tests.sinks.reduce.silent import Silent
@@ -195,6 +196,8 @@ def _matched(day: Day, events: list[IncidentEvent]) -> int:
     [
         (b'{"tag":"a","time":"1","record":{}}\nnonsense\n', "line 2 is not what a file sink writes"),
         (b'{"tag":"a","time":"x.y","record":{}}\n', "line 1 is not what a file sink writes"),
+        (b'{"tag":"a","time":"1","record":{}}\n{"tag":"a","time":"1.1234567890","record":{}}\n', "line 2 is not what"),
+        (b'{"tag":"a","time":"' + b"9" * 320 + b'","record":{}}\n', "line 1 .* expected one that a float can hold"),
         (b"\x92\xa1a\x93\x01\x02\xc1", "not frames of the forward protocol"),
     ],
 )
@@ -239,3 +242,38 @@ def test_lines_of_a_sink_become_the_entries_they_were(tmp_path: Path) -> None:
     chunks = list(stored_chunks(str(path), "ndjson", ReadStats()))
 
     assert [(chunk.tag, chunk.count, chunk.block) for chunk in chunks] == [("app.web", 1, entry)]
+
+
+TIMES = [0, 1, -1, 1 << 31, 1 << 32, (1 << 64) - 1, -(1 << 63), 0.5, -0.5, 1e300, -1e300, event_time(1_700_000_000_5)]
+
+
+@pytest.mark.parametrize("time", TIMES)
+def test_whatever_time_a_sink_has_written_it_is_read_back(tmp_path: Path, time: Any) -> None:
+    line = ndjson("app", bytes(msgpack.packb([time, {"log": "x"}])), 1)
+    path = tmp_path / "in.ndjson"
+    path.write_bytes(line)
+
+    (chunk,) = stored_chunks(str(path), kind_of(str(path), ReadStats()), ReadStats())
+
+    assert ndjson(chunk.tag, chunk.block or b"", 1) == line
+
+
+def test_a_last_line_that_is_still_being_written_is_left_out_and_said(tmp_path: Path) -> None:
+    path = stored(tmp_path, "in.ndjson")
+    path.write_bytes(path.read_bytes()[:-10])
+
+    replayed, outlet = ran(path)
+
+    assert [notice for notice in outlet.notices if "ends within a line" in notice]
+    assert replayed.summary.records == len(eventful()) - 1
+
+
+def test_what_a_sink_wrote_is_known_by_its_first_line_however_long_that_is(tmp_path: Path) -> None:
+    path = tmp_path / "in.ndjson"
+    entry = bytes(msgpack.packb([1, {"log": "x" * 3_000_000}]))
+    path.write_bytes(ndjson("app", entry, 1))
+
+    kind = kind_of(str(path), ReadStats())
+    (chunk,) = stored_chunks(str(path), kind, ReadStats())
+
+    assert (kind, chunk.tag, len(chunk.block or b"") > 3_000_000) == ("ndjson", "app", True)

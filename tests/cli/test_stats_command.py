@@ -85,7 +85,7 @@ def test_where_nothing_was_reduced_or_the_file_is_damaged_is_one_line(tmp_path: 
     damaged = called("--data-dir", str(tmp_path))
 
     assert isinstance(nothing.exception, SourceError)
-    assert "nothing was reduced here" in str(nothing.exception)
+    assert "nothing is written down here yet" in str(nothing.exception)
     assert isinstance(damaged.exception, StateError)
     assert "\n" not in str(damaged.exception)
 

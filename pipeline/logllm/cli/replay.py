@@ -78,7 +78,8 @@ def _show(replayed: Replayed, proofs: list[IncidentProof], *, as_json: bool) -> 
     cited, found = sum(one.cited for one in proofs), sum(one.cited_found for one in proofs)
     around = sum(one.before + one.after for one in proofs)
     around_found = sum(one.before_found + one.after_found for one in proofs)
-    click.echo(f"  {found:,} of {cited:,} records that {len(proofs):,} incidents cite are in the output")
+    who = "1 incident cites" if len(proofs) == 1 else f"{len(proofs):,} incidents cite"
+    click.echo(f"  {found:,} of {cited:,} records that {who} are in the output")
     click.echo(f"  {around_found:,} of {around:,} records around them")
     if unknown := sum(one.unknown for one in proofs):
         click.echo(f"  {unknown:,} pieces of evidence are no records of the input: plugins raised them")

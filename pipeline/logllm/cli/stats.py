@@ -32,7 +32,9 @@ def stats(data_dir: str, limit: int, as_json: bool) -> None:
     path = Path(data_dir) / ACCOUNT_FILE
     account = load_account(path)
     if account is None:
-        raise SourceError(f"{path}: nothing was reduced here (use serve with --reduce and --data-dir)")
+        raise SourceError(
+            f"{path}: nothing is written down here yet; serve with --reduce and --data-dir does so twice a minute"
+        )
     if as_json:
         said = msgspec.to_builtins(account) | {
             "type": "stats",

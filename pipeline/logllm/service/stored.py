@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 from struct import Struct
 from typing import TYPE_CHECKING
@@ -32,6 +34,10 @@ MOST_SPAN_S = 2
 _LOOK_BYTES = 1 << 16
 _EVENT_TIME = Struct(">II")
 _LARGEST_FRAME = 1 << 31
+_LARGEST_LINE = 1 << 28
+_SINKS_LINE = b'{"tag":'
+# A float is written without an exponent.
+_TIME = re.compile(r"(-?)(\d{1,320})(?:\.(\d{1,9}))?", re.ASCII)
 _pack = msgspec.msgpack.Encoder().encode
 
 Kind = str
@@ -51,11 +57,15 @@ _LINE = msgspec.json.Decoder(_Line)
 
 def kind_of(path: str, stats: ReadStats) -> Kind:
     """How a file's records are written. Raises SourceError: it cannot be read."""
-    head = b""
+    blocks: list[bytes] = []
+    size = 0
     for block in _inflated(path, stats):
-        head += block
-        if len(head) >= _LOOK_BYTES or b"\n" in head:
+        blocks.append(block)
+        size += len(block)
+        most = _LARGEST_LINE if blocks[0].startswith(_SINKS_LINE) else _LOOK_BYTES
+        if size >= most or b"\n" in block:
             break
+    head = b"".join(blocks)
     if head[:1] in (b"\x92", b"\x93"):
         return "msgpack"
     try:
@@ -110,13 +120,25 @@ def frames(path: str, stats: ReadStats) -> Iterator[Chunk]:
 
 
 def lines(path: str, stats: ReadStats) -> Iterator[bytes]:
-    """The lines of a text file, without their ends. Raises SourceError: it cannot be read."""
-    rest = b""
+    """The lines of a text file with their ends; the last may have none.
+
+    Raises:
+        SourceError: It cannot be read, or a line is longer than 256 MiB.
+    """
+    begun: list[bytes] = []
+    size = 0
     for block in blocks_of(path, chunk_bytes=CHUNK_BYTES, stats=stats):
-        *whole, rest = (rest + block).split(b"\n")
-        yield from whole
-    if rest:
-        yield rest
+        *whole, rest = block.split(b"\n")
+        for line in whole:
+            yield b"".join((*begun, line, b"\n"))
+            begun, size = [], 0
+        if rest:
+            begun.append(rest)
+            size += len(rest)
+        if size > _LARGEST_LINE:
+            raise SourceError(f"{Path(path).name}: a line of more than {_LARGEST_LINE >> 20} MiB")
+    if begun:
+        yield b"".join(begun)
 
 
 def _by_tag(path: str, stats: ReadStats) -> Iterator[Chunk]:
@@ -125,12 +147,15 @@ def _by_tag(path: str, stats: ReadStats) -> Iterator[Chunk]:
     count, began_s = 0, 0
     for number, line in enumerate(lines(path, stats), 1):
         stats.lines += 1
-        stats.bytes += len(line) + 1
+        stats.bytes += len(line)
         if not line.strip():
             continue
         try:
             tag, seconds, entry = _entry(line)
         except (ValueError, RecursionError) as error:
+            if not line.endswith(b"\n"):
+                stats.notices.append(f"{name}: ends within a line; {len(line)} bytes are left out")
+                break
             raise SourceError(f"{name}: line {number} is not what a file sink writes: {error}") from error
         if count >= MOST_LINES or (count and abs(seconds - began_s) > MOST_SPAN_S):
             yield from _chunks(waiting, name)
@@ -151,11 +176,26 @@ def _chunks(waiting: dict[str, list[bytes]], name: str) -> Iterator[Chunk]:
 def _entry(line: bytes) -> tuple[str, int, bytes]:
     """Tag, seconds and entry of a line. Raises ValueError."""
     said = _LINE.decode(line)
-    whole, _, rest = said.time.partition(".")
-    seconds = int(whole)
-    time = b"\xd7\0" + _EVENT_TIME.pack(seconds, int(rest or 0)) if 0 <= seconds < 1 << 32 else _pack(seconds)
+    seconds, time = _time(said.time)
     head = b"\x92" + time + from_json(bytes(said.metadata)) if said.metadata else time
     return said.tag, seconds, b"\x92" + head + from_json(bytes(said.record))
+
+
+def _time(text: str) -> tuple[int, bytes]:
+    """Whole seconds, and the time as MessagePack: what cannot be an EventTime as a number. Raises ValueError."""
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise ValueError(f"time {text[:40]!r}, expected seconds.nanoseconds")
+    sign, whole, rest = match.groups()
+    seconds, nanoseconds = int(whole), int((rest or "").ljust(9, "0"))
+    if not sign and seconds < 1 << 32:
+        return seconds, b"\xd7\0" + _EVENT_TIME.pack(seconds, nanoseconds)
+    seconds = -seconds if sign else seconds
+    if not nanoseconds and -(1 << 63) <= seconds < 1 << 64:
+        return seconds, _pack(seconds)
+    if not isfinite(value := float(text)):
+        raise ValueError(f"time {text[:40]!r}, expected one that a float can hold")
+    return seconds, _pack(value)
 
 
 def _inflated(path: str, stats: ReadStats) -> Iterator[bytes]:
