@@ -184,7 +184,7 @@ METRICS: dict[str, Metric] = _table(
     (
         "notify_held",
         "gauge",
-        "Incidents not told yet: held by a silence, an inhibition or a mute time, or waiting for their group.",
+        "News not told yet: held by a silence, an inhibition or a mute time, waiting for its group, or in memory.",
         ("what",),
     ),
     ("notify_waiting", "gauge", "Messages in the outbox that wait to be sent.", ("receiver",)),

@@ -59,7 +59,7 @@ def test_looking_at_a_link_answers_nothing_and_its_button_does() -> None:
         assert "inc-1: acknowledge it" in looked.text
         assert before == []
         assert pressed.status_code == 200
-        assert answers.taken == [("inc-1", "acknowledge", "by link")]
+        assert answers.taken == [("inc-1", "acknowledge", "somebody by a link")]
 
     run(test)
 

@@ -74,7 +74,7 @@ class Database:
                 # SQLite gives its other files the mode of this one.
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._db = sqlite3.connect(
-                ":memory:" if path is None else path, check_same_thread=False, isolation_level=None, timeout=10.0
+                ":memory:" if path is None else path, check_same_thread=False, isolation_level=None, timeout=2.0
             )
         except (sqlite3.Error, OSError) as error:
             raise StateError(f"{path}: cannot open the database of actions: {error}") from error
@@ -92,7 +92,7 @@ class Database:
                     db.execute(f"PRAGMA user_version = {_VERSION}")
         except sqlite3.Error as error:
             self._db.close()
-            raise StateError(f"{path}: not a database of actions: {error}") from error
+            raise StateError(f"{path}: not a database of actions: {error}; move it away to begin anew") from error
         except StateError:
             self._db.close()
             raise

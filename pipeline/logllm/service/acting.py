@@ -25,6 +25,8 @@ __all__ = ["Acting"]
 # What is approved on the command line comes from another process, which cannot wake us.
 _LOOK_EVERY_S = 1.0
 _MOST_OFFERS = 1_000
+# A program has two seconds to end.
+_END_S = 5.0
 
 _log = logging.getLogger("logllm.actions")
 
@@ -131,11 +133,18 @@ class Acting:
                 _log.error("%s; no action is run meanwhile", error)
 
     def close(self) -> None:
-        """End what runs and let go. A second call does nothing."""
+        """End what runs and let go. A second call does nothing.
+
+        A program is ended; a webhook that gives no answer is left alone: its request is `unknown` at the next start.
+        """
         if self._closing:
             return
         self._closing = True
         self._woken.set()
-        self._actions.close()
-        if self._thread is not None:
+        ending = threading.Thread(target=self._actions.close, name="actions end", daemon=True)
+        ending.start()
+        ending.join(_END_S)
+        if ending.is_alive():
+            _log.warning("an action is still under way and left alone; whether it was done is not known")
+        elif self._thread is not None:
             self._thread.join()

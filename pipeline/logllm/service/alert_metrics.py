@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["alert_values"]
 
-_NOW = ("held", "waiting")
+_NOW = ("held", "waiting", "in_memory")
 
 
 def alert_values(alerts: Alerts) -> dict[str, Value]:

@@ -9,7 +9,7 @@ from logllm.service.acting import Acting
 from logllm.service.notifying import Notifying
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from logllm.config import Config
     from logllm.events import Explanation, IncidentEvent
@@ -21,17 +21,25 @@ __all__ = ["Alerts"]
 class Alerts:
     """Actions and notifications, put together.
 
+    Args:
+        watched: The ids of the incidents that are open.
+
     Raises:
         ConfigError: A destination, a route or an action is wrong.
         StateError: The data folder cannot be used.
     """
 
-    def __init__(self, config: Config, catalogue: Catalogue) -> None:
+    def __init__(self, config: Config, catalogue: Catalogue, watched: Callable[[], Collection[str]]) -> None:
         data_dir = None if config.data_dir is None else Path(config.data_dir)
         self.acting = Acting(config.actions, config.egress, data_dir, catalogue)
         try:
             self.notifying = Notifying(
-                config.notify, config.egress, data_dir, runbook=self.acting.note, decide=self.acting.decide
+                config.notify,
+                config.egress,
+                data_dir,
+                runbook=self.acting.note,
+                decide=self.acting.decide,
+                watched=watched,
             )
         except BaseException:
             self.acting.close()

@@ -36,7 +36,7 @@ class Answering:
 
     Args:
         data_dir: Where the secret of links is kept; None: a restart makes those that were sent useless.
-        take: Keeps an answer.
+        take: Keeps an answer; False where its incident is not known (any more).
         decide: Answers requests to run actions; None: there are none.
 
     Raises:
@@ -47,7 +47,7 @@ class Answering:
         self,
         config: NotifyConfig,
         data_dir: Path | None,
-        take: Callable[[Answer], None],
+        take: Callable[[Answer], bool],
         decide: Decide | None,
         clock: Callable[[], float],
     ) -> None:
@@ -78,7 +78,8 @@ class Answering:
         if verdict is None:
             raise ProtocolError(f"{verb[:40]!r} is no answer, expected one of {', '.join(_VERDICTS)}")
         time_ = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        self._take(Answer(subject, verdict, who, time_))
+        if not self._take(Answer(subject, verdict, who, time_)):
+            return f"{subject}: no such incident is known (any more); noted all the same"
         return f"{subject}: {_SAID[verdict]}"
 
     def slack(self, headers: Mapping[str, str], body: bytes) -> str:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from itertools import takewhile
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,29 +13,31 @@ import msgspec
 from msgspec.structs import replace
 
 from logllm.errors import StateError
-from logllm.events import Explanation, IncidentEvent
 from logllm.notify.dispatch.dispatcher import DISPATCH_SCHEMA, Dispatcher, Traits
 from logllm.notify.dispatch.inhibit import Inhibition
-from logllm.notify.notification import Answer
 from logllm.notify.outbox.courier import Courier
 from logllm.notify.outbox.database import Database
 from logllm.notify.outbox.outbox import OUTBOX_SCHEMA, Outbox
 from logllm.notify.routing.routes import Routing
 from logllm.service.answering import Answering
+from logllm.service.backlog import Backlog
 
 if TYPE_CHECKING:
     from logllm.egress import EgressConfig
+    from logllm.events import Explanation, IncidentEvent
     from logllm.notify.config import DestinationConfig, NotifyConfig
     from logllm.notify.destination import Destination
-    from logllm.notify.notification import RunbookNote
+    from logllm.notify.notification import Answer, RunbookNote
     from logllm.service.answering import Decide
+    from logllm.service.backlog import News
 
 __all__ = ["DestinationStatus", "Notifying"]
 
 # Silences come from other processes, which cannot wake us.
 _LOOK_EVERY_S = 1.0
-_MOST_WAITING = 100_000
-_LAST_SEND_S = 2.0
+# Acks of records that tell of an incident wait for it, once.
+_PATIENCE_S = 0.5
+_SENT_AGAIN_S = 900.0
 
 _log = logging.getLogger("logllm.notify")
 
@@ -62,6 +62,8 @@ class Notifying:
         data_dir: Where the outbox is kept; None: in memory, a restart forgets what waits.
         runbook: What the runbook of an incident says, and which actions it offers.
         decide: Answers requests to run actions.
+        watched: The ids of the incidents that are open; what is open in the outbox and not among them a quarter of
+            an hour after the start, when senders have sent again what a kill took, is ended.
 
     Raises:
         ConfigError: A destination or a route is wrong.
@@ -76,16 +78,20 @@ class Notifying:
         *,
         runbook: Callable[[IncidentEvent], RunbookNote | None],
         decide: Decide | None = None,
+        watched: Callable[[], Collection[str]] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         config.check(egress)
         self.config = config
         self._clock = clock
+        self._watched = watched
+        self._since_s = clock()
         routing = Routing.load(config, [each.name for each in config.destinations])
         self.answering = Answering(config, data_dir, self._answer, decide, clock)
         made = [self._made(each) for each in config.destinations]
         self._traits = self._traits_of(made)
-        self._database = Database(None if data_dir is None else data_dir / "notify.db", OUTBOX_SCHEMA, DISPATCH_SCHEMA)
+        path = None if data_dir is None else data_dir / "notify.db"
+        self._database = Database(path, OUTBOX_SCHEMA, DISPATCH_SCHEMA, patience_s=_PATIENCE_S)
         self.outbox = Outbox(self._database, longest_s=config.longest_s)
         self.dispatcher = Dispatcher(
             self._database,
@@ -96,11 +102,11 @@ class Notifying:
             runbook=runbook,
         )
         self._couriers = {each.name: Courier(each, self.outbox, clock=clock) for each in made}
-        # What the outbox could not take (a full disk) waits here, in order.
-        self._lock = threading.Lock()
-        self._waiting: deque[IncidentEvent | Explanation | Answer] = deque()
-        self.lost = 0
+        self._backlog = Backlog(self.dispatcher, clock)
         self.failing: str | None = None
+        self._misplaced = ""
+        # Of destinations that are gone or have changed; what they have under way is not yet given up.
+        self._retired: list[Courier] = []
         self._woken = threading.Event()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="notify", daemon=True)
@@ -126,43 +132,38 @@ class Notifying:
         """Keep an explanation, which follows its incident."""
         self._take([explanation])
 
-    def _answer(self, answer: Answer) -> None:
+    def _answer(self, answer: Answer) -> bool:
         self._take([answer])
+        try:
+            return self.failing is not None or self.dispatcher.knows(answer.incident)
+        except StateError:
+            return True
 
-    def _take(self, news: Sequence[IncidentEvent | Explanation | Answer]) -> None:
+    def _take(self, news: Sequence[News]) -> None:
         if not self.config.destinations:
             return
-        with self._lock:
-            room = _MOST_WAITING - len(self._waiting)
-            self._waiting.extend(news[:room])
-            if room < len(news):
-                self.lost += len(news) - room
-                _log.error("the outbox takes nothing and too much waits: %d alerts are lost", len(news) - room)
-            self._drain()
+        self._backlog.put(news)
+        # Where the disk does not answer, our thread alone asks it again: records go on.
+        if self.failing is None:
+            self._guarded(self._backlog.hand_over)
         self._woken.set()
 
-    def _drain(self) -> None:
-        """Hand to the dispatcher what waits, in order, events in a row together."""
+    def _guarded(self, *steps: Callable[[], object]) -> None:
         try:
-            while self._waiting:
-                first = self._waiting[0]
-                taken = 1
-                if isinstance(first, Answer):
-                    self.dispatcher.answer(first, self._clock())
-                elif isinstance(first, Explanation):
-                    self.dispatcher.explained(first, self._clock())
-                else:
-                    events = [one for one in takewhile(_is_event, self._waiting) if isinstance(one, IncidentEvent)]
-                    taken = len(events)
-                    self.dispatcher.accept(events, self._clock())
-                for _ in range(taken):
-                    self._waiting.popleft()
+            for step in steps:
+                step()
         except StateError as error:
-            if self.failing is None:
-                _log.error("%s; alerts wait in memory meanwhile", error)
-            self.failing = str(error)
+            told = str(error)
+        except Exception as error:  # noqa: BLE001 - a bug of ours may silence alerts for a pause, not for ever
+            told = f"a bug in the dispatcher: {type(error).__name__}"
+            if self.failing != told:
+                _log.exception("a bug in the dispatcher")
         else:
             self.failing = None
+            return
+        if self.failing is None:
+            _log.error("%s; alerts wait in memory meanwhile", told)
+        self.failing = told
 
     def _run(self) -> None:
         while not self._closing:
@@ -171,14 +172,32 @@ class Notifying:
             self._tick()
 
     def _tick(self) -> None:
-        with self._lock:
-            self._drain()
-        try:
-            self.dispatcher.tick(self._clock())
-        except StateError as error:
-            self.failing = str(error)
+        self._guarded(self._backlog.hand_over, self._lose_sight, lambda: self.dispatcher.tick(self._clock()))
+        self._look_at_file()
+        if self._retired and all(courier.has_ended for courier in self._retired):
+            self._retired = []
+            self._abandon()
         for courier in self._couriers.values():
             courier.wake()
+
+    def _lose_sight(self) -> None:
+        now_s = self._clock()
+        if self._watched is None or 0 <= now_s - self._since_s < _SENT_AGAIN_S:
+            return
+        count = self.dispatcher.lose_sight(self._watched(), self._since_s, now_s)
+        self._watched = None
+        if count:
+            _log.warning("%d incidents were open when logllm was killed and are not watched any more", count)
+
+    def _look_at_file(self) -> None:
+        try:
+            if self._database.put_back():
+                _log.error("notify.db was deleted; it has been written anew, nothing of it is lost")
+            self._misplaced = ""
+        except StateError as error:
+            if self._misplaced != str(error):
+                _log.error("%s", error)
+            self._misplaced = str(error)
 
     def change(self, config: NotifyConfig, egress: EgressConfig) -> Callable[[], None]:
         """Make all that another configuration takes; what it returns puts it in place, and fails no more.
@@ -194,10 +213,10 @@ class Notifying:
         made = [self._made(each) for each in config.destinations if each.name not in same]
 
         def put_in_place() -> None:
-            gone = [courier for name, courier in self._couriers.items() if name not in same]
-            # What is under way ends first, or it would be sent twice.
-            for courier in gone:
-                courier.close(_LAST_SEND_S)
+            # Records wait for this, so it waits for no receiver.
+            gone = {name: courier for name, courier in self._couriers.items() if name not in same}
+            for courier in gone.values():
+                courier.end(0.0)
             self.config = self.answering.config = config
             fresh = {each.name: Courier(each, self.outbox, clock=self._clock) for each in made}
             self._traits = self._traits_of(made) | {
@@ -206,9 +225,9 @@ class Notifying:
             self.dispatcher.replace(routing, inhibit=config.inhibit, traits=self._traits)
             kept = {name: courier for name, courier in self._couriers.items() if name in same}
             self._couriers = kept | fresh
-            self._abandon()
-            for courier in fresh.values():
-                courier.start()
+            for name, courier in fresh.items():
+                courier.start(after=gone.get(name))
+            self._retired = [*self._retired, *gone.values()]
             self._woken.set()
 
         return put_in_place
@@ -238,17 +257,23 @@ class Notifying:
                     dead=stats.dead,
                     failed=dict(stats.failed),
                     oldest_s=None if stats.oldest_s is None else max(0.0, self._clock() - stats.oldest_s),
-                    failing=stats.failing,
+                    failing=stats.failing or self.failing,
                 )
             )
         return found
 
     def counts(self) -> dict[str, int]:
-        """What became of incidents since the start, see `Dispatcher.counts`; empty where the outbox cannot be read."""
+        """What became of incidents since the start, see `Dispatcher.counts`; little where the outbox cannot be used.
+
+        `lost`: there was no room for them in memory either. `in_memory`: for those that wait there now.
+        """
+        here = {"lost": self._backlog.lost, "in_memory": len(self._backlog)}
+        if self.failing is not None:
+            return here
         try:
-            return self.dispatcher.counts() | {"lost": self.lost}
+            return self.dispatcher.counts() | here
         except StateError:
-            return {}
+            return here
 
     def close(self, grace_s: float) -> None:
         """Decide what is due, send what can be sent in time, keep the rest. A second call does nothing."""
@@ -259,16 +284,14 @@ class Notifying:
         if self._thread.is_alive():
             self._thread.join()
         self._tick()
-        ends_s = time.monotonic() + grace_s
-        for courier in self._couriers.values():
-            courier.close(max(0.0, ends_s - time.monotonic()))
+        couriers = [*self._retired, *self._couriers.values()]
+        for courier in couriers:
+            courier.end(grace_s)
+        for courier in couriers:
+            courier.close(grace_s)
         self._database.close()
 
 
 def _has_files(config: DestinationConfig) -> bool:
     """Whether it has a secret that may have changed although the configuration did not."""
     return any(getattr(config, name) for name in config.__struct_fields__ if name.endswith(("_file", "_env")))
-
-
-def _is_event(news: object) -> bool:
-    return isinstance(news, IncidentEvent)

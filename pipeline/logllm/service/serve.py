@@ -69,7 +69,7 @@ class Serve:
         self.config = config
         self.run = Run(config, outlet)
         try:
-            self.alerts = self.run.alerts = Alerts(config, self.run.catalogue)
+            self.alerts = self.run.alerts = Alerts(config, self.run.catalogue, self._watched)
         except LogllmError:
             self.run.close()
             raise
@@ -162,6 +162,9 @@ class Serve:
     def announce(self) -> None:
         """See `Run.announce`."""
         self.run.announce()
+
+    def _watched(self) -> set[str]:
+        return {incident.id for incident in list(self.run.pipeline.grouper.open)}
 
     def _fail(self, error: LogllmError) -> None:
         self.failure = self.failure or error

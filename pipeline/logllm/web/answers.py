@@ -59,20 +59,26 @@ def answer_pages(answering: Answering) -> dict[str, Page]:
             if request.method == "GET":
                 return 200, _HTML, _form(subject, verb, token)
             # Whoever has the link may answer; who that is, it does not say.
-            said = await asyncio.to_thread(answering.answered, subject, verb, "by link")
+            said = await asyncio.to_thread(answering.answered, subject, verb, "somebody by a link")
         except ProtocolError as error:
             return 403, _HTML, _page(str(error))
         except LogllmError as error:
             return 409, _HTML, _page(str(error))
         return 200, _HTML, _page(said)
 
+    refused = 0
+
     async def slack(request: Request) -> tuple[int, str, bytes]:
+        nonlocal refused
         if request.method != "POST":
             return 405, _TEXT, b"only POST"
         try:
             said = await asyncio.to_thread(answering.slack, request.headers, request.body)
         except ProtocolError as error:
-            _log.warning("/slack/actions: %s", error)
+            refused += 1
+            # Whoever reaches the port may try for ever: a line for the first and then for each that doubles them.
+            if refused & (refused - 1) == 0:
+                _log.warning("/slack/actions: refused, for the %d. time: %s", refused, error)
             return 403, _TEXT, b"refused"
         except LogllmError as error:
             return 200, _TEXT, str(error).encode()

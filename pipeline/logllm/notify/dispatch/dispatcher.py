@@ -37,7 +37,7 @@ from logllm.notify.dispatch.tellings import TELLINGS_SCHEMA, Traits, cleaned
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from logllm.events import Explanation, IncidentEvent
     from logllm.notify.dispatch.tellings import Post, Router
@@ -165,6 +165,19 @@ class Dispatcher:
         """What was said of an incident, in order."""
         with self._database.reading() as db:
             return answers_of(db, incident)
+
+    def knows(self, incident: str) -> bool:
+        """Whether an incident is known here (still)."""
+        with self._database.reading() as db:
+            return bool(db.execute("SELECT 1 FROM dispatch_incidents WHERE incident = ?", (incident,)).fetchall())
+
+    def lose_sight(self, watched: Collection[str], before_s: float, now_s: float) -> int:
+        """End the open incidents that are not among the watched ones and were last heard of before then; how many."""
+        with self._change() as (db, destinations):
+            events = upkeep.out_of_sight(db, watched, before_s)
+            for event in events:
+                destinations |= self._news.take(db, event, now_s)
+        return len(events)
 
     def tick(self, now_s: float) -> float | None:
         """Tell what is due.

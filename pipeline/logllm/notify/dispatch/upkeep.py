@@ -15,14 +15,16 @@ from logllm.notify.routing.plan import Plan
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from logllm.notify.dispatch.hold import Gate
 
-__all__ = ["care", "forget_unreadable", "put_back", "without_edits"]
+__all__ = ["care", "forget_unreadable", "out_of_sight", "put_back", "without_edits"]
 
 # So long after its end an incident may still be explained, answered, or come again from a repeated input.
 _ENDED_S = 86_400.0
+
+_LOST = "Not watched any more since a restart, it may go on"
 
 _log = logging.getLogger("logllm.notify")
 
@@ -79,6 +81,19 @@ def forget_unreadable(db: sqlite3.Connection, gate: Gate) -> int:
             _log.error("outbox: a kept escalation of %s cannot be read and is forgotten: %s", incident, error)
             db.execute("DELETE FROM escalations WHERE incident = ? AND route = ?", (incident, route))
     return len(lost)
+
+
+def out_of_sight(db: sqlite3.Connection, watched: Collection[str], before_s: float) -> list[IncidentEvent]:
+    """An end for each open incident of which nothing was heard since then, and which nobody watches any more.
+
+    A kill takes the incidents with it that were opened since the last snapshot: they would be told again for ever,
+    escalated, and inhibit others. Raises StateError.
+    """
+    found = db.execute(
+        "SELECT incident, body FROM dispatch_incidents WHERE is_open AND changed_s < ? ORDER BY changed_s", (before_s,)
+    ).fetchall()
+    events = [decoded(body, IncidentEvent) for incident, body in found if incident not in watched]
+    return [msgspec.structs.replace(each, event="resolve", title=f"{_LOST}: {each.title}") for each in events]
 
 
 def without_edits(db: sqlite3.Connection, destinations: Iterable[str], now_s: float) -> None:

@@ -28,6 +28,7 @@ _LONGEST_WAIT_S = 60.0
 _LONGEST_HOLD_S = 86_400.0
 _TRIES_OF_A_BUG = 3
 _JOIN_S = 0.5
+_UNDER_WAY_S = 2.0
 
 _T = TypeVar("_T")
 
@@ -98,19 +99,24 @@ class Courier:
         self._state_failures = 0
         self._bug: tuple[str, int] = ("", 0)
 
-    def start(self) -> None:
-        """Begin, in a thread of its own."""
-        self._thread = threading.Thread(target=self._run, name=f"courier {self.name}", daemon=True)
+    def start(self, after: Courier | None = None) -> None:
+        """Begin, in a thread of its own.
+
+        Args:
+            after: Who sent to this destination before, and was told to end: what it has under way ends first, or it
+                would be sent twice.
+        """
+        self._thread = threading.Thread(target=self._run, args=(after,), name=f"courier {self.name}", daemon=True)
         self._thread.start()
 
     def wake(self) -> None:
         """Something was put into the outbox."""
         self._woken.set()
 
-    def close(self, grace_s: float) -> None:
-        """End; what can be sent without a failure within `grace_s` still is. The rest stays in the outbox.
+    def end(self, grace_s: float) -> None:
+        """Begin to end; what can be sent without a failure within `grace_s` still is. The rest stays in the outbox.
 
-        It returns in time even where a receiver keeps the thread waiting. A second call does nothing.
+        A second call does nothing.
         """
         if self._closing_at is not None:
             return
@@ -118,10 +124,22 @@ class Courier:
         self._woken.set()
         if self._thread is None:
             self._destination.close()
-            return
-        self._thread.join(grace_s + _JOIN_S)
-        if self._thread.is_alive():
-            _log.warning("%s: still sending, left alone; the message is sent again at the next start", self.name)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing of it is under way."""
+        return self._thread is None or not self._thread.is_alive()
+
+    def close(self, grace_s: float) -> None:
+        """End and wait for that; it returns in time even where a receiver keeps the thread waiting."""
+        self.end(grace_s)
+        self._join(max(0.0, (self._closing_at or 0.0) + _JOIN_S - time.monotonic()))
+
+    def _join(self, timeout_s: float) -> None:
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+        if not self.has_ended:
+            _log.warning("%s: still sending, left alone; what is under way is sent again", self.name)
 
     def step(self) -> float | None:
         """Do what is due; the seconds until there is more to do, None where nothing waits. For the one thread."""
@@ -136,8 +154,12 @@ class Courier:
                 self.stats.failing = None
         return pause_s
 
-    def _run(self) -> None:
+    def _run(self, after: Courier | None) -> None:
         try:
+            if after is not None:
+                after._join(_UNDER_WAY_S)
+                if self._closing_at is not None and time.monotonic() >= self._closing_at:
+                    return
             while True:
                 self._woken.clear()
                 try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,8 @@ __all__ = ["Database"]
 
 VERSION = 1
 
+_ADVICE = "; move it away to begin anew, without what waited in it"
+
 
 class Database:
     """SQLite, for the parts of `notify`; safe to use from several threads, and beside another process.
@@ -24,27 +26,25 @@ class Database:
     Args:
         path: None keeps everything in memory.
         schemas: `CREATE ... IF NOT EXISTS` statements of the parts.
+        patience_s: For so long another process may be writing.
 
     Raises:
         StateError: It cannot be opened, is of a newer version, or is no such database.
     """
 
-    def __init__(self, path: Path | None, *schemas: str) -> None:
+    def __init__(self, path: Path | None, *schemas: str, patience_s: float = 5.0) -> None:
         self._path = path
+        self._patience_s = patience_s
         self._lock = threading.RLock()
         self._is_closed = False
         try:
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(
-                ":memory:" if path is None else path, check_same_thread=False, isolation_level=None, timeout=5.0
-            )
+            self._db = self._connected()
         except (sqlite3.Error, OSError) as error:
             raise StateError(f"{path}: cannot open the outbox: {error}") from error
         try:
-            self._db.execute("PRAGMA journal_mode = WAL")
-            # What was told to be kept must outlive a power cut.
-            self._db.execute("PRAGMA synchronous = FULL")
+            _set_up(self._db)
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
             if version > VERSION:
                 raise StateError(f"{path}: outbox of version {version}, this logllm reads up to {VERSION}")
@@ -54,10 +54,23 @@ class Database:
         except sqlite3.Error as error:
             self._db.close()
             what = "cannot open the outbox" if isinstance(error, sqlite3.OperationalError) else "not an outbox"
-            raise StateError(f"{path}: {what}: {error}") from error
+            raise StateError(f"{path}: {what}: {error}{_ADVICE if what.startswith('not') else ''}") from error
         except StateError:
             self._db.close()
             raise
+        self._file = self._present()
+
+    def _connected(self) -> sqlite3.Connection:
+        path = ":memory:" if self._path is None else self._path
+        return sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=self._patience_s)
+
+    def _present(self) -> tuple[int, int] | None:
+        """Which file is at the path; None where there is none."""
+        try:
+            status = None if self._path is None else self._path.stat()
+        except OSError:
+            return None
+        return None if status is None else (status.st_dev, status.st_ino)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -85,9 +98,10 @@ class Database:
                 raise StateError(f"{self._path or 'outbox'}: the outbox cannot be used: {error}") from error
 
     def _roll_back(self) -> None:
-        # SQLite has done it already after some errors.
-        if self._db.in_transaction:
-            self._db.execute("ROLLBACK")
+        # SQLite has done it already after some errors, and after others cannot.
+        with suppress(sqlite3.Error):
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -100,8 +114,45 @@ class Database:
             except sqlite3.Error as error:
                 raise StateError(f"{self._path or 'outbox'}: the outbox cannot be used: {error}") from error
 
+    def put_back(self) -> bool:
+        """Write the file anew where somebody has deleted it; whether that was so. Until then nothing is missing, but
+        a restart would find nothing and other processes see nothing.
+
+        Raises:
+            StateError: It cannot be written, or another file is in its place.
+        """
+        path = self._path
+        present = self._present()
+        if path is None or present == self._file:
+            return False
+        if present is not None:
+            raise StateError(f"{path}: another file is in its place, restart to use that one")
+        with self._lock:
+            try:
+                # Their locks would be shared with the new file.
+                for rest in ("-wal", "-shm"):
+                    path.with_name(path.name + rest).unlink(missing_ok=True)
+                fresh = self._connected()
+            except (sqlite3.Error, OSError) as error:
+                raise StateError(f"{path}: the outbox was deleted and cannot be put back: {error}") from error
+            try:
+                self._db.backup(fresh)
+                _set_up(fresh)
+            except sqlite3.Error as error:
+                fresh.close()
+                raise StateError(f"{path}: the outbox was deleted and cannot be put back: {error}") from error
+            self._db.close()
+            self._db, self._file = fresh, self._present()
+        return True
+
     def close(self) -> None:
         """Close the file. A second call does nothing."""
         with self._lock:
             self._is_closed = True
             self._db.close()
+
+
+def _set_up(db: sqlite3.Connection) -> None:
+    db.execute("PRAGMA journal_mode = WAL")
+    # What was told to be kept must outlive a power cut.
+    db.execute("PRAGMA synchronous = FULL")
