@@ -75,4 +75,6 @@ def seeds() -> list[bytes]:
     ]  # fmt: skip
     names = (b"pay", b"checkout-cart", b"payments", b"", b"a" * 40)
     texts = [part[:850] for part in (*parts, *made)]
-    return [bytes([len(names[n % 5])]) + names[n % 5] + text for n, text in enumerate(texts)]
+    later = b'[teams.x]\nservices = ["*", "p*"]\n[teams.y]\nservices = ["pay*", "?heckout*"]\n'
+    pairs = [(names[number % 5], text) for number, text in enumerate(texts)] + [(name, later) for name in names]
+    return [bytes([len(name)]) + name + text for name, text in pairs]

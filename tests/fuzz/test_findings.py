@@ -145,3 +145,11 @@ def test_what_shows_nothing_of_itself_is_told_by_what_does(blank: str) -> None:
 
 def test_a_scheme_behind_a_letter_begins_no_link_either() -> None:
     assert plain("8mailto:a@b.example xjavascript:alert(1)", 80) == "8mailto[:]a@b.example xjavascript[:]alert(1)"
+
+
+def test_a_heading_of_characters_that_slack_counts_twice_fits_all_the_same() -> None:
+    raw = msgspec.to_builtins(notification("open"))
+    raw["incidents"][0] |= {"service": "\U0001f480" * 40, "title": "x" * 300}
+    told = msgspec.convert(raw, Notification)
+
+    assert all(wrong(message) == [] for message in messages(told))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from logllm.notify.slack.blocks import HEADER_LENGTH, SECTION_LENGTH, Block, context, fields, header, section
 from logllm.notify.slack.buttons import MOST_ACTIONS
 from logllm.notify.slack.chart import amount, at, chart, clock, duration, span_s
-from logllm.notify.slack.text import MARK, code, instruction, literal, plain, preformatted, prose
+from logllm.notify.slack.text import MARK, code, instruction, literal, plain, preformatted, prose, width
 
 if TYPE_CHECKING:
     from logllm.events import Evidence, Explanation, IncidentEvent
@@ -46,7 +46,7 @@ def heading(state: str, incident: IncidentEvent) -> list[Block]:
     """The large line: state, service, what happened; what of the title does not fit follows below."""
     service = plain(incident.service, 40)
     lead = f"{state} · {service} · " if service else f"{state} · "
-    title = plain(incident.title, HEADER_LENGTH - len(lead) - 4)
+    title = plain(incident.title, HEADER_LENGTH - width(lead))
     blocks: list[Block] = [header(lead + title)]
     if title.endswith(MARK):
         blocks += section(prose(incident.title, 900))
