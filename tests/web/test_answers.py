@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 import httpx
+import pytest
 
 from logllm.errors import ActionError, ProtocolError
 from logllm.web.answers import answer_pages
@@ -128,3 +129,15 @@ def test_a_body_of_two_megabytes_is_refused() -> None:
         assert answers.bodies == []
 
     run(test)
+
+
+def test_of_many_refused_calls_a_few_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    async def test(http: httpx.AsyncClient, answers: Answers) -> None:
+        for _ in range(40):
+            assert (await http.post("/slack/actions", content=b"payload=")).status_code == 403
+
+    run(test)
+
+    told = [record.getMessage() for record in caplog.records if "/slack/actions" in record.getMessage()]
+    assert len(told) == 6
+    assert told[-1] == "/slack/actions: refused, for the 32. time: wrong signature"
