@@ -99,6 +99,53 @@ def test_the_end_waits_for_all_receivers_that_hang_together(tmp_path: Path) -> N
     assert waiting == (6,)
 
 
+RUNBOOK = """+++
+id = "ledger-stuck"
+title = "Stuck ledger"
+signals = ["FATAL out of memory"]
+
+[[actions]]
+id = "drain"
+title = "Drain it"
+webhook = {{url = "{url}act", body = {{a = "b"}}}}
+mode = "approve"
+timeout_s = 60
++++
+
+## What it is
+
+It hangs.
+
+## Check
+
+- Look at it.
+
+## Do
+
+1. Restart it.
+"""
+
+
+def test_an_action_that_gives_no_answer_does_not_keep_the_service_from_ending(tmp_path: Path) -> None:
+    (tmp_path / "runbooks").mkdir()
+    with FakeHttp(otherwise=lambda one: HANG if one.path == "/act" else OK) as receiver:
+        (tmp_path / "runbooks" / "ledger-stuck.md").write_text(RUNBOOK.format(url=receiver.url))
+        arguments = configured(tmp_path, f'name = "a"\nurl = "{receiver.url}"', more="[actions]\nenabled = true\n")
+        with served(*arguments, "--runbooks", str(tmp_path / "runbooks")) as running:
+            acked(running, 0)
+            (action,) = receiver.wait_for(1)[0].json()["runbook"]["actions"]
+            approve = [sys.executable, "-m", "logllm.cli", "actions", "approve", action["request"]]
+            subprocess.run([*approve, "--data-dir", str(tmp_path / "data")], check=True, timeout=60)
+            until(lambda: any(one.path == "/act" for one in receiver.requests))
+            begun_s = time.monotonic()
+            code = running.end()
+            took_s = time.monotonic() - begun_s
+
+    assert code == 0
+    assert took_s < 5.0 + AT_ONCE_S
+    assert any("whether it was done is not known" in line for line in running.errors)
+
+
 def test_an_outbox_that_another_process_keeps_locked_holds_up_neither_records_nor_metrics(tmp_path: Path) -> None:
     with FakeHttp() as receiver, served(*configured(tmp_path, f'name = "a"\nurl = "{receiver.url}"')) as running:
         acked(running, 0)

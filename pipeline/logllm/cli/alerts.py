@@ -182,11 +182,12 @@ def test(
     config.notify.check(config.egress)
     asked = [each for each in config.notify.destinations if destination in (None, each.name)]
     if not asked:
-        known = ", ".join(each.name for each in config.notify.destinations) or "none"
-        wanted = (
-            "no destination is configured" if destination is None else f"--destination {destination}: there is none"
-        )
-        raise ConfigError(f"{wanted}, expected one of: {known}")
+        known = ", ".join(each.name for each in config.notify.destinations)
+        if not known:
+            raise ConfigError(
+                "no destination is configured, expected --slack-webhook, --webhook or [[notify.destinations]]"
+            )
+        raise ConfigError(f"--destination {destination}: there is none, expected one of: {known}")
     failed = False
     for each in asked:
         told = Notification(id=secrets.token_hex(8), kind="test", thread="test", incidents=[], total=0)
