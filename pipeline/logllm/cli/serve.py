@@ -25,8 +25,9 @@ __all__ = ["serve"]
     "--sink",
     "sinks",
     multiple=True,
-    help="Where records go on to: file:PATH, forward://HOST:PORT, forwards://HOST:PORT (TLS), unix:PATH, stdout; "
-    "repeatable. A chunk is acknowledged when all have it.",
+    help="Where records go on to: file:PATH, forward://HOST:PORT, forwards://HOST:PORT (TLS), unix:PATH, "
+    "otlp+http://HOST:PORT, loki+http://HOST:PORT (and https), stdout; repeatable. A chunk is acknowledged when all "
+    "have it.",
 )
 @click.option("--reduce", is_flag=True, help="Send on what is new, rare, severe or odd, and a sample of the rest.")
 @click.option(
