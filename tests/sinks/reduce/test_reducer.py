@@ -6,22 +6,28 @@ import random
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logllm.sinks.reduce.config import ReduceConfig
+from logllm.sinks.reduce.reducer import LATE_BYTES
 from tests.sinks.reduce.drive import (
+    MINUTE_NS,
+    START_NS,
     Driven,
     Judged,
     Merge,
     See,
     Step,
+    apply,
+    cut,
     entry,
     reducer,
     scenario,
 )
-from tests.sinks.reduce.reference import Reference
+from tests.sinks.reduce.reference import Line, Made, Open, Reference
 
 SMALL: dict[str, Any] = {
     "burst": 3,
@@ -135,3 +141,46 @@ def test_the_ring_holds_all_that_may_be_cited_and_no_more_bytes_than_that_or_its
     needed = sum(slab.bytes for slab in ring.slabs() if slab.end > total(steps) - 300)
     newest = max(slab.bytes for slab in ring.slabs())
     assert ring.bytes <= max(8000, needed) + newest
+
+
+def test_records_that_came_alone_and_by_turns_of_their_tags_go_on_after_all_in_few_blocks() -> None:
+    made = reducer(burst=1, per_hour=0, sample=10_000, ring_bytes=8 << 20)
+    first = made_of(0)
+    came: dict[str, list[bytes]] = {}
+    for number in range(300):
+        one, tag = made_of(number), f"tag.{number % 3}"
+        block = entry(number, one)
+        made.begin(tag, block, np.zeros(1, np.uint32))
+        apply(made, See((one,), first.time_ns), 1000)
+        if not made.end().count:
+            came.setdefault(tag, []).append(block)
+
+    made.cite(Open("inc", 0, [0], first.time_ns // MINUTE_NS), [Line(first.time_ns, 0)])
+    made.judged([])
+    outs = made.late()
+
+    assert {out.tag: list(cut(out.block)) for out in outs} == came
+    assert len(outs) == 3
+    assert sum(out.count for out in outs) == 299
+
+
+def test_what_goes_on_after_all_is_cut_to_blocks_that_a_sink_can_take_at_once() -> None:
+    made = reducer(burst=1, per_hour=0, sample=1_000_000, ring_bytes=64 << 20, incident_bytes=64 << 20)
+    records = [made_of(number) for number in range(40_000)]
+    blocks = [entry(number, one) for number, one in enumerate(records)]
+    sizes = np.array([len(block) for block in blocks])
+    made.begin("app", b"".join(blocks), (np.cumsum(sizes) - sizes).astype(np.uint32))
+    apply(made, See(tuple(records), records[0].time_ns), 100_000)
+    made.end()
+
+    made.cite(Open("inc", 0, [0], records[0].time_ns // MINUTE_NS), [Line(records[0].time_ns, 0)])
+    made.judged([])
+    outs = made.late()
+
+    assert sum(out.count for out in outs) == 39_999
+    assert b"".join(out.block for out in outs).count(b"\xa1n") == 39_999
+    assert max(len(out.block) for out in outs) <= LATE_BYTES < sum(len(out.block) for out in outs)
+
+
+def made_of(number: int) -> Made:
+    return Made(START_NS + number, 0, 0, 9, False, False)

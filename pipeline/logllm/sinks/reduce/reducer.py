@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +19,7 @@ from logllm.sinks.reduce.ring import Ring, rows_of
 from logllm.sinks.reduce.turns import NEVER, Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -30,6 +29,9 @@ if TYPE_CHECKING:
     from logllm.sinks.reduce.ring import Source
 
 __all__ = ["Out", "Reducer"]
+
+LATE_BYTES = 1 << 20
+"""So much goes on after all in one block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,14 +214,16 @@ class Reducer:
         self.ring.add(chunk.source, rows_gone, self._number)
 
     def late(self) -> list[Out]:
-        """What is sent on after all, since it was last asked for, in the order it came in."""
+        """What is sent on after all, since it was last asked for: of each tag in the order it came in."""
         entries, self._late = self._late, []
         entries.sort(key=lambda entry: entry[0])
-        outs = []
-        for tag, each in groupby(entries, key=lambda entry: entry[1]):
-            blocks = [block for _, _, block in each]
-            outs.append(Out(tag, b"".join(blocks), len(blocks)))
-            self.meter.chunk(tag, Flow(0, 0, len(blocks), len(outs[-1].block), len(blocks)))
+        # Not as the tags took turns: a record may have come alone, and each block costs its way to the sinks.
+        by_tag: dict[str, list[bytes]] = {}
+        for _, tag, entry in entries:
+            by_tag.setdefault(tag, []).append(entry)
+        outs = [Out(tag, b"".join(part), len(part)) for tag, each in by_tag.items() for part in _parts(each)]
+        for out in outs:
+            self.meter.chunk(out.tag, Flow(0, 0, out.count, len(out.block), out.count))
         return outs
 
     def _send(self, found: list[tuple[NDArray[np.void], list[Source]]]) -> None:
@@ -286,3 +290,17 @@ class Reducer:
         self.ring.rename(old, new)
         if self._chunk is not None:
             self._chunk.rename(old, new)
+
+
+def _parts(entries: list[bytes]) -> Iterator[list[bytes]]:
+    """Entries in stretches of up to LATE_BYTES; a longer one goes alone."""
+    part: list[bytes] = []
+    size = 0
+    for entry in entries:
+        if part and size + len(entry) > LATE_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(entry)
+        size += len(entry)
+    if part:
+        yield part
