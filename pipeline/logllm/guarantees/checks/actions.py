@@ -80,7 +80,7 @@ def only_what_is_approved(place: Place) -> str:
 
     if not asked:
         raise Unchecked("the model was never asked")
-    return f"of {len(requests)} action that waited the approved one ran; what log lines and a model ask for did not"
+    return "a declared action waited for approval, and ran with it; what log lines and a model ask for did not"
 
 
 def _config(folder: Path, program: str, file: Path) -> Path:
