@@ -12,7 +12,7 @@ LAYERS = (
     {"errors"},
     {"events"},
     {"metrics"},
-    {"egress", "fields"},
+    {"database", "egress", "fields"},
     {"wasm", "wire"},
     {"sources", "filters", "templates", "detectors", "incidents", "explain", "notify", "actions", "sinks"},
     {"checkpoint", "report", "signals", "arrivals"},

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from logllm.actions.audit import Audit, Entry
-from logllm.actions.database import Database
+from logllm.actions.database import opened
 from logllm.errors import StateError
 
 TRIGGERS = ("audit_is_not_changed", "audit_is_not_cut")
@@ -23,7 +23,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def audit(path: Path) -> Iterator[Audit]:
-    database = Database(path)
+    database = opened(path)
     found = Audit(database)
     with database.transaction() as db:
         for number in range(1_200):
@@ -108,13 +108,13 @@ def test_what_is_no_database_is_told_and_left_alone(tmp_path: Path) -> None:
 
     for path in (tmp_path / "text", tmp_path / "newer", tmp_path, tmp_path / "text" / "below"):
         with pytest.raises(StateError):
-            Database(path)
+            opened(path)
 
     assert (tmp_path / "text").read_text() == "x" * 5_000
 
 
 def test_a_transaction_that_fails_has_done_nothing(path: Path) -> None:
-    database = Database(path)
+    database = opened(path)
     audit = Audit(database)
 
     def fail() -> None:

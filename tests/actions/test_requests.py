@@ -10,11 +10,12 @@ from typing import Literal
 import pytest
 from msgspec.structs import replace
 
-from logllm.actions.database import Database
+from logllm.actions.database import opened
 from logllm.actions.parameters import Parameter
 from logllm.actions.request import BEGIN_WITHIN_S, Recent, Request, request_id
 from logllm.actions.requests import Requests
 from logllm.actions.run import Outcome
+from logllm.database import Database
 from logllm.errors import ActionError, StateError
 from tests.actions.rig import NOW_S, UNIT
 
@@ -24,7 +25,7 @@ STEPS = ("approve", "reject", "claim", "finish", "expire", "recover", "withdraw"
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    found = Database(tmp_path / "actions.db")
+    found = opened(tmp_path / "actions.db")
     yield found
     found.close()
 
@@ -157,7 +158,7 @@ def test_each_step_leads_only_from_its_own_state(requests: Requests, state: str,
 
 def test_of_many_who_approve_at_once_one_does(tmp_path: Path) -> None:
     path = tmp_path / "actions.db"
-    databases = [Database(path) for _ in range(6)]
+    databases = [opened(path) for _ in range(6)]
     request = Requests(databases[0]).offer(asked(), NOW_S)
     start = threading.Barrier(len(databases))
     results: list[str] = []

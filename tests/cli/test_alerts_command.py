@@ -12,10 +12,10 @@ from click.testing import CliRunner, Result
 
 from logllm.cli.alerts import alerts
 from logllm.cli.main import main
+from logllm.database import Database
 from logllm.errors import SourceError, StateError
 from logllm.events import IncidentEvent
 from logllm.notify.notification import Notification
-from logllm.notify.outbox.database import Database
 from logllm.notify.outbox.outbox import OUTBOX_SCHEMA, Outbox
 from logllm.notify.webhook import verify
 from tests.notify.fake_http import FakeHttp, Reply

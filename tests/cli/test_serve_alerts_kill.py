@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgpack  # type: ignore[import-untyped]
 
-from logllm.notify.outbox.database import Database
+from logllm.database import Database
 from logllm.notify.outbox.outbox import OUTBOX_SCHEMA, Outbox
 from tests.cli.test_serve_command import START_NS, frame
 from tests.delivery.child import Server, until

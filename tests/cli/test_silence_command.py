@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from logllm.cli.silence import silence
+from logllm.database import Database
 from logllm.errors import ConfigError, SourceError
 from logllm.notify.dispatch.dispatcher import DISPATCH_SCHEMA, Dispatcher
-from logllm.notify.outbox.database import Database
 from logllm.notify.outbox.outbox import OUTBOX_SCHEMA, Outbox
 from logllm.notify.routing.owners import Owners, Team
 from logllm.notify.routing.routes import Routing, RoutingConfig

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from logllm.actions.audit import Entry
-from logllm.actions.database import Database
+from logllm.actions.database import opened
 from logllm.actions.declare import Declaration, declared
 from logllm.actions.parameters import Values, argv_of, body_of, preview_of, resolve, settled
 from logllm.actions.policy import Judgement, judge_beginning, judge_offer, unable
@@ -97,7 +97,7 @@ class Actions:
         }
         self._ending = threading.Event()
         self._turn = threading.Lock()
-        self._database = Database(path)
+        self._database = opened(path)
         self.requests = Requests(self._database)
         try:
             self.requests.recover(now_s)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
-    from logllm.actions.database import Database
+    from logllm.database import Database
 
 __all__ = ["Audit", "Entry", "What"]
 

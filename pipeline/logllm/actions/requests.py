@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from logllm.actions.database import Database
     from logllm.actions.run import Outcome
+    from logllm.database import Database
 
 __all__ = ["Requests"]
 

@@ -35,14 +35,14 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object
 def _requests(data_dir: str) -> Iterator[Requests]:
     from pathlib import Path
 
-    from logllm.actions.database import Database
+    from logllm.actions.database import opened
     from logllm.actions.requests import Requests
     from logllm.errors import SourceError
 
     path = Path(data_dir) / "actions.db"
     if not path.is_file():
         raise SourceError(f"{path}: no actions were offered here (use --data-dir with serve)")
-    database = Database(path)
+    database = opened(path)
     try:
         yield Requests(database)
     finally:

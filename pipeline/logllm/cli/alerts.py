@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from logllm.notify.outbox.database import Database
+    from logllm.database import Database
     from logllm.notify.outbox.outbox import Message, State
 
 __all__ = ["alerts"]
@@ -28,8 +28,8 @@ def alerts() -> None:
 def _database(data_dir: str) -> Iterator[Database]:
     from pathlib import Path
 
+    from logllm.database import Database
     from logllm.errors import SourceError
-    from logllm.notify.outbox.database import Database
     from logllm.notify.outbox.outbox import OUTBOX_SCHEMA
 
     path = Path(data_dir) / "notify.db"

@@ -13,9 +13,9 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from logllm.database import Database
     from logllm.events import IncidentEvent
     from logllm.notify.dispatch.silences import Silence
-    from logllm.notify.outbox.database import Database
 
 __all__ = ["silence"]
 
@@ -160,9 +160,9 @@ def expire(silence_id: int, data_dir: str) -> None:
 def _database(data_dir: str, *, make: bool = False) -> Iterator[Database]:
     from pathlib import Path
 
+    from logllm.database import Database
     from logllm.errors import SourceError
     from logllm.notify.dispatch.dispatcher import DISPATCH_SCHEMA
-    from logllm.notify.outbox.database import Database
 
     path = Path(data_dir) / "notify.db"
     if make and not path.parent.is_dir():

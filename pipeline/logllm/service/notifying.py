@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
+from logllm.database import Database
 from logllm.errors import StateError
 from logllm.notify.dispatch.dispatcher import DISPATCH_SCHEMA, Dispatcher, Traits
 from logllm.notify.dispatch.inhibit import Inhibition
 from logllm.notify.outbox.courier import Courier
-from logllm.notify.outbox.database import Database
 from logllm.notify.outbox.outbox import OUTBOX_SCHEMA, Outbox
 from logllm.notify.routing.routes import Routing
 from logllm.service.answering import Answering

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
+from logllm.database import Database
 from logllm.events import Explanation, IncidentEvent
 from logllm.notify.dispatch.dispatcher import DISPATCH_SCHEMA, Dispatcher, InhibitRule, Traits
 from logllm.notify.dispatch.silences import Silences
 from logllm.notify.notification import Notification, RunbookNote
-from logllm.notify.outbox.database import Database
 from logllm.notify.outbox.outbox import OUTBOX_SCHEMA, Outbox
 from logllm.notify.routing.owners import Owners
 from logllm.notify.routing.routes import RouteConfig, Routing, RoutingConfig

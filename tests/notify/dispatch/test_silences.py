@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from logllm.database import Database
 from logllm.errors import ConfigError
 from logllm.notify.dispatch.dispatcher import Traits
 from logllm.notify.dispatch.silences import MOST, SILENCES_SCHEMA, Silences
-from logllm.notify.outbox.database import Database
 from logllm.notify.routing.plan import Step
 from logllm.notify.routing.routes import RoutingConfig
 from tests.notify.dispatch.dispatching import EDITING, PLAIN, START_S, Bench, explanation, incident

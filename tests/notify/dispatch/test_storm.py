@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from logllm.database import Database
 from logllm.events import IncidentEvent
 from logllm.notify.dispatch.dispatcher import Traits
 from logllm.notify.dispatch.storm import BURSTS_SCHEMA, EDITS, Burst
-from logllm.notify.outbox.database import Database
 from logllm.notify.routing.routes import RoutingConfig
 from tests.notify.dispatch.dispatching import EDITING, PLAIN, START_S, Bench, incident
 

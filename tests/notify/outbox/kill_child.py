@@ -15,13 +15,13 @@ from pathlib import Path
 
 import msgspec
 
+from logllm.database import Database
 from logllm.errors import NotifyError
 from logllm.events import IncidentEvent
 from logllm.notify.destination import Destination
 from logllm.notify.notification import Notification, notification_id
 from logllm.notify.outbox.backoff import Backoff
 from logllm.notify.outbox.courier import Courier
-from logllm.notify.outbox.database import Database
 from logllm.notify.outbox.outbox import OUTBOX_SCHEMA, Outbox
 from logllm.notify.slack import SlackConfig
 from logllm.wire.http import HttpClient, retry_after_s

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from logllm.database import Database
 from logllm.errors import DeliveryError, NotifyError
 from logllm.notify.destination import Destination
 from logllm.notify.notification import Kind, Notification
 from logllm.notify.outbox.courier import Courier
-from logllm.notify.outbox.database import Database
 from logllm.notify.outbox.outbox import OUTBOX_SCHEMA, Outbox
 from logllm.notify.slack import SlackConfig
 from tests.notify.fake_http import OK, FakeHttp, Reply

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from logllm.database import Database
 from logllm.notify.outbox.courier import Courier
-from logllm.notify.outbox.database import Database
 from logllm.notify.outbox.outbox import OUTBOX_SCHEMA, Outbox
 from tests.notify.fake_http import FakeHttp, Reply
 from tests.notify.outbox.kill_child import Posting, alert

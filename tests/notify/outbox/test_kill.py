@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from logllm.notify.outbox.database import Database
+from logllm.database import Database
 from logllm.notify.outbox.outbox import OUTBOX_SCHEMA, Outbox
 from tests.notify.fake_http import Arrived, FakeHttp, Reply
 from tests.notify.outbox.kill_child import alert

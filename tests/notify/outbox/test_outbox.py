@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logllm.database import Database
 from logllm.errors import StateError
 from logllm.events import Evidence, IncidentEvent
 from logllm.notify.notification import Kind, Notification, notification_id
-from logllm.notify.outbox.database import Database
 from logllm.notify.outbox.outbox import OUTBOX_SCHEMA, Outbox
 
 HOSTILE = "<!channel> \x1b[31m\u202egpj.exe \0 " + "A" * 1_000_000
@@ -438,5 +438,5 @@ def test_it_does_what_a_plain_list_would_do(commands: list[tuple[str, int]]) -> 
 def test_a_database_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notify.db").write_bytes(b"no database at all" * 100)
 
-    with pytest.raises(StateError, match="not an outbox"):
+    with pytest.raises(StateError, match="not a database"):
         Database(tmp_path / "notify.db", OUTBOX_SCHEMA)

@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+    from logllm.database import Database
     from logllm.events import Explanation, IncidentEvent
     from logllm.notify.dispatch.tellings import Post, Router
     from logllm.notify.notification import Answer, RunbookNote
-    from logllm.notify.outbox.database import Database
 
 __all__ = ["DISPATCH_SCHEMA", "Dispatcher", "InhibitRule", "Traits"]
 

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterator, Sequence
 
+    from logllm.database import Database
     from logllm.notify.dispatch.inhibit import InhibitRule
     from logllm.notify.dispatch.silences import Silence
     from logllm.notify.dispatch.tellings import Router
-    from logllm.notify.outbox.database import Database
     from logllm.notify.routing.matchers import Matchers
     from logllm.notify.routing.plan import Labels
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-    from logllm.notify.outbox.database import Database
+    from logllm.database import Database
     from logllm.notify.routing.plan import Labels
 
 __all__ = ["LONGEST_S", "SILENCES_SCHEMA", "Silence", "Silences"]

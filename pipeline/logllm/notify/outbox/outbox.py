@@ -11,8 +11,8 @@ from logllm.notify.outbox.tables import OUTBOX_SCHEMA, Message, State, Waiting, 
 if TYPE_CHECKING:
     import sqlite3
 
+    from logllm.database import Database
     from logllm.notify.notification import Notification
-    from logllm.notify.outbox.database import Database
 
 __all__ = ["OUTBOX_SCHEMA", "Message", "Outbox", "State", "Waiting"]
 
