@@ -22,6 +22,7 @@ __all__ = ["DestinationConfig", "NotifyConfig"]
 DestinationConfig = SlackConfig | WebhookConfig | AlertmanagerConfig | PagerDutyConfig | AppriseConfig
 """`[[notify.destinations]]`: `type` says which."""
 
+_USER = re.compile(r"[UW][A-Z0-9]{1,30}", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}", re.ASCII)
 
 
@@ -35,6 +36,7 @@ class NotifyConfig(RoutingConfig, frozen=True, forbid_unknown_fields=True):
         longest_s: What could not be delivered for so long becomes a dead letter.
         public_url: Where people reach our HTTP port, for links that answer; empty: messages have none.
         links_s: Such links are good for so long.
+        approvers: Slack's ids (U...) of those who may answer for actions by its buttons; empty: whoever sees them.
     """
 
     destinations: list[DestinationConfig] = msgspec.field(default_factory=list)
@@ -43,6 +45,7 @@ class NotifyConfig(RoutingConfig, frozen=True, forbid_unknown_fields=True):
     longest_s: Annotated[float, msgspec.Meta(ge=60, le=30 * 86_400)] = 86_400.0
     public_url: str = ""
     links_s: Annotated[float, msgspec.Meta(ge=60, le=90 * 86_400)] = 604_800.0
+    approvers: list[str] = msgspec.field(default_factory=list)
 
     def check(self, egress: EgressConfig) -> None:
         """Raises ConfigError for what waiting cannot mend."""
@@ -57,6 +60,9 @@ class NotifyConfig(RoutingConfig, frozen=True, forbid_unknown_fields=True):
             # What stands there in full is named by that.
             if any(getattr(destination, key, "") for key in ("url_file", "url_env", "urls_file", "urls_env")):
                 egress.check(destination.address(), where)
+        for user in self.approvers:
+            if not _USER.fullmatch(user):
+                raise ConfigError(f"notify.approvers: {user[:40]!r}: expected Slack's id of a user, as U0123ABCD")
         if self.public_url:
             host_of(self.public_url, "notify.public_url")
             if not self.public_url.startswith(("http://", "https://")):

@@ -87,6 +87,10 @@ class Answering:
         said = []
         for pressed in self._pressed(headers, body):
             try:
+                approvers = self.config.approvers
+                if pressed.verb in ("approve", "reject") and approvers and pressed.user not in approvers:
+                    said.append(f"{pressed.who} may not answer for actions: [notify] approvers names who may")
+                    continue
                 said.append(self.answered(pressed.subject, pressed.verb, pressed.who))
             except ProtocolError:
                 raise

@@ -143,6 +143,23 @@ def test_the_ring_holds_all_that_may_be_cited_and_no_more_bytes_than_that_or_its
     assert ring.bytes <= max(8000, needed) + newest
 
 
+def test_a_tag_that_is_kept_goes_on_byte_for_byte_and_the_others_are_reduced() -> None:
+    made = reducer(keep_tags=["audit.*"], burst=1, per_hour=0, sample=1000)
+    records = tuple(made_of(0) for _ in range(200))
+    entries = [entry(number, record) for number, record in enumerate(records)]
+    starts = np.cumsum([0, *map(len, entries)])[:-1].astype(np.uint32)
+    came = b"".join(entries)
+    went = {}
+
+    for tag in ("app.web", "audit.login", "app.web", "audit.login"):
+        made.begin(tag, came, starts)
+        apply(made, See(records, records[0].time_ns), 1000)
+        went[tag] = made.end().block
+
+    assert went["audit.login"] == came
+    assert len(went["app.web"]) < len(came) // 50
+
+
 def test_records_that_came_alone_and_by_turns_of_their_tags_go_on_after_all_in_few_blocks() -> None:
     made = reducer(burst=1, per_hour=0, sample=10_000, ring_bytes=8 << 20)
     first = made_of(0)

@@ -19,6 +19,7 @@ class ReduceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Args:
         enabled: False: every record goes on to the sinks.
+        keep_tags: Tags whose records are all kept, with `*` and `?`, as an audit trail's.
         severity: Records of this severity or a higher one are always kept; of those that say none, the ones whose
             template sounds like an error.
         burst: The first records of each template of each service are kept.
@@ -36,6 +37,7 @@ class ReduceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     enabled: bool = False
+    keep_tags: list[str] = []
     severity: Literal["trace", "debug", "info", "warn", "error", "fatal"] = "error"
     burst: Count = 10
     per_hour: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 12

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,6 +66,8 @@ class Reducer:
         self._protection = Protection(config)
         self._counter = Counter(config.count_field)
         self._chunk: AtHand | None = None
+        # Of a tag that is kept as it is, byte for byte.
+        self._is_whole = False
         self._told: dict[str, Told] = {}
         self._late: list[tuple[int, str, bytes]] = []
         self._number = 0
@@ -79,6 +82,7 @@ class Reducer:
 
     def begin(self, tag: str, block: bytes, at: NDArray[np.uint32]) -> None:
         """A chunk comes: its entries, and where each begins."""
+        self._is_whole = any(fnmatchcase(tag, pattern) for pattern in self.config.keep_tags)
         self._chunk = AtHand(tag, block, at.astype(np.int64), self._number, self._counter.mark)
 
     def see(
@@ -114,9 +118,9 @@ class Reducer:
         grouped = Grouped.of(keys)
         order = grouped.order
         first = self._turns.first(grouped)
-        if learning:
+        if learning or self._is_whole:
             kept = np.ones(len(keys), np.bool_)
-            self.meter.count("learning", len(keys))
+            self.meter.count("tag" if self._is_whole else "learning", len(keys))
             turn = order[:0]
         else:
             kept = np.where(columns.severity > 0, columns.severity >= self.config.least_severity, bad)
@@ -136,6 +140,8 @@ class Reducer:
         kept_in_order = kept[order]
         first_number = self._number
         able = kept_in_order & ~chunk.counted[part][order] if chunk.has_counted else kept_in_order
+        if self._is_whole:
+            able = np.zeros_like(able)
         places, stands_for = self._turns.carry(grouped, kept_in_order, able, first_number)
         chunk.keep(part, kept, turn, keys, services, columns.time_ns)
         chunk.stand(part.start + order[places], stands_for)
