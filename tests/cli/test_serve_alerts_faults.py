@@ -61,14 +61,14 @@ def reloaded(running: Served) -> float:
 def test_reloads_while_a_receiver_hangs_hold_up_no_record_and_leave_no_thread(tmp_path: Path) -> None:
     hung = iter([True] * 3)
     with FakeHttp(otherwise=lambda _: HANG if next(hung, False) else OK) as receiver:
-        arguments = configured(tmp_path, f'name = "a"\nurl = "{receiver.url}"\ntimeout_s = 3')
+        arguments = configured(tmp_path, f'name = "a"\nurl = "{receiver.url}"\ndeadline_s = 3')
         with served(*arguments) as running:
             acked(running, 0)
             receiver.wait_for(1)
             threads = threads_of(running)
             took_s = []
             for number in range(1, 5):
-                configured(tmp_path, f'name = "a"\nurl = "{receiver.url}{number}"\ntimeout_s = 3')
+                configured(tmp_path, f'name = "a"\nurl = "{receiver.url}{number}"\ndeadline_s = 3')
                 took_s += [reloaded(running), acked(running, number)]
             until(lambda: {f"svc-{number}" for number in range(5)} <= services(receiver))
             until(lambda: threads_of(running) <= threads + 2)
@@ -83,7 +83,7 @@ def test_reloads_while_a_receiver_hangs_hold_up_no_record_and_leave_no_thread(tm
 
 def test_the_end_waits_for_all_receivers_that_hang_together(tmp_path: Path) -> None:
     with FakeHttp(otherwise=HANG) as receiver:
-        names = [f'name = "h{number}"\nurl = "{receiver.url}"\ntimeout_s = 60' for number in range(6)]
+        names = [f'name = "h{number}"\nurl = "{receiver.url}"\ndeadline_s = 60' for number in range(6)]
         with served(*configured(tmp_path, *names, more="[delivery]\ngrace_s = 1.0\n")) as running:
             acked(running, 0)
             receiver.wait_for(6)

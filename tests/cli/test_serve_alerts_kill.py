@@ -90,7 +90,7 @@ def configure(path: Path, url: str, number: int) -> None:
     path.write_text(
         "[notify]\nburst = 60\n"
         f'[[notify.destinations]]\ntype = "slack"\nurl = "{url}slack/{number}/"\ndeadline_s = 0.3\n'
-        f'[[notify.destinations]]\ntype = "webhook"\nname = "hook"\nurl = "{url}hook/{number}/"\ntimeout_s = 0.3\n'
+        f'[[notify.destinations]]\ntype = "webhook"\nname = "hook"\nurl = "{url}hook/{number}/"\ndeadline_s = 0.3\n'
     )
 
 

@@ -125,7 +125,7 @@ def test_of_several_services_only_those_that_did_not_take_it_get_it_again() -> N
 @pytest.mark.parametrize("way", ["hang", "drip"])
 def test_a_service_that_hangs_is_left_and_not_asked_again_meanwhile(way: Any) -> None:
     with FakeHttp(Reply(way=way)) as fake:
-        destination = read(url(fake), timeout_s=0.3).build(NoLinks())
+        destination = read(url(fake), deadline_s=0.3).build(NoLinks())
         began = time.monotonic()
         with pytest.raises(NotifyError) as first:
             destination.send(of_kind("open"), "")
@@ -145,7 +145,7 @@ def test_a_service_that_hangs_is_left_and_not_asked_again_meanwhile(way: Any) ->
 
 def test_no_address_can_ask_for_more_time_than_the_configuration_gives() -> None:
     with FakeHttp(Reply(way="hang")) as fake:
-        destination = read(url(fake) + "?rto=60&cto=60&redirect=yes", timeout_s=0.3).build(NoLinks())
+        destination = read(url(fake) + "?rto=60&cto=60&redirect=yes", deadline_s=0.3).build(NoLinks())
 
         with pytest.raises(NotifyError):
             destination.send(of_kind("open"), "")

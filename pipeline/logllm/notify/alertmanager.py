@@ -74,7 +74,7 @@ class AlertmanagerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         url_env: The environment variable with the address.
         labels: Further labels of every alert, like `cluster = "eu-1"`.
         open_for_s: How far ahead the end of an open alert lies.
-        timeout_s: For a whole request.
+        deadline_s: For a whole request.
         ca: A PEM file of authorities to trust in place of the system's.
         proxy: `http://HOST:PORT` of a proxy.
     """
@@ -85,7 +85,7 @@ class AlertmanagerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     url_env: str = ""
     labels: dict[str, str] = {}
     open_for_s: Annotated[float, msgspec.Meta(ge=300, le=30 * 86_400)] = 86_400.0
-    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=120)] = 10.0
+    deadline_s: Annotated[float, msgspec.Meta(gt=0, le=120)] = 10.0
     ca: str = ""
     proxy: str = ""
 
@@ -129,7 +129,7 @@ class AlertmanagerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     def _client(self) -> HttpClient:
         base = self._url().rstrip("/")
         url = base if base.endswith(_PATH) else base + _PATH
-        return client_for(self._where, url, deadline_s=self.timeout_s, ca=self.ca, proxy=self.proxy)
+        return client_for(self._where, url, deadline_s=self.deadline_s, ca=self.ca, proxy=self.proxy)
 
 
 class Alertmanager:

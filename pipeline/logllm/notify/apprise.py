@@ -64,7 +64,7 @@ class AppriseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
             `urls_file` or `urls_env`, with an address a line.
         urls_file: A file with the addresses; lines that begin with # are passed over.
         urls_env: The environment variable with the addresses.
-        timeout_s: For connecting and for each answer, whatever an address says, and for one message as a whole.
+        deadline_s: For connecting and for each answer, whatever an address says, and for one message as a whole.
         pause_s: The least time between two messages.
     """
 
@@ -72,7 +72,7 @@ class AppriseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
     urls: list[str] = []
     urls_file: str = ""
     urls_env: str = ""
-    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=120)] = 15.0
+    deadline_s: Annotated[float, msgspec.Meta(gt=0, le=120)] = 15.0
     pause_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 1.0
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
@@ -97,7 +97,7 @@ class AppriseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
 
     def build(self, links: Links) -> AppriseDestination:
         """The destination. Raises ConfigError."""
-        return AppriseDestination(self.name, self._services(), links, timeout_s=self.timeout_s, pause_s=self.pause_s)
+        return AppriseDestination(self.name, self._services(), links, deadline_s=self.deadline_s, pause_s=self.pause_s)
 
     def _services(self) -> list[_Service]:
         where = f"destination {self.name!r}"
@@ -105,7 +105,7 @@ class AppriseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
         urls = [url.strip() for url in lines if url.strip() and not url.lstrip().startswith("#")]
         if not 1 <= len(urls) <= _MOST_URLS:
             raise ConfigError(f"{where}: urls: {len(urls)} of them, expected 1 to {_MOST_URLS}")
-        return [_service(f"{where}: urls: number {number}", url, self.timeout_s) for number, url in enumerate(urls, 1)]
+        return [_service(f"{where}: urls: number {number}", url, self.deadline_s) for number, url in enumerate(urls, 1)]
 
 
 class AppriseDestination:
@@ -113,7 +113,7 @@ class AppriseDestination:
 
     Args:
         services: Where every message goes.
-        timeout_s: For one message at one of them.
+        deadline_s: For one message at one of them.
     """
 
     edits = False
@@ -124,14 +124,14 @@ class AppriseDestination:
         services: Sequence[_Service],
         links: Links,
         *,
-        timeout_s: float = 15.0,
+        deadline_s: float = 15.0,
         pause_s: float = 1.0,
     ) -> None:
         self.name = name
         self.pause_s = pause_s
         self._services = services
         self._links = links
-        self._timeout_s = timeout_s
+        self._deadline_s = deadline_s
         # Which services have a message that others did not take.
         self._taken: OrderedDict[str, set[int]] = OrderedDict()
         self._busy: dict[int, threading.Thread] = {}
@@ -183,10 +183,10 @@ class AppriseDestination:
         # A thread, since no setting of the library bounds what all of its plugins do.
         thread = threading.Thread(target=run, name=f"apprise {self.name}", daemon=True)
         thread.start()
-        thread.join(self._timeout_s)
+        thread.join(self._deadline_s)
         if not outcome:
             self._busy[number] = thread
-            raise NotifyError(f"{shown}: not done in {self._timeout_s:g} s", kind="timeout")
+            raise NotifyError(f"{shown}: not done in {self._deadline_s:g} s", kind="timeout")
         if outcome[0] is not True:
             why = f": {outcome[0]}" if isinstance(outcome[0], str) else ""
             raise NotifyError(f"{shown}: not taken{why}; Apprise does not say why", kind="server")
@@ -209,7 +209,7 @@ class _Plugin:
         return bool(self._all.notify(text, title=title, notify_type=kind, body_format=self._apprise.NotifyFormat.TEXT))
 
 
-def _service(where: str, url: str, timeout_s: float) -> _Service:
+def _service(where: str, url: str, deadline_s: float) -> _Service:
     try:
         import apprise
     except ImportError as error:
@@ -235,6 +235,6 @@ def _service(where: str, url: str, timeout_s: float) -> _Service:
         raise ConfigError(f"{where}: {shown}is no address that Apprise can use, expected SCHEMA://...")
     # Nothing is followed, and no address may make it wait longer.
     plugin.redirects = False
-    plugin.socket_connect_timeout = min(plugin.socket_connect_timeout, timeout_s)
-    plugin.socket_read_timeout = min(plugin.socket_read_timeout, timeout_s)
+    plugin.socket_connect_timeout = min(plugin.socket_connect_timeout, deadline_s)
+    plugin.socket_read_timeout = min(plugin.socket_read_timeout, deadline_s)
     return _Plugin(apprise, plugin, schema)

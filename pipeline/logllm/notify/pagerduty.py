@@ -114,7 +114,7 @@ class PagerDutyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, t
         routing_key_file: A file with the key.
         routing_key_env: The environment variable with the key.
         url: Accounts in Europe need https://events.eu.pagerduty.com/v2/enqueue.
-        timeout_s: For a whole request.
+        deadline_s: For a whole request.
         pause_s: The least time between two messages.
         ca: A PEM file of authorities to trust in place of the system's.
         proxy: `http://HOST:PORT` of a proxy.
@@ -125,7 +125,7 @@ class PagerDutyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, t
     routing_key_file: str = ""
     routing_key_env: str = ""
     url: str = "https://events.pagerduty.com/v2/enqueue"
-    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=120)] = 10.0
+    deadline_s: Annotated[float, msgspec.Meta(gt=0, le=120)] = 10.0
     pause_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.5
     ca: str = ""
     proxy: str = ""
@@ -161,7 +161,7 @@ class PagerDutyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, t
         return key
 
     def _client(self) -> HttpClient:
-        return client_for(self._where, self.url, deadline_s=self.timeout_s, ca=self.ca, proxy=self.proxy)
+        return client_for(self._where, self.url, deadline_s=self.deadline_s, ca=self.ca, proxy=self.proxy)
 
 
 class PagerDuty:

@@ -91,7 +91,7 @@ class WebhookConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
             is signed, and the receiver cannot know that it is us.
         headers: To send along; what is secret belongs in `headers_file`.
         headers_file: A file of `Name: value` lines.
-        timeout_s: For a whole request.
+        deadline_s: For a whole request.
         pause_s: The least time between two messages.
         ca: A PEM file of authorities to trust in place of the system's.
         proxy: `http://HOST:PORT` of a proxy.
@@ -106,7 +106,7 @@ class WebhookConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
     secret_env: str = ""
     headers: dict[str, str] = {}
     headers_file: str = ""
-    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=120)] = 15.0
+    deadline_s: Annotated[float, msgspec.Meta(gt=0, le=120)] = 15.0
     pause_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.0
     ca: str = ""
     proxy: str = ""
@@ -140,7 +140,7 @@ class WebhookConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
         return secret(self._where, "url", self.url, self.url_file, self.url_env)
 
     def _client(self) -> HttpClient:
-        return client_for(self._where, self._url(), deadline_s=self.timeout_s, ca=self.ca, proxy=self.proxy)
+        return client_for(self._where, self._url(), deadline_s=self.deadline_s, ca=self.ca, proxy=self.proxy)
 
     def _keys(self) -> tuple[str, ...]:
         given = secret(self._where, "secret", self.secret, self.secret_file, self.secret_env, needed=False)
