@@ -23,6 +23,8 @@ def parcel(number: int, size: int = 10) -> Parcel:
 class Fake:
     """A sink that fails as often as it is told, takes so many at once, and waits at its gate."""
 
+    refused = 0
+
     def __init__(self, *, failures: int = 0, at_once: int = 10**6) -> None:
         self.failures = failures
         self.at_once = at_once

@@ -190,10 +190,11 @@ class SinkWorker:
             return
         stats = self.stats
         begun = time.monotonic()
-        refused = getattr(sink, "refused", 0)
-        safe = sink.write([parcel for parcel, _ in group])
-        # What a receiver will never take, and the sink has set aside.
-        stats.discarded += getattr(sink, "refused", 0) - refused
+        refused = sink.refused
+        try:
+            safe = sink.write([parcel for parcel, _ in group])
+        finally:
+            stats.discarded += sink.refused - refused
         stats.seconds.observe(time.monotonic() - begun)
         stats.writes += 1
         with self._changed:

@@ -114,6 +114,8 @@ class FileSink:
         DeliveryError: The file cannot be opened now.
     """
 
+    refused = 0
+
     def __init__(self, config: FileSinkConfig, ledger: Ledger, clock: Callable[[], float] = time.time) -> None:
         self.config = config
         self._path = Path(config.path)

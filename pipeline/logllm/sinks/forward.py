@@ -184,6 +184,8 @@ class ForwardSink:
         ledger: Told of the keys of what has been acknowledged.
     """
 
+    refused = 0
+
     def __init__(self, config: ForwardSinkConfig, ledger: Commits) -> None:
         self.config = config
         self._ledger = ledger

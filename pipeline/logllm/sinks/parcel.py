@@ -34,7 +34,13 @@ class Parcel(msgspec.Struct, frozen=True):
 
 
 class Sink(Protocol):
-    """Takes parcels and makes them durable. All calls come from one thread of its own, one at a time."""
+    """Takes parcels and makes them durable. All calls come from one thread of its own, one at a time.
+
+    Attributes:
+        refused: Records that its receiver will never take, and that are set aside or given up; it only grows.
+    """
+
+    refused: int
 
     def write(self, parcels: Sequence[Parcel]) -> int:
         """Make parcels durable, in their order.

@@ -102,6 +102,8 @@ class StdoutSinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 class StdoutSink:
     """Writes lines, and keeps a ledger of what has been taken."""
 
+    refused = 0
+
     def __init__(self, ledger: Ledger, writer: LineWriter = STDOUT) -> None:
         self._ledger = ledger
         self._writer = writer
