@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from logllm.errors import ConfigError, SourceError
-from logllm.events import Summary
 from logllm.filtering import Filtering
 from logllm.service.proof import Prover
 from logllm.service.reduction import Reduction, begins_of
 from logllm.service.run import Run
 from logllm.service.stored import kind_of, stored_chunks
+from logllm.service.summary import summary_of
 from logllm.sinks.config import sink_named
 from logllm.sinks.file import FileSinkConfig
 from logllm.sinks.ledger import Ledger
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from logllm.config import Config
-    from logllm.events import Chunk, IncidentEvent
+    from logllm.events import Chunk, IncidentEvent, Summary
     from logllm.filters.host import Signal
     from logllm.service.proof import IncidentProof
     from logllm.service.run import Outlet
@@ -199,18 +199,14 @@ class _Replay:
         skipped = dict(stats.skipped)
         if pipeline.budget.held_back:
             skipped["incidents over the budget"] = pipeline.budget.held_back
-        return Summary(
+        return summary_of(
+            self._run,
             lines=stats.lines,
             records=pipeline.records,
-            templates=len(pipeline.miner),
-            incidents=self._run.opened,
-            seconds=round(time.monotonic() - self._begun_s, 3),
-            bytes=stats.bytes,
+            size_bytes=stats.bytes,
+            seconds=time.monotonic() - self._begun_s,
             skipped=skipped,
-            services=len(pipeline.keys.services),
-            learning=pipeline.learning,
-            plugins=self._run.plugins(),
-            reduced=None if self._reduction is None else self._reduction.summary(),
+            reduction=self._reduction,
         )
 
     def _proofs(self, output: str) -> list[IncidentProof]:

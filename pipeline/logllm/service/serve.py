@@ -23,7 +23,8 @@ from logllm.service.reduction import Reduction
 from logllm.service.rejects import Rejects
 from logllm.service.reload import needs_restart, reload_into
 from logllm.service.run import Run
-from logllm.service.serve_metrics import summary_of, values_of
+from logllm.service.serve_metrics import values_of
+from logllm.service.summary import summary_of_service
 from logllm.sources.forward.listen import raise_file_limit
 
 if TYPE_CHECKING:
@@ -266,7 +267,7 @@ class Serve:
 
     def summary(self) -> Summary:
         """What has been seen since the start."""
-        return summary_of(self)
+        return summary_of_service(self)
 
     def health(self) -> dict[str, object]:
         """For `/healthz`."""

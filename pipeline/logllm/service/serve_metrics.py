@@ -8,7 +8,6 @@ import time
 from typing import TYPE_CHECKING
 
 from logllm import __version__
-from logllm.events import Summary
 from logllm.service.alert_metrics import alert_values
 from logllm.service.plugin_metrics import plugin_values
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from logllm.service.serve import Serve
     from logllm.sources.forward.server import ForwardStats
 
-__all__ = ["summary_of", "values_of"]
+__all__ = ["values_of"]
 
 
 def values_of(service: Serve) -> dict[str, Value]:
@@ -119,31 +118,3 @@ def _resident_bytes() -> int:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def summary_of(service: Serve) -> Summary:
-    """What has been seen since the start."""
-    pipeline = service.run.pipeline
-    stats = service.forward.stats
-    skipped = {f"not a record: {reason}": count for reason, count in stats.skipped.items()}
-    for reason, count in (
-        ("connections closed for what they sent", stats.protocol_errors),
-        ("records sent again", service.delivery.duplicates),
-        ("incidents over the budget", pipeline.budget.held_back),
-        ("records from the future", pipeline.arrivals.ahead),
-    ):
-        if count:
-            skipped[reason] = count
-    return Summary(
-        lines=stats.records,
-        records=stats.records,
-        templates=len(pipeline.miner),
-        incidents=service.run.opened,
-        seconds=round(time.time() - service.started_s, 3),
-        bytes=stats.bytes,
-        skipped=skipped,
-        services=len(pipeline.keys.services),
-        learning=pipeline.learning,
-        plugins=service.run.plugins(),
-        reduced=None if service.reduction is None else service.reduction.summary(),
-    )

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from logllm.errors import LogllmError, PluginStopped, SourceError
-from logllm.events import Summary
 from logllm.service.run import Run
+from logllm.service.summary import summary_of
 from logllm.sources.file import ReadStats, read_file
 from logllm.sources.file_merge import merged
 from logllm.sources.file_select import only_service, since
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from logllm.config import Config
-    from logllm.events import Chunk
+    from logllm.events import Chunk, Summary
     from logllm.service.run import Outlet
 
 __all__ = ["TailOptions", "tail"]
@@ -259,18 +259,14 @@ class _Tail:
             skipped["too late for their window"] = pipeline.windows.dropped
         if pipeline.budget.held_back:
             skipped["incidents over the budget"] = pipeline.budget.held_back
-        return Summary(
+        return summary_of(
+            self._run,
             lines=self._stats.lines,
             records=pipeline.records,
-            templates=len(pipeline.miner),
-            incidents=self._run.opened,
-            seconds=round(reading_s, 3),
-            bytes=self._stats.bytes,
+            size_bytes=self._stats.bytes,
+            seconds=reading_s,
             skipped=skipped,
-            services=len(pipeline.keys.services),
-            learning=pipeline.learning,
             top=_top(self._run),
-            plugins=self._run.plugins(),
         )
 
 
