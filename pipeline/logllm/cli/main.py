@@ -48,7 +48,8 @@ class _Program(click.Group):
 )
 @click.version_option(__version__, prog_name="logllm")
 def main() -> None:
-    """Learn what is normal in logs, tell what is odd, why, and what to do. Nothing leaves this machine.
+    """Learn what is normal in logs, tell what is odd, why, and what to do. Nothing leaves this machine but what you
+    send on.
 
     \b
     logllm tail app.log            read a log, report what stands out, then follow it
