@@ -213,7 +213,7 @@ def main() -> int:
     LOG.write_text("", encoding="utf-8")
     if pip_version() < MIN_PIP and not Step("1/3 a newer pip").run(pip("install", "--upgrade", "pip>=25.1")):
         return 1
-    install = pip("install", "--progress-bar", "raw", "--editable", ".", "--group", "dev")
+    install = pip("install", "--progress-bar", "raw", "--editable", ".[pyod]", "--group", "dev")
     if not Step("2/3 logllm and its development tools").run(install):
         return 1
     if not install_llm():

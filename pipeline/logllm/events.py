@@ -27,6 +27,7 @@ __all__ = [
     "Event",
     "Evidence",
     "Explanation",
+    "Fields",
     "IncidentEvent",
     "Origin",
     "Reduced",
@@ -100,6 +101,25 @@ class TextCodes:
 
 
 @dataclass(slots=True)
+class Fields:
+    """Values of further fields of a chunk's records, by column: what is measured, counted as distinct or names a session.
+
+    Shapes:
+        numbers: field -> float64[n], NaN where a record has no number there.
+        words: field -> (int32[n], the values, each once): codes index the values, -1 where a record has none.
+    """
+
+    numbers: dict[str, NDArray[np.float64]]
+    words: dict[str, tuple[NDArray[np.int32], list[str]]]
+
+    def __getitem__(self, part: slice) -> Fields:
+        return Fields(
+            {name: values[part] for name, values in self.numbers.items()},
+            {name: (codes[part], values) for name, (codes, values) in self.words.items()},
+        )
+
+
+@dataclass(slots=True)
 class Columns:
     """What the detectors read of a chunk, one entry a record.
 
@@ -113,6 +133,7 @@ class Columns:
         position: int64[n] or None, line number in the file (from 1) of the record's first line.
         text_codes: which messages are equal but for their digits, or None.
         raw: n str, each record as it stands in the file, where the source was asked to keep that; else None.
+        fields: further fields, where detectors read some and the records have them; else None.
     """
 
     time_ns: NDArray[np.int64]
@@ -123,6 +144,7 @@ class Columns:
     position: NDArray[np.int64] | None = None
     text_codes: TextCodes | None = None
     raw: Sequence[str] | None = None
+    fields: Fields | None = None
 
     def __len__(self) -> int:
         return len(self.messages)
@@ -138,6 +160,7 @@ class Columns:
             None if self.position is None else self.position[start:end],
             None if self.text_codes is None else self.text_codes[start:end],
             None if self.raw is None else self.raw[start:end],
+            None if self.fields is None else self.fields[start:end],
         )
 
 
@@ -169,7 +192,8 @@ class Anomaly(msgspec.Struct, frozen=True):
 
     `service` -1 is the whole source. `expected` and `seen` are records in `span` windows (for "severity": errors;
     for "silence": records per window expected, windows silent seen). `surprise` is -log10 of the tail probability,
-    at most 300. `key` leads; `keys` are all it concerns.
+    at most 300. `key` leads; `keys` are all it concerns. `about` says what of them: a field, a session, "" for the
+    records themselves; for "value" and "distinct" `expected` and `seen` are of that field, in its unit.
     """
 
     kind: str
@@ -182,6 +206,7 @@ class Anomaly(msgspec.Struct, frozen=True):
     seen: float
     surprise: float
     severity: int
+    about: str = ""
 
 
 class Evidence(msgspec.Struct, frozen=True):
@@ -198,8 +223,8 @@ class Evidence(msgspec.Struct, frozen=True):
 class IncidentEvent(msgspec.Struct, frozen=True, tag_field="type", tag="incident"):
     """An incident was opened, changed or ended. Times are event time, RFC 3339 with `Z`.
 
-    `kinds` are the detectors' names: `rate`, `silence`, `new`, `rare`, `severity`, `release`, `dominant`;
-    `plugin` is what a plugin raised.
+    `kinds` are the detectors' names: `rate`, `silence`, `new`, `rare`, `severity`, `release`, `value`, `distinct`,
+    `session`, `change`, `odd`, `dominant`; `plugin` is what a plugin raised.
     `score` orders incidents of one report, larger is odder; it is not a probability.
     """
 

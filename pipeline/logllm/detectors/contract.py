@@ -1,0 +1,77 @@
+"""What every detector owes to `Detection`: asked once a slice, over all keys at once, and it can be saved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from logllm.detectors.slices import Slice
+    from logllm.events import Anomaly, Columns
+
+__all__ = ["Detector", "Reader", "Seen"]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Records on their way into the windows.
+
+    Shapes:
+        keys: int32[n], the key of each.
+        window: int64[n], the window each is counted in: its own, or the oldest one that is still open.
+    """
+
+    columns: Columns
+    keys: NDArray[np.int32]
+    window: NDArray[np.int64]
+
+
+class Reader(Protocol):
+    """A detector that reads more of the records than that they came."""
+
+    def see(self, seen: Seen) -> None:
+        """Take some records in, in their order, before the window closes that they are in. Cut anywhere."""
+
+
+class Detector(Protocol):
+    """Judges closed windows: `judge`, then `learn`, with each slice; nothing is learned by judging.
+
+    What is found does not depend on how a block's windows are cut into slices, nor on a restart in between. Where
+    `window_slice.gap` is not 0 nothing is known of the windows before it; where it is negative, time went back.
+    """
+
+    kind: str
+    """The `Anomaly.kind` it gives."""
+
+    @property
+    def tested(self) -> int:
+        """Tests it makes in a window now; the budget is divided by it."""
+
+    def judge(self, window_slice: Slice, level: float) -> list[Anomaly]:
+        """What is odd, in order of windows.
+
+        Args:
+            level: The tail probability below which a test is worth telling; `surprise` is -log10 of the one found.
+        """
+
+    def learn(self, window_slice: Slice, held: NDArray[np.bool_]) -> None:
+        """Take the slice in that was just judged.
+
+        Shapes:
+            held: bool[k], keys of open incidents: what they bring is no example of what is normal.
+        """
+
+    def merge(self, old: int, new: int) -> None:
+        """Key `old` became part of key `new`."""
+
+    def forget(self, key: int) -> None:
+        """A key is gone for good, and its number may be given to another."""
+
+    def state(self) -> dict[str, Any]:
+        """A msgpack-able copy, open windows included."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take a copy back. Raises StateError where it does not fit."""
