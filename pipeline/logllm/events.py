@@ -102,7 +102,7 @@ class TextCodes:
 
 @dataclass(slots=True)
 class Fields:
-    """Values of further fields of a chunk's records, by column: what is measured, counted as distinct or names a session.
+    """Further fields of a chunk's records, by column: what is measured, counted as distinct or names a session.
 
     Shapes:
         numbers: field -> float64[n], NaN where a record has no number there.
