@@ -17,7 +17,7 @@ LAYERS = (
     {"sources", "filters", "templates", "detectors", "incidents", "explain", "notify", "actions", "sinks"},
     {"checkpoint", "report", "signals", "arrivals"},
     {"config"},
-    {"filtering", "pipeline_state"},
+    {"filtering", "pipeline_state", "pipeline_changes"},
     {"pipeline"},
     {"service", "doctor"},
     {"web", "guarantees"},

@@ -22,6 +22,7 @@ from logllm.filtering import Filtering
 from logllm.incidents.compose import Composer, Lookups
 from logllm.incidents.grouper import Grouper, Incident
 from logllm.incidents.recent import Recent
+from logllm.pipeline_changes import forget, merge
 from logllm.pipeline_state import restore_into, state_of
 from logllm.report import Report
 from logllm.signals import Raised, columns_of, named
@@ -215,32 +216,13 @@ class Pipeline:
         return templates, changes
 
     def _merge(self, changes: Changes) -> None:
-        for old, new in changes.merged:
-            fresh = self.first_sight.waiting
-            self.first_sight.merge_templates(old, new)
-            for old_key, new_key in self.keys.merge_templates(old, new):
-                self.detection.merge(old_key, new_key, fresh)
-                parts = (self.first_sight, self.windows, self.grouper, self.recent, self.raised)
-                for part in (*parts, self._report, self.reducer):
-                    if part is not None:
-                        part.merge(old_key, new_key)
-                self.keys.free([old_key])
+        merge(self, changes, (self.grouper, self.recent, self.raised, self._report, self.reducer))
 
     def _forget(self, changes: Changes) -> None:
         spoken_of = {key for incident in self.grouper.open for key in incident.concerned} | self.raised.keys
         if self._report is not None:
             spoken_of |= self._report.held_keys
-        for template in changes.evicted:
-            gone = self.keys.retire(template)
-            self.windows.forget(gone)
-            for key in gone:
-                self.detection.forget(key)
-                self.first_sight.forget(key)
-                if key not in spoken_of:
-                    self.recent.forget(key)
-                    if self.reducer is not None:
-                        self.reducer.forget(key)
-                    self.keys.free([key])
+        forget(self, changes, spoken_of, (self.recent, self.reducer))
 
     def tick(self, now_ns: int) -> list[IncidentEvent]:
         """What plugins need not hold back any longer, then `advance`."""
