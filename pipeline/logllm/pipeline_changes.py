@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from logllm.detectors.detection import Detection
     from logllm.detectors.keys import Keys
@@ -39,16 +39,18 @@ class Remembering(Protocol):
         """The key is gone for good."""
 
 
-def merge(counting: Counting, changes: Changes, parts: Iterable[ByKey | None]) -> None:
+def merge(counting: Counting, changes: Changes, parts: Sequence[ByKey | None]) -> None:
     """Templates became part of others: their keys are counted as one from now on. `parts`: who else must know."""
-    others = [part for part in parts if part is not None]
     for old, new in changes.merged:
         fresh = counting.first_sight.waiting
         counting.first_sight.merge_templates(old, new)
         for old_key, new_key in counting.keys.merge_templates(old, new):
             counting.detection.merge(old_key, new_key, fresh)
-            for part in (counting.first_sight, counting.windows, *others):
-                part.merge(old_key, new_key)
+            counting.first_sight.merge(old_key, new_key)
+            counting.windows.merge(old_key, new_key)
+            for part in parts:
+                if part is not None:
+                    part.merge(old_key, new_key)
             counting.keys.free([old_key])
 
 
