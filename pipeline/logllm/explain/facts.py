@@ -23,6 +23,11 @@ _KINDS = {
     "rare": "a message that is seldom seen",
     "severity": "more of the messages are errors than usual",
     "release": "many new messages began at once, as after a release",
+    "value": "a number in its records is not what it usually is",
+    "distinct": "far more or fewer different values than usual",
+    "session": "a request or job took a course that others do not take",
+    "change": "its rate changed and stayed there: a new normal",
+    "odd": "the mix of its messages is unusual",
     "dominant": "one message makes up most of the log",
 }
 _TOP = (

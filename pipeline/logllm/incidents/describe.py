@@ -71,6 +71,25 @@ def _short(template: str) -> str:
     return first if len(first) <= MAX_TEMPLATE else first[: MAX_TEMPLATE - 1] + "…"
 
 
+def _field(anomaly: Anomaly) -> str:
+    return _short(anomaly.about) or "its values"
+
+
+def _compared(anomaly: Anomaly, what: str = "") -> str:
+    """What was seen against what was expected, in so many times or percent."""
+    times = anomaly.seen / max(anomaly.expected, 1e-9)
+    of = f" {what}" if what else ""
+    if times >= 1000:
+        return f"far more{of} than usual"
+    if times >= 1.1:
+        return (
+            f"{quantity(round(times, 1))} times as many{of} as usual"
+            if what
+            else f"{quantity(round(times, 1))} times the usual"
+        )
+    return f"{quantity(round(100 * times))} % of the usual{of}"
+
+
 def title(anomaly: Anomaly, template: str, *, others: int = 0, records: int = 0) -> str:
     """One line that says what changed. `records`: of the whole file, for "dominant"."""
     text = _short(template)
@@ -94,6 +113,16 @@ def title(anomaly: Anomaly, template: str, *, others: int = 0, records: int = 0)
             return f"{count_of(anomaly.seen, 'new template')} at once, as after a release: {text}"
         case "plugin":
             return f"{text[:1].upper()}{text[1:]}{more}"
+        case "value":
+            return f"{_field(anomaly)} {_compared(anomaly)}: {text}{more}"
+        case "distinct":
+            return f"{_field(anomaly)}: {_compared(anomaly, 'different values')}: {text}{more}"
+        case "session":
+            return f"Odd course of {_short(anomaly.about)}: {text}"
+        case "change":
+            return f"New normal: {text} — {_compared(anomaly)}{more}"
+        case "odd":
+            return f"Unusual mix ({_short(anomaly.about)}), first of all: {text}"
         case "dominant":
             return f"{text} makes up {100 * anomaly.seen / max(records, 1):.0f} % of the log{more}"
         case _:
@@ -117,6 +146,16 @@ def expected(anomaly: Anomaly, *, watched: float, records: int = 0) -> str:
             return f"about {quantity(anomaly.expected)} new templates a day"
         case "plugin":
             return "none: a plugin raises what it takes to be odd"
+        case "value":
+            return f"{_field(anomaly)} of about {quantity(anomaly.expected)}"
+        case "distinct":
+            return f"about {quantity(anomaly.expected)} different {_field(anomaly)} in {span_of(anomaly.span)}"
+        case "session":
+            return f"about {count_of(anomaly.expected, 'record')} and the usual course"
+        case "change":
+            return f"about {quantity(anomaly.expected)} a minute, as before"
+        case "odd":
+            return f"{_short(anomaly.about)}: the first about {quantity(anomaly.expected)}"
         case "dominant":
             return f"a problem message to be under 5 % of the log ({quantity(0.05 * records)} of {records:,})"
         case _:
@@ -134,6 +173,16 @@ def seen(anomaly: Anomaly, *, records: int = 0) -> str:
             return f"{count_of(anomaly.seen, 'error')} in {span_of(anomaly.span)}"
         case "release":
             return f"{count_of(anomaly.seen, 'new template')} close together"
+        case "value":
+            return f"{quantity(anomaly.seen)} in {span_of(anomaly.span)}"
+        case "distinct":
+            return f"{quantity(anomaly.seen)} in {span_of(anomaly.span)}"
+        case "session":
+            return f"{count_of(anomaly.seen, 'record')} in {_short(anomaly.about)}"
+        case "change":
+            return f"about {quantity(anomaly.seen)} a minute for {span_of(anomaly.span)}"
+        case "odd":
+            return f"{quantity(anomaly.seen)} in {span_of(anomaly.span)}"
         case "dominant":
             return f"{quantity(anomaly.seen)} of {records:,} records"
         case "plugin":

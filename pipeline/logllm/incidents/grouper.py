@@ -38,6 +38,12 @@ HELD_WINDOWS = 120
 
 SERIES = 60
 
+_BY_COMING = frozenset(("new", "rare", "plugin", "dominant"))
+"""Kinds that last as long as their records come; those of the others come on ordinary days too."""
+
+_LEARNED = frozenset(("release", "change"))
+"""What these bring is what is normal from now on."""
+
 EventName = Literal["open", "update", "resolve"]
 
 
@@ -97,7 +103,7 @@ class Grouper:
             for incident in list(self.open):
                 told.extend(self._tell(incident, window, now_ns, fresh=any(incident is o for o in opened)))
             for incident in self.open:
-                if incident.kinds != ["release"] and window - incident.started < HELD_WINDOWS:
+                if not _LEARNED.intersection(incident.kinds) and window - incident.started < HELD_WINDOWS:
                     held[incident.keys] = True
         return told, held
 
@@ -106,7 +112,7 @@ class Grouper:
             came = int(counts[incident.keys].sum())
             incident.count += came
             incident.series = [*incident.series, came][-SERIES:]
-            if came and not set(incident.kinds) & {"silence", "rate", "severity", "release"}:
+            if came and _BY_COMING.issuperset(incident.kinds):
                 incident.last = window
 
     def _join(self, anomaly: Anomaly, window: int) -> Incident | None:

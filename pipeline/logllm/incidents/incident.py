@@ -78,8 +78,11 @@ class Incident:
         return severity_name(self.anomalies, self.count)
 
 
-_KIND_FIRST = {"release": -1, "severity": -1}
+_KIND_FIRST = {"release": -1, "severity": -1, "change": -1, "odd": -2}
 """An anomaly of one template makes a better title than a sum over many."""
+
+_HARMLESS = {"release", "rate", "rare", "change", "odd"}
+"""Kinds that are no more than worth knowing where no record says that something is wrong."""
 
 
 def _renamed(keys: list[int], old: int, new: int) -> list[int]:
@@ -97,5 +100,5 @@ def severity_name(anomalies: list[Anomaly], count: int) -> SeverityName:
     if worst >= Severity.WARN and kinds - {"rare"} and count >= 200:
         return "critical"
     if kinds == {"release"} or worst < Severity.WARN:
-        return "info" if kinds <= {"release", "rate", "rare"} else "warning"
+        return "info" if kinds <= _HARMLESS else "warning"
     return "warning"
