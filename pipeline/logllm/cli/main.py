@@ -21,6 +21,7 @@ from logllm.cli.serve import serve
 from logllm.cli.silence import silence
 from logllm.cli.stats import stats
 from logllm.cli.tail import tail
+from logllm.cli.templates import templates
 
 __all__ = ["main"]
 
@@ -64,6 +65,7 @@ main.add_command(serve)
 main.add_command(incidents)
 main.add_command(replay)
 main.add_command(stats)
+main.add_command(templates)
 main.add_command(alerts)
 main.add_command(routes)
 main.add_command(silence)

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from logllm.cli.main import main
+
+LOG = """\
+2026-11-22T10:00:00Z INFO took 5 ms for 10.0.0.1
+2026-11-22T10:00:01Z INFO took 17 ms for 10.0.0.2
+2026-11-22T10:00:02Z ERROR disk /dev/sda1 is full
+2026-11-22T10:00:03Z INFO took 18 ms for 10.0.0.2
+"""
+
+
+def _lines(*arguments: str, text: str | None = None) -> list[dict[str, object]]:
+    result = CliRunner().invoke(main, ["templates", "--once", "--json", *arguments], input=text)
+    assert result.exit_code == 0, result.output
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_each_line_is_given_its_template_as_it_stands_at_the_end(tmp_path: Path) -> None:
+    log = tmp_path / "app.log"
+    log.write_text(LOG)
+
+    lines = _lines(str(log))
+
+    assert [line["line"] for line in lines] == [1, 2, 3, 4]
+    assert lines[0]["template"] == "took <num> ms for <ip>"
+    assert len({line["id"] for line in lines}) == 2
+    assert lines[0]["id"] == lines[1]["id"] == lines[3]["id"]
+
+
+def test_a_text_that_generalises_late_changes_the_lines_before_it(tmp_path: Path) -> None:
+    log = tmp_path / "names.csv"
+    words = ("alpha", "beta", "gamma", "delta", "omega", "kappa", "sigma", "theta")
+    log.write_text(
+        "n,Content\n" + "".join(f"{n},volume {word} was mounted on the host\n" for n, word in enumerate(words))
+    )
+
+    lines = _lines("--column", "Content", "--untyped", str(log))
+
+    assert [line["line"] for line in lines] == list(range(1, 9))
+    assert {line["template"] for line in lines} == {"volume <*> was mounted on the host"}
+    assert len({line["id"] for line in lines}) == 1
+
+
+def test_untyped_parameters_are_all_alike(tmp_path: Path) -> None:
+    log = tmp_path / "app.log"
+    log.write_text(LOG)
+
+    assert _lines("--untyped", str(log))[0]["template"] == "took <*> ms for <*>"
+
+
+def test_a_record_of_several_lines_is_told_by_its_first(tmp_path: Path) -> None:
+    log = tmp_path / "app.log"
+    log.write_text(LOG.replace("is full\n", "is full\n\tat a.b.C(D.java:1)\n\tat a.b.E(F.java:2)\n"))
+
+    assert [line["line"] for line in _lines(str(log))] == [1, 2, 3, 6]
+
+
+def test_standard_input_is_read_too() -> None:
+    assert len(_lines("-", text=LOG)) == 4
+
+
+def test_an_empty_file_has_no_lines(tmp_path: Path) -> None:
+    (tmp_path / "empty.log").write_text("")
+
+    assert _lines(str(tmp_path / "empty.log")) == []
+
+
+def test_a_person_is_shown_the_most_frequent_first(tmp_path: Path) -> None:
+    log = tmp_path / "app.log"
+    log.write_text(LOG)
+
+    result = CliRunner().invoke(main, ["templates", str(log), "-n", "1"])
+
+    assert result.exit_code == 0
+    first, last = result.stdout.splitlines()
+    assert first.split()[0] == "3"
+    assert first.endswith("took <num> ms for <ip>")
+    assert last == "4 records in 4 lines, 2 templates, of which 1 are not shown (-n)"
+
+
+def test_hostile_text_does_not_reach_the_terminal(tmp_path: Path) -> None:
+    log = tmp_path / "app.csv"
+    log.write_text("Content\n\x1b]0;owned\x07\x1b[31m red alert\n")
+
+    result = CliRunner().invoke(main, ["templates", "--column", "Content", str(log)])
+
+    assert "\x1b" not in result.output
+    assert "red alert" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--column", "Nothing"), "no column 'Nothing', expected one of 'n', 'Content'"),
+        (("--format", "nonsense"), "nonsense"),
+        (("--tz", "Nowhere/At_All"), "Nowhere/At_All"),
+    ],
+)
+def test_a_wrong_option_is_named(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    (tmp_path / "a.csv").write_text("n,Content\n1,took 5 ms\n")
+
+    result = CliRunner().invoke(main, ["templates", *arguments, str(tmp_path / "a.csv")])
+
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    for column in ((), ("--column", "Content")):
+        result = CliRunner().invoke(main, ["templates", *column, str(tmp_path / "no.log")])
+
+        assert result.exit_code != 0
+        assert "no.log: cannot read" in result.output or "no.log: no such file" in result.output.lower()
