@@ -21,6 +21,17 @@ __all__ = ["replay"]
     is_flag=True,
     help="With --reduce: show for each incident that what it cites is in the output. Exit code 1 where it is not.",
 )
+@click.option(
+    "--diff",
+    is_flag=True,
+    help="Show what --config would have told, against --against: + told now, - no longer, ~ of another severity.",
+)
+@click.option(
+    "--against",
+    type=click.Path(),
+    help="With --diff: another TOML file, or a data folder for what was really told.  [default: built-in settings]",
+)
+@click.option("--since", help="With --diff: compare from here on; what came before is still learned from.")
 @click.option("--out", type=click.Path(), help="Write what goes on here: .ndjson or .msgpack, and .zst behind it.")
 @click.option("--format", "line_format", default="auto", help="Name the format of a plain log.  [default: detected]")
 @click.option("--tz", default="UTC", help="Zone of times that name none.  [default: UTC]")
@@ -35,6 +46,9 @@ def replay(
     file: str,
     reduces: bool,
     proof: bool,
+    diff: bool,
+    against: str | None,
+    since: str | None,
     out: str | None,
     line_format: str,
     tz: str,
@@ -44,15 +58,29 @@ def replay(
 ) -> None:
     """Run FILE through as if it came now, by its own times: what would be told of it, and what would go on.
 
+    \b
+    logllm replay --proof app.log
+    logllm replay --since -7d --config new.toml --diff --against logllm.toml app.log
+
     FILE is a plain log, or what a file sink wrote, as NDJSON or msgpack. Nothing is kept but what --out names, and no
     model is asked.
     """
     from logllm.cli.options import configured
     from logllm.cli.output import outlet
+    from logllm.errors import ConfigError
     from logllm.service.replay import ReplayOptions
     from logllm.service.replay import replay as run_replay
 
+    if not diff and (against is not None or since is not None):
+        raise ConfigError("--against and --since say what --diff compares: give --diff too")
+    if diff and (reduces or proof or out is not None):
+        raise ConfigError("--diff compares what is told and writes nothing: leave out --reduce, --proof and --out")
     config = configured(config_path, None, alerts_per_day, True, None, (), ())
+    if diff:
+        from logllm.cli.replay_diff import show_difference
+
+        show_difference(ReplayOptions(file, format=line_format, tz=tz), config, against, since, as_json=as_json)
+        return
     options = ReplayOptions(file, reduces, proof, out, line_format, tz, reveal=not as_json)
     replayed = run_replay(options, config, outlet(as_json=as_json))
     if replayed.proofs is not None:
