@@ -19,7 +19,7 @@ LAYERS = (
     {"config"},
     {"filtering", "pipeline_state", "pipeline_changes"},
     {"pipeline"},
-    {"service", "doctor"},
+    {"service", "doctor", "evaluation"},
     {"web", "guarantees"},
     {"cli"},
 )
