@@ -1,8 +1,12 @@
-"""Which fields of a record say its message, severity and service, and what their values mean."""
+"""Which fields of a record say its message, severity and service, what their values mean, and which more are read."""
 
 from __future__ import annotations
 
+import math
 import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
 
 from logllm.events import Severity
 
@@ -11,6 +15,11 @@ __all__ = [
     "MESSAGE_KEYS",
     "SERVICE_KEYS",
     "SEVERITY_KEYS",
+    "Kind",
+    "Wanted",
+    "dimension",
+    "is_id",
+    "number_of",
     "service_of",
     "service_of_tag",
     "severity_of",
@@ -116,3 +125,192 @@ def service_of_tag(tag: str) -> tuple[str, bool]:
     if not last or last.isdigit() or _HEX_ID.match(last):
         last = name
     return last.replace("\0", "")[:256], False
+
+
+Kind = Literal["number", "word"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which further fields of a record are read.
+
+    Args:
+        names: Fields by name, dotted where nested, in the records' own spelling; numbers or words, as the first value
+            says that is met.
+        words: The same, always words.
+        discover: Whether well-known ones are read too: durations and sizes as numbers; status codes, clients, users,
+            paths and the ids of sessions, requests and traces as words.
+        most: Fields of one tag or file; what is met later is not read.
+
+    >>> Wanted().kind(("http", "responseTimeMs"), 3), Wanted().kind(("trace_id",), "a"), Wanted().kind(("time_ms",), 1)
+    ('number', 'word', None)
+    """
+
+    names: frozenset[str] = frozenset()
+    words: frozenset[str] = frozenset()
+    discover: bool = True
+    most: int = 24
+
+    def kind(self, path: tuple[str, ...], value: object) -> Kind | None:
+        """What the field at `path` is read as; None where it is not wanted or its value is no scalar."""
+        if not isinstance(value, str | bytes | int | float):
+            return None
+        name = ".".join(path)
+        if name in self.words:
+            return "word"
+        if name in self.names:
+            return "word" if math.isnan(number_of(name, value)) else "number"
+        if not self.discover:
+            return None
+        kind = _kind_of_name(path)
+        # A duration that reads "fast" is none.
+        return None if kind == "number" and math.isnan(number_of(name, value)) else kind
+
+    def leads_to(self, name: str) -> bool:
+        """Whether something wanted may be in the map that the field `name` of a record holds."""
+        return (self.discover and name not in _NOT_INSIDE) or any(
+            each.startswith(f"{name}.") for each in self.names | self.words
+        )
+
+
+def _tokens(name: str) -> list[str]:
+    return [token.lower() for token in _TOKEN.findall(name)]
+
+
+@lru_cache(4096)
+def _kind_of_name(path: tuple[str, ...]) -> Kind | None:
+    tokens = _tokens(path[-1])
+    if not tokens or len(tokens) > _MOST_TOKENS:
+        return None
+    if "".join(tokens) in _WORDS or (len(path) > 1 and "".join([*_tokens(path[-2]), *tokens]) in _WORDS):
+        return "word"
+    unit = tokens[-1] in _UNITS and len(tokens) > 1
+    stem = tokens[:-1] if unit else tokens
+    if _INSTANTS & set(tokens) or stem == ["time"]:
+        return None
+    if stem[-1] in _DURATIONS or "".join(stem[-2:]) in _DURATIONS or stem[-1] in _SIZES or "".join(stem) in _SIZES:
+        return "number"
+    return "number" if unit and len(tokens[-1]) > 1 else None
+
+
+def is_id(name: str) -> bool:
+    """Whether a word field names the session, request or trace that a record belongs to.
+
+    >>> is_id("traceId"), is_id("trace.id"), is_id("user")
+    (True, True, False)
+    """
+    path = name.split(".")
+    return bool({"".join(_tokens(path[-1])), "".join(_tokens(name))} & _IDS)
+
+
+@lru_cache(65_536)
+def _measured(text: str) -> tuple[float, str]:
+    """A number written as text, in seconds or bytes where it has a unit, and the dimension: `time`, `size` or none."""
+    if (match := _NUMBER.fullmatch(text)) is not None:
+        unit = match[2] if match[2] in ("m", "M") else match[2].lower()
+        if unit in ("", "%"):
+            return float(match[1]), ""
+        if unit in _SECONDS:
+            return float(match[1]) * _SECONDS[unit], "time"
+        if unit in _BYTES:
+            return float(match[1]) * _BYTES[unit], "size"
+    elif _GO_DURATION.fullmatch(text):
+        return sum(float(value) * _SECONDS[unit] for value, unit in _GO_PART.findall(text)), "time"
+    return math.nan, ""
+
+
+def dimension(text: str) -> str:
+    """`time` or `size` where a number is written with its unit; "" elsewhere.
+
+    >>> dimension("17ms"), dimension("1.5 MiB"), dimension("12")
+    ('time', 'size', '')
+    """
+    return _measured(text.strip())[1] if len(text) <= _LONGEST_NUMBER else ""
+
+
+def number_of(name: str, value: object) -> float:
+    """A field's value as a number; NaN where it is none, is not finite or is true or false.
+
+    A bare number is taken as it is. Written with a unit it is given in the unit that the field's name ends in; where
+    that names none, in milliseconds or bytes.
+
+    >>> number_of("took", "0.35s"), number_of("latency_seconds", "350 ms"), number_of("took", "1m30s")
+    (350.0, 0.35, 90000.0)
+    >>> number_of("took", 17), number_of("took", "12.5"), number_of("took", True), number_of("size", "2KiB")
+    (17.0, 12.5, nan, 2048.0)
+    """
+    if isinstance(value, bool):
+        return math.nan
+    if isinstance(value, int | float):
+        try:
+            number = float(value)
+        except OverflowError:
+            return math.nan
+        return number if math.isfinite(number) else math.nan
+    if isinstance(value, bytes):
+        value = value[: _LONGEST_NUMBER + 1].decode("utf-8", "replace")
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_NUMBER:
+        return math.nan
+    number, kind = _measured(value.strip())
+    if kind:
+        last = (_tokens(name) or [""])[-1]
+        scale = (_SECONDS if kind == "time" else _BYTES).get(last) if last not in ("m", "b") else None
+        number /= scale or (_SECONDS["ms"] if kind == "time" else 1.0)
+        # 0.35 s is 350 ms, not 350.00000000000006.
+        number = float(f"{number:.12g}")
+    return number if math.isfinite(number) else math.nan
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_MOST_TOKENS = 8
+_LONGEST_NUMBER = 40
+_NUMBER = re.compile(
+    r"([+-]?(?:[0-9]{1,25}(?:\.[0-9]{0,25})?|\.[0-9]{1,25})(?:[eE][+-]?[0-9]{1,3})?) ?([A-Za-zµμ%]{0,12})"
+)
+_GO_DURATION = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{1,9})?(?:h|ms|m|s|us|µs|ns)){2,6}")
+_GO_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(h|ms|m|s|us|µs|ns)")
+_SECONDS = {
+    unit: seconds
+    for seconds, units in {
+        1e-9: "ns nsec nanos nanosecond nanoseconds", 1e-6: "us µs μs usec micros microsecond microseconds",
+        1e-3: "ms msec msecs millis millisecond milliseconds", 1.0: "s sec secs second seconds",
+        60.0: "m min mins minute minutes", 3600.0: "h hr hrs hour hours",
+    }.items()
+    for unit in units.split()
+}  # fmt: skip
+_BYTES = {
+    unit: size
+    for size, units in {
+        1.0: "b byte bytes", 1e3: "kb", 1e6: "mb", 1e9: "gb", 1e12: "tb",
+        2.0**10: "kib", 2.0**20: "mib", 2.0**30: "gib", 2.0**40: "tib",
+    }.items()
+    for unit in units.split()
+}  # fmt: skip
+_UNITS = frozenset(_SECONDS) | frozenset(_BYTES)
+_DURATIONS = _names(
+    "duration durations latency elapsed took rt responsetime requesttime timetaken timespent runtime processingtime "
+    "elapsedtime resptime querytime executiontime exectime servicetime waittime upstreamtime connecttime totaltime"
+)
+_SIZES = _names(
+    "bytes size contentlength bodylength bytessent bytesreceived bodybytessent bytesin bytesout requestlength "
+    "responselength payloadlength rows"
+)
+# A moment, not how long it took.
+_INSTANTS = _names("timestamp ts epoch date created updated expires expiry start started end ended at timeout deadline")
+_IDS = _names(
+    "traceid requestid reqid xrequestid sessionid session correlationid xcorrelationid transactionid txid txnid jobid "
+    "taskid operationid flowid conversationid blockid blkid blk activityid executionid invocationid awsrequestid "
+    "connectionid connid orderid workflowid runid contextid"
+)
+_WORDS = _IDS | _names(
+    "status statuscode httpstatus httpstatuscode responsecode responsestatus scstatus errorcode errno exitcode "
+    "grpccode clientip client remoteaddr remoteip remotehost remoteaddress srcip sourceip sourceaddress peer ip "
+    "ipaddress clientaddr clientaddress xforwardedfor user username userid useremail account accountid login principal "
+    "email path uri url endpoint route requestpath requesturi requesturl urlpath resource target"
+)
+# Inside of these are what a shipper says of where the record came from, not what it says.
+_NOT_INSIDE = frozenset((*SERVICE_KEYS, "labels", "annotations", "host", "agent", "docker", "container", "resource"))

@@ -18,7 +18,8 @@ import msgspec
 import numpy as np
 
 from logllm.events import Chunk, Columns, TextCodes
-from logllm.fields import MESSAGE_KEYS, SERVICE_KEYS, SEVERITY_KEYS, service_of, service_of_tag, severity_of
+from logllm.fields import MESSAGE_KEYS, SERVICE_KEYS, SEVERITY_KEYS, Wanted, service_of, service_of_tag, severity_of
+from logllm.sources.decode_blocks import BlockFields
 from logllm.sources.decode_fields import Lookup
 from logllm.sources.decode_headers import KnownLines
 from logllm.sources.decode_known import Known, Meanings
@@ -26,6 +27,7 @@ from logllm.sources.decode_lines import Lines
 from logllm.sources.decode_slowly import head_of, read_slowly, split_block
 from logllm.sources.decode_texts import Texts
 from logllm.sources.decode_times import settled, times_of
+from logllm.sources.decode_values import merged
 from logllm.sources.forward.wire import UNREADABLE
 from logllm.sources.scan import scan_block
 from logllm.sources.scan.host import Part
@@ -95,9 +97,10 @@ class _Read:
 class _Stream:
     """What is remembered of a tag."""
 
-    __slots__ = ("last_ns", "lines", "service", "shape", "sure")
+    __slots__ = ("fields", "last_ns", "lines", "service", "shape", "sure")
 
-    def __init__(self, tag: str, shape: _Shape, lines: Lines) -> None:
+    def __init__(self, tag: str, shape: _Shape, lines: Lines, wanted: Wanted) -> None:
+        self.fields = BlockFields(wanted)
         self.shape = shape
         self.service, self.sure = service_of_tag(tag)
         self.last_ns: int | None = None
@@ -113,10 +116,12 @@ class Decoder:
         line_format: Asked once for a tag, with its first messages that came without a level, for the format those
             lines are written in; it fills the severity, service and bare message the record itself did not say.
             The record's own time wins. `decode_lines.detected` is the usual one; None leaves all messages as they are.
+        wanted: The further fields that are read; by default those that are well known.
     """
 
-    def __init__(self, line_format: LineFormatFor | None = None) -> None:
+    def __init__(self, line_format: LineFormatFor | None = None, wanted: Wanted | None = None) -> None:
         self._line_format = line_format
+        self._wanted = wanted or Wanted()
         self._empty = _Shape(frozenset(), closed=True)
         self._open = _Shape(_KNOWN, closed=False)
         self._shapes: dict[frozenset[str], _Shape] = {}
@@ -132,16 +137,14 @@ class Decoder:
             observed_ns: Now, for records whose own time is missing or impossible; 0 if that is not known.
         """
         block = chunk.block or b""
-        if chunk.tag not in self._streams and len(self._streams) >= _MOST_TAGS:
-            del self._streams[next(iter(self._streams))]
-        stream = self._streams.get(chunk.tag)
-        if stream is None:
-            stream = self._streams[chunk.tag] = _Stream(chunk.tag, self._empty, Lines(self._line_format))
+        stream = self._stream(chunk.tag)
         scan = chunk.scan if isinstance(chunk.scan, Part) else scan_block(block)
         if scan is None or (len(scan), scan.size) != (chunk.count, len(block)):
             read = self._read(stream, block, chunk.count)
+            fields = stream.fields.read(block, chunk.count)
         else:
             read = self._look_up(stream, block, scan)
+            fields = stream.fields.read(block, chunk.count, scan.entry_at)
         times = settled(read.times, stream.last_ns, observed_ns)
         if len(times):
             stream.last_ns = int(times[-1])
@@ -159,6 +162,7 @@ class Decoder:
             texts, said = stream.lines.read(
                 chunk.tag, texts, read.severity, services, observed_ns, read.written, fixed=stream.sure
             )
+            fields = merged(fields, stream.lines.fields)
             if texts is not read.messages:
                 text_codes = None
             if said is not services:
@@ -167,7 +171,23 @@ class Decoder:
             codes, names = _codes(read.services, stream.service, len(texts))
         else:
             codes, names = read.known.codes(stream.service)
-        return Columns(times, texts, read.severity, codes, names, text_codes=text_codes)
+        return Columns(times, texts, read.severity, codes, names, text_codes=text_codes, fields=fields)
+
+    def state(self) -> dict[str, Any]:
+        """Which further fields the tags have, msgpack-able: what is read of a record must not change with a restart."""
+        return {tag: stream.fields.finder.state() for tag, stream in self._streams.items()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take a copy back, before the first chunk. Raises StateError where it does not fit."""
+        for tag, found in state.items():
+            self._stream(str(tag)).fields.finder.restore(found)
+
+    def _stream(self, tag: str) -> _Stream:
+        if tag not in self._streams:
+            if len(self._streams) >= _MOST_TAGS:
+                del self._streams[next(iter(self._streams))]
+            self._streams[tag] = _Stream(tag, self._empty, Lines(self._line_format), self._wanted)
+        return self._streams[tag]
 
     def _read(self, stream: _Stream, block: bytes, count: int) -> _Read:
         shape, entries = self._entries(stream, block, count)

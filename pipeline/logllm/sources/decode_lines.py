@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from logllm.sources.decode_values import placed
 from logllm.sources.formats.header import HeaderFormat
 from logllm.sources.formats.line_format import LineFormat
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from logllm.events import Columns
+    from logllm.events import Columns, Fields
+    from logllm.fields import Wanted
 
 __all__ = ["LineFormatFor", "Lines", "detected", "too_many"]
 
@@ -29,11 +31,11 @@ _SAMPLE = 200
 _MOST_MISSES = 0.5
 
 
-def detected(tag: str, lines: list[str], observed_ns: int) -> LineFormat | None:
+def detected(tag: str, lines: list[str], observed_ns: int, wanted: Wanted | None = None) -> LineFormat | None:
     """The `LineFormatFor` that looks at nothing but the lines, with the formats that files have."""
     from logllm.sources.formats.detect import detect
 
-    found = detect(lines, reference_ns=observed_ns)
+    found = detect(lines, reference_ns=observed_ns, wanted=wanted)
     return None if found.name == "text" else found
 
 
@@ -51,13 +53,18 @@ def _bodies(texts: list[str], heads: list[str], messages: Sequence[str]) -> list
 
 
 class Lines:
-    """The line format of one tag; decided once, and again when it no longer fits."""
+    """The line format of one tag; decided once, and again when it no longer fits.
+
+    Attributes:
+        fields: Further fields that the lines of the last `read` had, a place for each message.
+    """
 
     def __init__(self, line_format: LineFormatFor | None) -> None:
         self._line_format = line_format
         self._format: LineFormat | None = None
         self._seen: list[str] = []
         self._chunks = 0
+        self.fields: Fields | None = None
 
     @property
     def free(self) -> bool:
@@ -88,6 +95,7 @@ class Lines:
             written: bool[n], false for texts that were put together from fields.
             fixed: The tag itself names the service, so lines do not.
         """
+        self.fields = None
         if self.free:
             return messages, services
         bare = np.flatnonzero((severity == 0) & written)
@@ -105,6 +113,7 @@ class Lines:
         if found is None:
             return messages, services
         severity[bare] = found.severity
+        self.fields = found.fields if whole else placed(found.fields, bare, len(messages))
         bodies = _bodies(texts, heads, found.messages)
         if whole:
             messages = bodies

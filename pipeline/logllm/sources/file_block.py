@@ -14,6 +14,8 @@ import numpy as np
 
 from logllm.events import Chunk, Columns
 from logllm.sources.decode_slowly import head_of, split_block
+from logllm.sources.decode_values import joined
+from logllm.sources.decode_values import picked as chosen
 from logllm.sources.forward.wire import UNREADABLE
 
 if TYPE_CHECKING:
@@ -95,6 +97,7 @@ class FileBlock:
             before.service_codes[picked],
             before.service_names,
             None if before.position is None else before.position[picked],
+            fields=chosen(before.fields, picked),
         )
 
     def _decoded(self, entries: list[bytes], decoder: Decoder) -> Columns:
@@ -119,7 +122,7 @@ class FileBlock:
                 name = name or before.service_names[int(before.service_codes[row])]
             codes[at] = names.setdefault(name, len(names))
         position = np.array([line if row >= 0 else 0 for line, row in zip(lines, rows, strict=True)], np.int64)
-        return Columns(found.time_ns, messages, severity, codes, list(names), position)
+        return Columns(found.time_ns, messages, severity, codes, list(names), position, fields=found.fields)
 
 
 def _entry(time_ns: int, line: int, text: str) -> bytes:
@@ -177,4 +180,5 @@ def _interleaved(first: Columns, second: Columns, places: list[int], count: int)
         np.concatenate([first.service_codes, second.service_codes])[order],
         second.service_names,
         position,
+        fields=joined([(first.fields, np.flatnonzero(~mine)), (second.fields, np.flatnonzero(mine))], count),
     )

@@ -10,6 +10,7 @@ import numpy as np
 
 from logllm.errors import ConfigError
 from logllm.events import Columns
+from logllm.sources.decode_values import picked
 from logllm.sources.formats.clock import Clock
 from logllm.sources.formats.json_times import whole_notation
 from logllm.sources.formats.line_format import Reading
@@ -93,6 +94,7 @@ def _chosen(columns: Columns, rows: NDArray[np.bool_]) -> Columns:
         [columns.service_names[code] for code in used.tolist()],
         None if columns.position is None else columns.position[rows],
         raw=None if columns.raw is None else [columns.raw[row] for row in kept],
+        fields=picked(columns.fields, rows),
     )
 
 

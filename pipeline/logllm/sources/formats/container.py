@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from logllm.events import Columns
+from logllm.sources.decode_values import joined
 from logllm.sources.formats.clock import Clock
 from logllm.sources.formats.header import NO_TIME
 from logllm.sources.formats.json_lines import decode_record
@@ -192,6 +193,7 @@ def _merge(found: list[tuple[Columns, NDArray[np.int64]]]) -> Columns:
         np.array([names.index(name) for name in part.service_names], np.int32)[part.service_codes] for part in parts
     ]
     messages = [message for part in parts for message in part.messages]
+    placed = np.split(np.argsort(order), np.cumsum([len(part) for part in parts])[:-1]) if parts else []
     return Columns(
         empty,
         [messages[row] for row in order.tolist()],
@@ -199,4 +201,5 @@ def _merge(found: list[tuple[Columns, NDArray[np.int64]]]) -> Columns:
         np.concatenate([np.zeros(0, np.int32), *codes])[order],
         names,
         position[order],
+        fields=joined([(part.fields, places) for part, places in zip(parts, placed, strict=True)], len(order)),
     )

@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from logllm.errors import ConfigError
+from logllm.fields import Wanted
 from logllm.sources.formats.container import ContainerFormat, is_cri, is_docker
 from logllm.sources.formats.header import Header, HeaderFormat
 from logllm.sources.formats.json_lines import JsonFormat, decode_record
@@ -37,17 +38,24 @@ NAMES = ("json", "logfmt", *KNOWN, "cri", "docker", *_LEARNED, "text")
 """What `by_name` knows; `plain`, `python` and `log4j` learn the header's columns, `text` has none."""
 
 
-def detect(lines: list[str], *, reference_ns: int, default_service: str = "", tz: str = "UTC") -> LineFormat:
+def detect(
+    lines: list[str],
+    *,
+    reference_ns: int,
+    default_service: str = "",
+    tz: str = "UTC",
+    wanted: Wanted | None = None,
+) -> LineFormat:
     """The format that the first lines of a file are in; `text` if they have nothing in common.
 
     Args:
         lines: some tens to hundreds of lines, without line ends.
-        reference_ns: see `Reading`.
+        reference_ns, wanted: see `Reading`.
 
     Raises:
         ConfigError: there is no zone `tz`.
     """
-    return detect_in(lines, Reading(reference_ns, default_service, zone_named(tz)))
+    return detect_in(lines, Reading(reference_ns, default_service, zone_named(tz), wanted=wanted or Wanted()))
 
 
 def by_name(name: str, *, reference_ns: int, default_service: str = "", tz: str = "UTC") -> LineFormat:

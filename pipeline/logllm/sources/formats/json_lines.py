@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from logllm.sources.decode_values import merged, picked
 from logllm.sources.formats.header import NO_TIME
 from logllm.sources.formats.json_fields import (
     Path,
@@ -26,6 +27,7 @@ from logllm.sources.formats.json_fields import (
 )
 from logllm.sources.formats.json_rows import JsonRows
 from logllm.sources.formats.json_times import JsonTimes
+from logllm.sources.formats.line_fields import LineFields
 from logllm.sources.formats.line_format import columns_of
 from logllm.sources.multiline import continues, record_starts, unfinished_lines
 
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from logllm.events import Columns
+    from logllm.events import Columns, Fields
     from logllm.sources.formats.line_format import LineFormat, Reading
 
 __all__ = ["JsonFormat", "decode_record"]
@@ -56,11 +58,14 @@ class JsonFormat:
         self._times = JsonTimes(reading)
         self._paths: dict[str, list[Path]] = {}
         self._rows = JsonRows([])
+        self._fields = LineFields(reading.wanted)
 
     def parse(self, lines: list[str], *, join: bool = True) -> Columns:
         """See `LineFormat.parse`."""
         if not self._paths:
             self._learn(lines)
+        if self._fields.look(lines, decode_record):
+            self._rows = self._made()
         decoded, bad = self._rows.decode(lines)
         self.misses = 0
         times, levels, services, messages = (
@@ -69,17 +74,20 @@ class JsonFormat:
         if not all(type(message) is str for message in messages):
             self._look_closer(lines, times, levels, services, messages)
         position = np.arange(len(lines), dtype=np.int64)
+        fields = self._fields.read(lambda top: self._rows.column(decoded, bad, [(top,)]), len(lines))
         starts = record_starts(lines) if join and bad else None
         if starts is not None:
             messages = self._reading.joined(lines, messages, starts)
             chosen = starts.tolist()
             times, levels, services = ([column[row] for row in chosen] for column in (times, levels, services))
             position = starts.astype(np.int64)
+            fields = picked(fields, starts)
         messages = _clean(messages)
         severity = self._severity(levels)
         if self._inner is not None:
-            severity, messages = self._look_inside(self._inner, severity, services, messages)
-        return columns_of(self._settle(times), messages, severity, self._named(services), position)
+            severity, messages, inside = self._look_inside(self._inner, severity, services, messages)
+            fields = merged(fields, inside)
+        return columns_of(self._settle(times), messages, severity, self._named(services), position, fields)
 
     def unfinished(self, lines: list[str]) -> int:
         """See `LineFormat.unfinished`: a JSON object is whole; only text between them may go on."""
@@ -89,17 +97,21 @@ class JsonFormat:
         records = [record for line in lines[:_SAMPLE] if (record := decode_record(line)) is not None]
         if records:
             self._paths = common_places(records)
-            self._rows = JsonRows(path for paths in self._paths.values() for path in paths)
+            self._rows = self._made()
 
         if self._detect is not None and not self._paths.get("level"):
             texts = [_first_line(text) for record in records if isinstance(text := _message(record), str)]
             inner = self._detect(texts, replace(self._reading, counts=Counter())) if texts else None
             self._inner = None if inner is None or inner.name == "text" else inner
 
+    def _made(self) -> JsonRows:
+        paths = [path for paths in self._paths.values() for path in paths]
+        return JsonRows([*paths, *((top,) for top in self._fields.tops)])
+
     def _look_inside(
         self, inner: LineFormat, severity: NDArray[np.uint8], services: list[Any], messages: list[str]
-    ) -> tuple[NDArray[np.uint8], list[str]]:
-        """Records without a level whose text is a log line itself: its level, its service, its message."""
+    ) -> tuple[NDArray[np.uint8], list[str], Fields | None]:
+        """Records without a level whose text is a log line itself: its level, its service, its message, its fields."""
         heads = [_first_line(message) for message in messages]
         columns = inner.parse(heads, join=False)
         names = columns.service_names
@@ -110,7 +122,7 @@ class JsonFormat:
             text if len(head) == len(message) else text + message[len(head) :]
             for text, head, message in zip(columns.messages, heads, messages, strict=True)
         ]
-        return np.where(severity > 0, severity, columns.severity), whole
+        return np.where(severity > 0, severity, columns.severity), whole, columns.fields
 
     def _look_closer(self, lines: list[str], *columns: list[Any]) -> None:
         """Fill in the records whose message is not where most have it."""

@@ -11,12 +11,15 @@ import numpy as np
 
 from logllm.errors import ConfigError
 from logllm.events import Columns
+from logllm.fields import Wanted
 from logllm.sources.multiline import join_records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from logllm.events import Fields
 
 __all__ = ["EARLIEST_NS", "LineFormat", "Reading", "columns_of", "zone_named"]
 
@@ -59,6 +62,7 @@ class Reading:
         max_record_lines: Lines a joined record may have; more are cut and counted.
         max_record_chars: Characters a joined record may have; more are cut and counted.
         first_year: the year of the first date that names none, where that is known.
+        wanted: the further fields that are read, where a format has fields.
     """
 
     reference_ns: int
@@ -69,6 +73,7 @@ class Reading:
     first_year: int | None = None
     last_ns: int | None = None
     counts: Counter[str] = field(default_factory=Counter)
+    wanted: Wanted = field(default_factory=Wanted)
 
     def joined(self, lines: list[str], messages: list[str], starts: NDArray[np.intp]) -> list[str]:
         """See `multiline.join_records`: within this file's bounds, what is cut counted here."""
@@ -114,6 +119,7 @@ def columns_of(
     severity: NDArray[np.uint8] | None,
     services: Sequence[str] | str,
     position: NDArray[np.int64],
+    fields: Fields | None = None,
 ) -> Columns:
     """Columns from what a format found; `services` is one name for all, or one a record."""
     count = len(messages)
@@ -126,7 +132,7 @@ def columns_of(
         names = list(dict.fromkeys(services))
         index = {name: number for number, name in enumerate(names)}
         codes = np.fromiter(map(index.__getitem__, services), np.int32, count)
-    return Columns(times, messages, severity, codes, names if count else [], position)
+    return Columns(times, messages, severity, codes, names if count else [], position, fields=fields)
 
 
 def zone_named(name: str) -> ZoneInfo | None:

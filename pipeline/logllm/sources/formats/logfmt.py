@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from logllm.sources.decode_values import picked
 from logllm.sources.formats.header import NO_TIME
 from logllm.sources.formats.json_fields import Place, places, scalars
 from logllm.sources.formats.json_times import JsonTimes
 from logllm.sources.formats.levels import severities
+from logllm.sources.formats.line_fields import PairFields
 from logllm.sources.formats.line_format import columns_of
 from logllm.sources.multiline import continues, record_starts, unfinished_lines
 
@@ -69,6 +71,7 @@ class LogfmtFormat:
         self._times = JsonTimes(reading)
         self._find: re.Pattern[str] | None = None
         self._others: re.Pattern[str] | None = None
+        self._fields = PairFields(reading.wanted, _VALUE, _plain)
 
     def parse(self, lines: list[str], *, join: bool = True) -> Columns:
         """See `LineFormat.parse`."""
@@ -89,6 +92,7 @@ class LogfmtFormat:
                 # Level, time or service under a key that most lines do not have.
                 todo = sorted({*todo, *(row for row, line in enumerate(lines) if self._others.search(line))})
         plain = self._one_by_one(lines, todo, columns)
+        fields = self._fields.read(lines, pairs)
         starts = record_starts(lines) if join and (plain or "" in lines) else None
         position = np.arange(count, dtype=np.int64)
         messages = columns["message"]
@@ -96,8 +100,10 @@ class LogfmtFormat:
             messages = self._reading.joined(lines, messages, starts)
             columns = {name: [column[row] for row in starts.tolist()] for name, column in columns.items()}
             position = starts.astype(np.int64)
+            fields = picked(fields, starts)
         services = [name or self._reading.default_service for name in columns["service"]]
-        return columns_of(self._settle(columns["time"]), messages, severities(columns["level"]), services, position)
+        times = self._settle(columns["time"])
+        return columns_of(times, messages, severities(columns["level"]), services, position, fields)
 
     def unfinished(self, lines: list[str]) -> int:
         """See `LineFormat.unfinished`."""
