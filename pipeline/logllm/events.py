@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "WINDOW_NS",
     "Anomaly",
+    "Cause",
     "Chunk",
     "Columns",
     "Event",
@@ -220,12 +221,29 @@ class Evidence(msgspec.Struct, frozen=True):
     line: int | None = None
 
 
+class Cause(msgspec.Struct, frozen=True):
+    """One anomaly of an incident, as answers of people are kept by: kind, service and template.
+
+    `template` is the stable id, "*" where all of a service is meant (then `text` is empty); `service` "*" is the whole
+    source. `expected` and `seen` as in `Anomaly`; `severity` is OpenTelemetry's number.
+    """
+
+    kind: str
+    service: str
+    template: str
+    text: str
+    expected: float
+    seen: float
+    severity: int
+
+
 class IncidentEvent(msgspec.Struct, frozen=True, tag_field="type", tag="incident"):
     """An incident was opened, changed or ended. Times are event time, RFC 3339 with `Z`.
 
     `kinds` are the detectors' names: `rate`, `silence`, `new`, `rare`, `severity`, `release`, `value`, `distinct`,
     `session`, `change`, `odd`, `dominant`; `plugin` is what a plugin raised.
     `score` orders incidents of one report, larger is odder; it is not a probability.
+    `causes` are its anomalies, the leading one first; absent in what an older logllm kept.
     """
 
     id: str
@@ -249,6 +267,7 @@ class IncidentEvent(msgspec.Struct, frozen=True, tag_field="type", tag="incident
     services: list[str] = []
     facts: list[str] = []
     series: list[int] = []
+    causes: list[Cause] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Explanation(msgspec.Struct, frozen=True, tag_field="type", tag="explanation"):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from logllm.events import WINDOW_NS, Evidence, IncidentEvent, rfc3339
+from logllm.events import WINDOW_NS, Cause, Evidence, IncidentEvent, rfc3339
 from logllm.incidents import describe
+from logllm.incidents.incident import of_whole_service
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from logllm.events import Anomaly
     from logllm.incidents.grouper import EventName, Incident, KeyNames
     from logllm.incidents.recent import Line, Recent
 
@@ -18,6 +20,7 @@ __all__ = ["Composer", "Lookups"]
 
 MAX_EVIDENCE = 5
 MAX_TEMPLATES = 12
+MAX_CAUSES = 32
 SAMPLED_LINES = 300
 
 
@@ -107,6 +110,7 @@ class Composer:
             services=sorted({self._service(int(self._keys.service[key])) for key in incident.keys}),
             facts=[mask(fact) for fact in self._facts(incident, watched, records)],
             series=incident.series,
+            causes=self._causes(incident),
         )
 
     def runbook(self, incident: Incident) -> str | None:
@@ -122,6 +126,23 @@ class Composer:
             return round(self._ask.shows(runbook, self._ask.text(anomaly.key)), 1), anomaly.seen
 
         return max(range(len(incident.anomalies)), key=weight)
+
+    def _causes(self, incident: Incident) -> list[Cause]:
+        lead = incident.lead
+        others = [anomaly for anomaly in incident.anomalies if anomaly is not lead]
+        return [self._cause(anomaly) for anomaly in (lead, *others[: MAX_CAUSES - 1])]
+
+    def _cause(self, anomaly: Anomaly) -> Cause:
+        whole = of_whole_service(anomaly)
+        return Cause(
+            kind=anomaly.kind,
+            service=self._service(anomaly.service) if anomaly.service >= 0 else "*",
+            template="*" if whole else self._ask.template_id(anomaly.key),
+            text="" if whole else self._ask.mask(self._ask.text(anomaly.key)),
+            expected=anomaly.expected,
+            seen=anomaly.seen,
+            severity=anomaly.severity,
+        )
 
     def _service(self, number: int) -> str:
         return self._keys.services[number] if number >= 0 else ""

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from logllm.events import Anomaly, Severity
 
-__all__ = ["Incident", "SeverityName", "severity_name"]
+__all__ = ["Incident", "SeverityName", "of_whole_service", "severity_name"]
 
 SeverityName = Literal["info", "warning", "critical"]
 
@@ -102,3 +102,8 @@ def severity_name(anomalies: list[Anomaly], count: int) -> SeverityName:
     if kinds == {"release"} or worst < Severity.WARN:
         return "info" if kinds <= _HARMLESS else "warning"
     return "warning"
+
+
+def of_whole_service(anomaly: Anomaly) -> bool:
+    """Whether it speaks of all of a service, or of the source, so that no single template stands for it."""
+    return anomaly.kind == "release" or (anomaly.kind == "silence" and (anomaly.span == 0 or anomaly.service < 0))
