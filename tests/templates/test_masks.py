@@ -44,7 +44,7 @@ def _typed(line: str) -> str:
         ("lookup ns.marryaldkfaczcz.com failed", "lookup <host> failed"),
         ("class org.apache.hadoop.mapreduce.Task loaded", "class org.apache.hadoop.mapreduce.Task loaded"),
         ("enabled=true cache=null", "enabled=<bool> cache=<bool>"),
-        ("uid=0 euid=0 tty=ssh ruser= user=bob", "uid=<num> euid=<num> tty=ssh ruser= user=bob"),
+        ("failure: uid=0 tty=ssh ruser= user=bob", "failure: uid=<num> tty=ssh ruser= user=bob"),
         ("level=error msg=stopped count=5", "level=error msg=stopped count=<num>"),
         ("jk2_init() Found child 6725 in slot 10", "jk2_init() Found child <num> in slot <num>"),
         ("Checking 'hlt' instruction... OK.", "Checking 'hlt' instruction... OK."),

@@ -15,10 +15,15 @@ __all__ = ["Batch"]
 class Batch:
     """Template indices, `raw` as looked up, `out` as given out, the first `done` of them final."""
 
-    __slots__ = ("done", "first", "out", "raw")
+    __slots__ = ("done", "first", "out", "raw", "services")
 
-    def __init__(self, raw: NDArray[np.int32], first: int) -> None:
+    def __init__(self, raw: NDArray[np.int32], first: int, services: NDArray[np.int32] | None) -> None:
         self.raw = raw
         self.out = np.empty_like(raw)
         self.first = first
+        self.services = services
         self.done = 0
+
+    def service(self, at: int) -> int:
+        """The code of the service of the message at this place."""
+        return 0 if self.services is None else int(self.services[at])

@@ -11,8 +11,19 @@ import re
 
 from logllm.templates.codes import CODE, CODE_STEM
 from logllm.templates.mined import MAX_CHARS, mined_part
+from logllm.templates.records import is_record, names_with_digits, without_values
 
-__all__ = ["AMBIGUOUS", "MISSING", "OVERFLOWED", "Keys", "coded", "keys_of", "may_hold_code", "without_hex"]
+__all__ = [
+    "AMBIGUOUS",
+    "MISSING",
+    "OVERFLOWED",
+    "Keys",
+    "coded",
+    "keys_of",
+    "may_hold_code",
+    "record_key",
+    "without_hex",
+]
 
 MISSING = -1
 AMBIGUOUS = -2
@@ -51,6 +62,24 @@ def without_hex(messages: list[str]) -> list[bytes]:
     return _HEX_RUN.sub(b"", text.encode("utf-8", "surrogatepass")).translate(None, _DIGITS).split(b"\0")
 
 
+def record_key(key: bytes, message: str) -> bytes | None:
+    """The key of a message that is a record: without its values, with its codes. None where it is none.
+
+    `key` is the message's plain one.
+    """
+    if key[:1] != b"{" and key.count(b"=") < 2:
+        return None
+    if not is_record(message):
+        return None
+    stripped = without_values(message)
+    encoded = stripped.encode("utf-8", "surrogatepass")
+    short = b"\3" + _HEX_RUN.sub(b"", encoded).translate(None, _DIGITS)
+    names = names_with_digits(stripped) if len(short) != len(encoded) + 1 else []
+    if names:
+        short = b"\1".join((short, *(name.encode("utf-8", "surrogatepass") for name in names)))
+    return coded(short, stripped) if may_hold_code(short) else short
+
+
 class _Table(dict[bytes, int]):
     def __missing__(self, key: bytes) -> int:
         return MISSING
@@ -86,6 +115,12 @@ class Keys:
             self.young = _Table()
             self.epoch += 1
         self.young[key] = value
+
+    def clear(self) -> None:
+        """Drop every key: each text will be looked at once more."""
+        self.young = _Table()
+        self.old = _Table()
+        self.epoch += 1
 
     def forget(self, indices: set[int]) -> None:
         """Drop every key of these templates. Costs a pass over the table."""

@@ -8,50 +8,18 @@ wants depends on how much constant text stands around the position.
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
-from logllm.templates.masks import WILD, Masked
-from logllm.templates.words import FUNCTION_WORDS
+from logllm.templates.masks import Masked
+from logllm.templates.neighbours import Neighbours
+from logllm.templates.node import Node, common_show, fits, flat, hole_token, joined, per_token
 
 __all__ = ["Entered", "Node", "Texts"]
 
 _HOLE = "\x00"
-_MAX_POSITIONS = 48
 _MAX_HOLE_SETS = 64
-_MAX_CROWD = 128
-_BREAKS = re.compile(r"[\s,;:=|\"'`\[\](){}<>#/\\@.$_\-]")
-
-
-class Node:
-    """One text as tokens with `<*>` where they vary; `shown` says, token by token, what each `<*>` is known as."""
-
-    __slots__ = ("alive", "holes", "index", "shown", "tokens", "version")
-
-    def __init__(
-        self,
-        index: int,
-        tokens: tuple[str, ...],
-        shown: list[tuple[str, ...]],
-        holes: tuple[int, ...],
-        version: int = 1,
-    ) -> None:
-        self.index = index
-        self.tokens = tokens
-        self.shown = shown
-        self.holes = holes
-        self.alive = True
-        self.version = version
-
-    def text(self) -> str:
-        """The text with types and with words that have not varied yet."""
-        out = []
-        for token, shows in zip(self.tokens, self.shown, strict=True):
-            if shows:
-                parts = token.split(WILD)
-                token = parts[0] + "".join(show + part for show, part in zip(shows, parts[1:], strict=False))
-            out.append(token)
-        return " ".join(out)
+_MAX_STEPS = 8
+_MAX_SHOWN = 65_536
 
 
 class Entered(NamedTuple):
@@ -62,15 +30,18 @@ class Entered(NamedTuple):
 
 
 class Texts:
-    """All texts known, by exact shape and by shape with holes."""
+    """All texts known, by exact shape and by shape with holes, in the order they came about in.
+
+    Memory: about 500 bytes a text of eight tokens.
+    """
 
     def __init__(self) -> None:
         self.nodes: dict[int, Node] = {}
-        self._exact: dict[tuple[str, ...], Node] = {}
-        self._neighbours: dict[int, list[Node]] = {}
-        self._dead = 0
         self.holes: dict[int, list[tuple[int, ...]]] = {}
+        self.neighbours = Neighbours()
+        self._exact: dict[str, Node] = {}
         self._general: dict[tuple[str, ...], list[Node]] = {}
+        self._shown: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def __len__(self) -> int:
         return len(self.nodes)
@@ -78,13 +49,17 @@ class Texts:
     def find(self, masked: Masked) -> Node | None:
         """The text that covers this line, or None. Learns what the line shows where it varies."""
         tokens, shown = masked
-        node = self._exact.get(tokens)
-        if node is None:
-            node = self._covering(tokens)
-            if node is None:
-                return None
-        if tuple(node.shown) != shown:
-            _widen(node, tokens, shown)
+        node = self._exact.get(" ".join(tokens))
+        if node is not None:
+            seen = flat(shown)
+            if node.shown != seen:
+                self._widen(node, joined(node.shown, seen))
+            return node
+        node = self._covering(tokens)
+        if node is not None:
+            mine = node.tokens
+            both = zip(mine, tokens, per_token(mine, node.shown), shown, strict=True)
+            self._widen(node, flat(tuple([joined(a, b) if at == other else a for at, other, a, b in both])))
         return node
 
     def _covering(self, tokens: tuple[str, ...]) -> Node | None:
@@ -93,20 +68,31 @@ class Texts:
             for at in holes:
                 key[at] = _HOLE
             for node in self._general.get(tuple(key), ()):
-                if all(_fits(node.tokens[at], tokens[at]) for at in holes):
+                mine = node.tokens
+                if all(fits(mine[at], tokens[at]) for at in holes):
                     return node
         return None
+
+    def _widen(self, node: Node, shown: tuple[str, ...]) -> None:
+        if shown != node.shown:
+            node.shown = self._shared(shown)
+            node.version += 1
+
+    def _shared(self, shown: tuple[str, ...]) -> tuple[str, ...]:
+        if len(self._shown) >= _MAX_SHOWN:
+            self._shown = {}
+        return self._shown.setdefault(shown, shown)
 
     def enter(self, masked: Masked, index: int) -> Entered:
         """Take in a text that `find` does not know; `index` is its own unless neighbours make it part of another."""
         tokens, shown = masked
-        node = Node(index, tokens, list(shown), ())
+        node = Node(index, " ".join(tokens), self._shared(flat(shown)))
         self.nodes[index] = node
-        self._exact[tokens] = node
+        self._exact[node.shape] = node
         absorbed: list[int] = []
-        for _ in range(8):
-            crowd = self._sign(node)
-            if crowd is None or not self._may_generalise(*crowd):
+        for step in range(_MAX_STEPS + 1):
+            crowd = self.neighbours.sign(node)
+            if crowd is None or step == _MAX_STEPS or not self._may_generalise(crowd[1][0]):
                 break
             node, gone = self._generalise(*crowd)
             absorbed += gone
@@ -119,178 +105,71 @@ class Texts:
         texts.holes = holes
         for node in nodes:
             texts.nodes[node.index] = node
-            texts._exact[node.tokens] = node
+            texts._exact[node.shape] = node
             if node.holes:
                 texts._add_general(node)
-            texts._sign(node)
+        texts.neighbours.sign_all(nodes)
         return texts
 
-    def remove(self, indices: set[int]) -> None:
-        """Forget these texts wholly."""
+    def remove(self, indices: list[int]) -> None:
+        """Forget these texts wholly; what is no text is left out."""
         for index in indices:
-            node = self.nodes.pop(index)
-            node.alive = False
-            del self._exact[node.tokens]
-            self._drop_general(node)
-        self._sweep()
+            node = self.nodes.pop(index, None)
+            if node is not None:
+                self._drop(node)
+        self.neighbours.died(len(indices), len(self.nodes))
 
-    def _sweep(self) -> None:
-        """Drop the signatures of texts that are no more; changes nothing else."""
-        alive = ((key, [node for node in crowd if node.alive]) for key, crowd in self._neighbours.items())
-        self._neighbours = {key: crowd for key, crowd in alive if crowd}
-        self._dead = 0
-
-    def _sign(self, node: Node) -> tuple[int, list[Node]] | None:
-        """Enter a node's signatures; the first position that has gathered enough neighbours, with them."""
-        tokens = node.tokens
-        n = len(tokens)
-        if n > _MAX_POSITIONS or n < 2:
-            return None
-        hashes = [hash(token) * (2 * at + 3) for at, token in enumerate(tokens)]
-        total = sum(hashes) * 64
-        constant = sum(1 for token in tokens if token.isalpha() and len(token) > 1)
-        best = None
-        for at, token in enumerate(tokens):
-            if token == WILD or token in FUNCTION_WORDS or at in node.holes:
-                continue
-            signature = total - hashes[at] * 64 + at
-            crowd = self._neighbours.get(signature)
-            if crowd is None:
-                self._neighbours[signature] = [node]
-                continue
-            if len(crowd) < _MAX_CROWD:
-                crowd.append(node)
-            if best is None and len(crowd) >= 3:
-                crowd[:] = [other for other in crowd if other.alive]
-                left = constant - (token.isalpha() and len(token) > 1)
-                if len(crowd) >= _wanted(left, at, [other.tokens[at] for other in crowd]):
-                    best = (at, list(crowd))
-        return best
-
-    def _may_generalise(self, at: int, crowd: list[Node]) -> bool:
-        """Looking for a text tries every set of holes its length has, so their number is bounded."""
-        sets = self.holes.get(len(crowd[0].tokens), [])
-        if len(sets) < _MAX_HOLE_SETS:
-            return True
-        used = {node.holes for node in self.nodes.values() if len(node.tokens) == len(crowd[0].tokens)}
-        sets[:] = [holes for holes in sets if holes in used]
-        return len(sets) < _MAX_HOLE_SETS
-
-    def _generalise(self, at: int, crowd: list[Node]) -> tuple[Node, list[int]]:
-        words = [node.tokens[at] for node in crowd]
-        token = _hole_token(words)
-        oldest = min(crowd, key=lambda node: node.index)
-        tokens = (*oldest.tokens[:at], token, *oldest.tokens[at + 1 :])
-        shown = list(oldest.shown)
-        shown[at] = (_common_show([node.shown[at] for node in crowd]),)
-        members = list(crowd)
-        known = self._exact.get(tokens)
-        if known is not None and known.alive and known not in members:
-            members.append(known)
-        survivor = min(members, key=lambda node: node.index)
-        holes = tuple(sorted({at, *(hole for node in members for hole in node.holes)}))
-        new = Node(survivor.index, tokens, shown, holes, survivor.version + 1)
-        for node in members:
-            if node not in crowd or node is oldest:
-                continue
-            _join(new, node, at)
-        gone = []
-        for node in members:
-            node.alive = False
-            if node.index != new.index:
-                gone.append(node.index)
-            del self.nodes[node.index]
-            self._exact.pop(node.tokens, None)
-            self._drop_general(node)
-        self.nodes[new.index] = new
-        self._exact[tokens] = new
-        self._dead += len(members)
-        if self._dead > 1000 + len(self.nodes):
-            self._sweep()
-        self._add_general(new)
-        return new, gone
-
-    def _add_general(self, node: Node) -> None:
-        sets = self.holes.setdefault(len(node.tokens), [])
-        if node.holes not in sets:
-            sets.append(node.holes)
-            sets.sort(key=len)
-        self._general.setdefault(_holed(node), []).append(node)
-
-    def _drop_general(self, node: Node) -> None:
+    def _drop(self, node: Node) -> None:
+        node.alive = False
+        del self._exact[node.shape]
         if node.holes:
-            key = _holed(node)
+            key = node.holed(_HOLE)
             kept = [other for other in self._general.get(key, ()) if other is not node]
             if kept:
                 self._general[key] = kept
             else:
                 self._general.pop(key, None)
 
+    def _may_generalise(self, like: Node) -> bool:
+        """Looking for a text tries every set of holes its length has, so their number is bounded."""
+        length = len(like.tokens)
+        sets = self.holes.get(length, [])
+        if len(sets) < _MAX_HOLE_SETS:
+            return True
+        general = [node for nodes in self._general.values() for node in nodes]
+        used = {node.holes for node in general if len(node.tokens) == length}
+        sets[:] = [holes for holes in sets if holes in used]
+        return len(sets) < _MAX_HOLE_SETS
 
-def _holed(node: Node) -> tuple[str, ...]:
-    key = list(node.tokens)
-    for at in node.holes:
-        key[at] = _HOLE
-    return tuple(key)
+    def _generalise(self, at: int, crowd: list[Node]) -> tuple[Node, list[int]]:
+        oldest = min(crowd, key=lambda node: node.index)
+        tokens_of = [node.tokens for node in crowd]
+        shown_of = [per_token(tokens, node.shown) for tokens, node in zip(tokens_of, crowd, strict=True)]
+        tokens = (*oldest.tokens[:at], hole_token([each[at] for each in tokens_of]), *oldest.tokens[at + 1 :])
+        shown = per_token(oldest.tokens, oldest.shown)
+        members = list(crowd)
+        known = self._exact.get(" ".join(tokens))
+        if known is not None and known not in members:
+            members.append(known)
+            shown_of.append(per_token(known.tokens, known.shown))
+        for other in shown_of:
+            shown = [joined(mine, theirs) for mine, theirs in zip(shown, other, strict=True)]
+        shown[at] = (common_show([each[at] for each in shown_of]),)
+        survivor = min(members, key=lambda node: node.index)
+        holes = tuple(sorted({at, *(hole for node in members for hole in node.holes)}))
+        new = Node(survivor.index, " ".join(tokens), self._shared(flat(tuple(shown))), holes, survivor.version + 1)
+        for node in members:
+            del self.nodes[node.index]
+            self._drop(node)
+        self.nodes[new.index] = new
+        self._exact[new.shape] = new
+        self._add_general(new)
+        self.neighbours.died(len(members), len(self.nodes))
+        return new, [node.index for node in members if node is not survivor]
 
-
-def _fits(hole: str, token: str) -> bool:
-    if hole == WILD:
-        return True
-    before, _, after = hole.partition(WILD)
-    return len(token) >= len(before) + len(after) and token.startswith(before) and token.endswith(after)
-
-
-def _wanted(constant: int, at: int, words: list[str]) -> int:
-    """How many different words make a position vary, given how many constant words stand around it."""
-    wanted = 4
-    if constant < 1:
-        wanted = 64
-    elif constant == 1:
-        wanted = 6
-    if at == 0:
-        wanted += 12
-    return wanted
-
-
-def _common_start(words: list[str]) -> str:
-    low, high = min(words), max(words)
-    for at, (a, b) in enumerate(zip(low, high, strict=False)):
-        if a != b:
-            return low[:at]
-    return low
-
-
-def _hole_token(words: list[str]) -> str:
-    """`<*>` with what all words begin and end with, cut at a delimiter."""
-    before = _common_start(words)
-    while before and not _BREAKS.match(before[-1]):
-        before = before[:-1]
-    rest = [word[len(before) :] for word in words]
-    after = _common_start([word[::-1] for word in rest])[::-1]
-    while after and not _BREAKS.match(after[0]):
-        after = after[1:]
-    before, after = before.partition("<")[0], after.rpartition(">")[2]
-    return f"{before}{WILD}{after}"
-
-
-def _common_show(shows: list[tuple[str, ...]]) -> str:
-    first = shows[0]
-    return first[0] if len(first) == 1 and all(other == first for other in shows) else WILD
-
-
-def _join(node: Node, other: Node, skip: int) -> None:
-    for at, (mine, theirs) in enumerate(zip(node.shown, other.shown, strict=True)):
-        if at != skip and mine != theirs and len(mine) == len(theirs):
-            node.shown[at] = tuple(a if a == b else WILD for a, b in zip(mine, theirs, strict=True))
-
-
-def _widen(node: Node, tokens: tuple[str, ...], shown: tuple[tuple[str, ...], ...]) -> None:
-    changed = False
-    for at, (mine, theirs) in enumerate(zip(node.shown, shown, strict=True)):
-        if mine != theirs and len(mine) == len(theirs) and node.tokens[at] == tokens[at]:
-            joined = tuple(a if a == b else WILD for a, b in zip(mine, theirs, strict=True))
-            if joined != mine:
-                node.shown[at] = joined
-                changed = True
-    node.version += changed
+    def _add_general(self, node: Node) -> None:
+        sets = self.holes.setdefault(len(node.tokens), [])
+        if node.holes not in sets:
+            sets.append(node.holes)
+            sets.sort(key=len)
+        self._general.setdefault(node.holed(_HOLE), []).append(node)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from logllm.templates.records import abridged
+
 __all__ = ["MAX_CHARS", "mined_part", "printable"]
 
 MAX_CHARS = 2000
@@ -17,8 +19,12 @@ def mined_part(message: str) -> str:
     """What of a message its template is made of: one line, at most `MAX_CHARS` long.
 
     Of several lines: the first that is not blank and the one that names the exception, which is the last
-    of a Python traceback and the first other one of Java or Node; never the frames.
+    of a Python traceback and the first other one of Java or Node; never the frames. Of a record, all its fields.
     """
+    if message[:1] == "{" or (len(message) > MAX_CHARS and "=" in message[:MAX_CHARS]):
+        record = abridged(message) if "\n" in message or len(message) > MAX_CHARS else None
+        if record is not None:
+            return record[:MAX_CHARS]
     if "\n" not in message:
         return message[:MAX_CHARS]
     lines = message[: 4 * MAX_CHARS].split("\n")

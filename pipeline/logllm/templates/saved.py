@@ -5,99 +5,144 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from logllm.errors import StateError
+from logllm.errors import ConfigError, StateError
+from logllm.templates.edits import TemplateEdits
 from logllm.templates.keys import OVERFLOWED, Keys
-from logllm.templates.ledger import Ledger
+from logllm.templates.ledger import ALIVE, GONE, MERGED, OWN, Ledger
+from logllm.templates.masks import WILD
 from logllm.templates.merge import Node, Texts
+from logllm.templates.mining import Mining
+from logllm.templates.named import Named
+from logllm.templates.pins import Pin
 from logllm.templates.room import Room
 
 __all__ = ["STATE_VERSION", "Saved", "SavedKeys", "SavedLedger", "SavedTexts", "read_saved"]
 
-STATE_VERSION = 1
+STATE_VERSION = 2
+_COLUMNS = {"canonical": "<i4", "counts": "<i8", "last": "<i8", "ids": "<i8", "state": "i1", "owner": "<i4"}
 
 
 class SavedLedger(msgspec.Struct):
-    """`canonical`, `counts`, `last`: little-endian int32, int64, int64, one for each index given out."""
+    """Little-endian arrays with an entry for each index given out; see `Ledger`."""
 
     size: int
     canonical: bytes
     counts: bytes
     last: bytes
-    ids: list[tuple[int, str]]
-    names: list[tuple[str, int]]
+    ids: bytes
+    state: bytes
+    owner: bytes
     merged: list[tuple[int, int]]
     evicted: list[int]
 
     @classmethod
     def of(cls, ledger: Ledger) -> SavedLedger:
-        return cls(
-            size=ledger.size,
-            canonical=ledger.canonical[: ledger.size].astype("<i4").tobytes(),
-            counts=ledger.counts[: ledger.size].astype("<i8").tobytes(),
-            last=ledger.last[: ledger.size].astype("<i8").tobytes(),
-            ids=list(ledger.ids.items()),
-            names=list(ledger.names.items()),
-            merged=ledger.merged,
-            evicted=ledger.evicted,
-        )
+        columns = {
+            name: getattr(ledger, name)[: ledger.size].astype(dtype).tobytes() for name, dtype in _COLUMNS.items()
+        }
+        return cls(size=ledger.size, merged=list(ledger.merged), evicted=list(ledger.evicted), **columns)
 
     def back(self) -> Ledger:
-        size = self.size
         ledger = Ledger()
-        ledger.reserve(size)
-        ledger.size = size
-        ledger.canonical[:size] = np.frombuffer(self.canonical, "<i4")
-        ledger.counts[:size] = np.frombuffer(self.counts, "<i8")
-        ledger.last[:size] = np.frombuffer(self.last, "<i8")
-        ledger.ids = dict(self.ids)
-        ledger.names = dict(self.names)
+        ledger.reserve(self.size)
+        ledger.size = self.size
+        for name, dtype in _COLUMNS.items():
+            getattr(ledger, name)[: self.size] = np.frombuffer(getattr(self, name), dtype)
         ledger.merged = self.merged
         ledger.evicted = self.evicted
-        ledger.moved = bool((ledger.canonical[:size] != np.arange(size)).any())
+        ledger.take_back()
         return ledger
 
     def check(self) -> None:
         size = self.size
-        if (len(self.canonical), len(self.counts), len(self.last)) != (4 * size, 8 * size, 8 * size):
-            raise ValueError(f"expected {size} indices")
-        canonical = np.frombuffer(self.canonical, "<i4")
-        if size and (int(canonical.min()) < 0 or int(canonical.max()) >= size):
+        for name, dtype in _COLUMNS.items():
+            if len(getattr(self, name)) != size * np.dtype(dtype).itemsize:
+                raise ValueError(f"expected {size} indices")
+        canonical, state = np.frombuffer(self.canonical, "<i4"), np.frombuffer(self.state, "i1")
+        if not size:
+            return
+        if int(canonical.min()) < 0 or int(canonical.max()) >= size:
             raise ValueError("a template became one that is not there")
-        if any(not 0 <= index < size or int(canonical[index]) != index for index, _ in self.ids):
-            raise ValueError("an identifier leads to a template that is not there")
-        if any(not 0 <= index < size for _, index in self.names):
-            raise ValueError("a name leads to a template that is not there")
-
-
-class SavedText(msgspec.Struct, array_like=True):
-    index: int
-    tokens: tuple[str, ...]
-    shown: list[tuple[str, ...]]
-    holes: tuple[int, ...]
-    version: int
+        if int(state.min()) < ALIVE or int(state.max()) > GONE:
+            raise ValueError("a template is in no known state")
+        alive = state <= OWN
+        if (canonical != np.arange(size))[alive].any() or not alive[canonical[state == MERGED]].all():
+            raise ValueError("a template became one that is no more")
+        if int(np.frombuffer(self.ids, "<i8").min()) < 0 or any(not 0 <= at < size for at in self.evicted):
+            raise ValueError("an identifier is not one")
+        if any(not (0 <= old < size and 0 <= new < size) for old, new in self.merged):
+            raise ValueError("a merge was of what is not there")
 
 
 class SavedTexts(msgspec.Struct):
-    """Texts and sets of holes in the order they came about in: it decides which of two covers a line."""
+    """Texts in the order they came about in: it decides which of two covers a line.
 
-    texts: list[SavedText]
-    holes: list[tuple[int, list[tuple[int, ...]]]]
+    `shapes` are joined by newlines; `shown` are those there are, `shown_of` says which is whose (int32); `indices` and
+    `versions` are int32; `holes` are those of the texts that have any, by their place; `sets` as in `Texts.holes`.
+    """
+
+    shapes: str
+    shown: list[tuple[str, ...]]
+    shown_of: bytes
+    indices: bytes
+    versions: bytes
+    holes: list[tuple[int, tuple[int, ...]]]
+    sets: list[tuple[int, list[tuple[int, ...]]]]
 
     @classmethod
     def of(cls, texts: Texts) -> SavedTexts:
-        saved = [SavedText(t.index, t.tokens, t.shown, t.holes, t.version) for t in texts.nodes.values()]
-        return cls(texts=saved, holes=list(texts.holes.items()))
+        nodes = list(texts.nodes.values())
+        known: dict[tuple[str, ...], int] = {}
+        shown_of = [known.setdefault(node.shown, len(known)) for node in nodes]
+        return cls(
+            shapes="\n".join([node.shape for node in nodes]),
+            shown=list(known),
+            shown_of=np.array(shown_of, "<i4").tobytes(),
+            indices=np.array([node.index for node in nodes], "<i4").tobytes(),
+            versions=np.array([node.version for node in nodes], "<i4").tobytes(),
+            holes=[(at, node.holes) for at, node in enumerate(nodes) if node.holes],
+            sets=[(length, list(sets)) for length, sets in texts.holes.items()],
+        )
+
+    def _shapes(self) -> list[str]:
+        return self.shapes.split("\n") if self.indices else []
 
     def back(self) -> Texts:
-        nodes = [Node(t.index, t.tokens, t.shown, t.holes, t.version) for t in self.texts]
-        return Texts.load(nodes, dict(self.holes))
+        indices, versions, shown_of = (
+            np.frombuffer(packed, "<i4").tolist() for packed in (self.indices, self.versions, self.shown_of)
+        )
+        shown = self.shown
+        parts = zip(indices, self._shapes(), shown_of, versions, strict=True)
+        nodes = [Node(index, shape, shown[which], (), version) for index, shape, which, version in parts]
+        for at, holes in self.holes:
+            nodes[at].holes = holes
+        return Texts.load(nodes, dict(self.sets))
 
-    def check(self) -> None:
-        for text in self.texts:
-            if len(text.tokens) != len(text.shown) or any(not 0 <= at < len(text.tokens) for at in text.holes):
-                raise ValueError(f"text {text.index} does not fit together")
-        if any(not 0 <= at < length for length, sets in self.holes for holes in sets for at in holes):
+    def check(self, ledger: SavedLedger) -> None:
+        shapes = self._shapes()
+        n = len(shapes)
+        if not len(self.indices) == len(self.versions) == len(self.shown_of) == 4 * n:
+            raise ValueError("texts do not fit together")
+        if any(not 0 <= at < length for length, sets in self.sets for holes in sets for at in holes):
             raise ValueError("a hole lies outside its text")
+        if not n:
+            return
+        shown_of, indices = np.frombuffer(self.shown_of, "<i4"), np.frombuffer(self.indices, "<i4")
+        if int(shown_of.min()) < 0 or int(shown_of.max()) >= len(self.shown):
+            raise ValueError("a text shows what is not there")
+        lengths = np.array([len(shown) for shown in self.shown])
+        wilds = np.fromiter((shape.count(WILD) for shape in shapes), np.int64, n)
+        if (wilds != lengths[shown_of]).any() or len(set(shapes)) != n or len(np.unique(indices)) != n:
+            raise ValueError("texts do not fit together")
+        if int(indices.min()) < 0 or int(indices.max()) >= ledger.size:
+            raise ValueError("a text's template is not there")
+        if (np.frombuffer(ledger.state, "i1")[indices] == GONE).any():
+            raise ValueError("a text's template is no more")
+        for at, holes in self.holes:
+            if not 0 <= at < n or any(not 0 <= hole < len(shapes[at].split()) for hole in holes):
+                raise ValueError("a hole lies outside its text")
+        if any(token != " ".join(token.split()) for token in shapes):
+            raise ValueError("a text is not cut at single spaces")
 
 
 class SavedKeys(msgspec.Struct):
@@ -129,13 +174,16 @@ class SavedKeys(msgspec.Struct):
                 table.update(zip(joined.split(b"\0"), np.frombuffer(values, "<i4").tolist(), strict=True))
         return keys
 
-    def check(self, size: int) -> None:
+    def check(self, ledger: SavedLedger) -> None:
+        state = np.frombuffer(ledger.state, "i1")
         for joined, packed in ((self.young, self.young_values), (self.old, self.old_values)):
             values = np.frombuffer(packed, "<i4")
             if len(values) and joined.count(b"\0") + 1 != len(values):
                 raise ValueError("keys and values do not pair up")
-            if len(values) and (int(values.max()) >= size or int(values.min()) < OVERFLOWED):
+            if len(values) and (int(values.max()) >= ledger.size or int(values.min()) < OVERFLOWED):
                 raise ValueError("a key leads to a template that is not there")
+            if (state[values[values >= 0]] == GONE).any():
+                raise ValueError("a key leads to a template that is no more")
 
 
 class Saved(msgspec.Struct):
@@ -143,23 +191,61 @@ class Saved(msgspec.Struct):
     max_templates: int
     seen: int
     overflow: int
-    room: Room
+    max_new: int
+    rooms: dict[int, Room]
     ledger: SavedLedger
     texts: SavedTexts
     keys: SavedKeys
-    named: list[tuple[str, int]] = []
+    named: list[tuple[str, int]]
+    edits: TemplateEdits
+    pins: list[tuple[str, int]]
+
+    @classmethod
+    def of(cls, mining: Mining, named: Named, edits: TemplateEdits) -> Saved:
+        return cls(
+            version=STATE_VERSION,
+            max_templates=mining.max_templates,
+            seen=mining.seen,
+            overflow=mining.overflow,
+            max_new=mining.rooms.limit,
+            rooms=mining.rooms.of,
+            ledger=SavedLedger.of(mining.ledger),
+            texts=SavedTexts.of(mining.texts),
+            keys=SavedKeys.of(mining.keys),
+            named=list(named.by_text.items()),
+            edits=edits,
+            pins=[(text, index) for text, (_, index) in mining.pins.by_text.items()],
+        )
+
+    def back(self) -> Mining:
+        mining = Mining(self.max_templates, self.keys.capacity, self.max_new)
+        mining.seen = self.seen
+        mining.overflow = self.overflow
+        mining.rooms.of = self.rooms
+        mining.ledger = self.ledger.back()
+        mining.texts = self.texts.back()
+        mining.keys = self.keys.back()
+        mining.pins.by_text = {text: (Pin(text), index) for text, index in self.pins}
+        return mining
 
     def check(self) -> None:
         """Raise ValueError unless the parts fit together, so that nothing later leads out of range."""
         self.ledger.check()
-        self.texts.check()
-        self.keys.check(self.ledger.size)
-        if min(self.max_templates, self.keys.capacity, self.room.limit) < 1 or min(self.seen, self.room.allowed) < 0:
+        self.texts.check(self.ledger)
+        self.keys.check(self.ledger)
+        if min(self.max_templates, self.keys.capacity, self.max_new) < 1 or self.seen < 0:
+            raise ValueError("a bound is not positive")
+        if any(min(room.limit, room.allowed) < 1 for room in self.rooms.values()):
             raise ValueError("a bound is not positive")
         if not -1 <= self.overflow < self.ledger.size:
             raise ValueError("the overflow template is not there")
-        alive = {index for index, _ in self.ledger.ids}
-        if {text.index for text in self.texts.texts} != alive - {self.overflow} - {index for _, index in self.named}:
+        own = [index for _, index in (*self.named, *self.pins)] + [self.overflow] * (self.overflow >= 0)
+        state = np.frombuffer(self.ledger.state, "i1")
+        if sorted(own) != np.flatnonzero(state == OWN).tolist():
+            raise ValueError("templates that are not mined and identifiers do not pair up")
+        indices = np.frombuffer(self.texts.indices, "<i4")
+        canonical = np.frombuffer(self.ledger.canonical, "<i4")
+        if set(np.flatnonzero(state == ALIVE).tolist()) != set(canonical[indices].tolist()) - set(own):
             raise ValueError("texts and identifiers do not pair up")
 
 
@@ -169,8 +255,10 @@ def read_saved(state: object) -> Saved:
     if version != STATE_VERSION:
         raise StateError(f"templates: version {version!r}, expected {STATE_VERSION}")
     try:
-        saved = msgspec.convert(state, Saved)
+        saved = msgspec.convert(state, Saved, str_keys=True)
         saved.check()
-    except (msgspec.ValidationError, ValueError) as error:
+        for text, _ in saved.pins:
+            Pin(text)
+    except (msgspec.ValidationError, ValueError, ConfigError) as error:
         raise StateError(f"templates: {error}") from error
     return saved

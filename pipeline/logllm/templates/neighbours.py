@@ -1,0 +1,99 @@
+"""Which texts differ from a text in one token: an index of texts by what is left without each of their tokens."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+import numpy as np
+
+from logllm.templates.chains import HASH_MASK, Chains
+from logllm.templates.masks import WILD
+from logllm.templates.node import Node
+from logllm.templates.words import FUNCTION_WORDS
+
+__all__ = ["Neighbours", "wanted"]
+
+_MAX_POSITIONS = 48
+# More than any position wants before it varies: only where no merge is allowed are there more.
+_MAX_CROWD = 96
+_LONE = 64
+_FIRST = 12
+_NEVER = FUNCTION_WORDS | {WILD}
+_ODD = 0x9E3779B97F4A7C15
+
+
+def wanted(constant: int, at: int) -> int:
+    """How many different words make a position vary, given how many constant words stand around it."""
+    number = _LONE if constant < 1 else 6 if constant == 1 else 4
+    return number + _FIRST if at == 0 else number
+
+
+class Neighbours:
+    """Texts under one signature for each token that may vary: a hash of the text's other tokens.
+
+    Memory: 24 bytes a signature. The hash is of one process, so the index is never saved but made again.
+    """
+
+    def __init__(self) -> None:
+        self.chains = Chains()
+        self._numbers: list[Node] = []
+        self._dead = 0
+
+    def __len__(self) -> int:
+        return len(self.chains)
+
+    def sign(self, node: Node) -> tuple[int, list[Node]] | None:
+        """Enter a node; the last position that has gathered enough neighbours, with all of them, the node too."""
+        tokens = node.tokens
+        if not 2 <= len(tokens) <= _MAX_POSITIONS:
+            return None
+        number = len(self._numbers)
+        self._numbers.append(node)
+        hashes = [hash(token) * (2 * at + 3) for at, token in enumerate(tokens)]
+        total = sum(hashes)
+        constant = sum([1 for token in tokens if token.isalpha() and len(token) > 1])
+        best = None
+        for at, token in enumerate(tokens):
+            if token in _NEVER or at in node.holes:
+                continue
+            signature = (total - hashes[at] + at * _ODD) & HASH_MASK
+            others = self.chains.get(signature)
+            self.chains.add(signature, number)
+            left = constant - (token.isalpha() and len(token) > 1)
+            want = wanted(left, at)
+            if best is None and len(others) + 1 >= want:
+                crowd = [other for other in map(self._numbers.__getitem__, others) if other.alive][:_MAX_CROWD]
+                if len(crowd) + 1 >= want:
+                    best = (at, [*reversed(crowd), node])
+        return best
+
+    def sign_all(self, nodes: list[Node]) -> None:
+        """Enter many nodes into an empty index, as signing each in this order would."""
+        tokens_of = [node.tokens for node in nodes]
+        fitting = [at for at, tokens in enumerate(tokens_of) if 2 <= len(tokens) <= _MAX_POSITIONS]
+        self._numbers = [nodes[at] for at in fitting]
+        if not fitting:
+            return
+        tokens_of = [tokens_of[at] for at in fitting]
+        lengths = np.fromiter(map(len, tokens_of), np.int64, len(tokens_of))
+        starts = np.cumsum(lengths) - lengths
+        n = int(lengths.sum())
+        hashes = np.fromiter(map(hash, chain.from_iterable(tokens_of)), np.int64, n).view(np.uint64)
+        may_vary = ~np.fromiter(map(_NEVER.__contains__, chain.from_iterable(tokens_of)), np.bool_, n)
+        for start, node in zip(starts.tolist(), self._numbers, strict=True):
+            for hole in node.holes:
+                may_vary[start + hole] = False
+        text = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
+        at = (np.arange(n) - starts[text]).astype(np.uint64)
+        weighted = hashes * (at * np.uint64(2) + np.uint64(3))
+        signatures = np.add.reduceat(weighted, starts)[text] - weighted + at * np.uint64(_ODD)
+        self.chains.extend(signatures[may_vary], text[may_vary])
+
+    def died(self, number: int, alive: int) -> None:
+        """That many nodes are no more; drops their signatures now and then, which changes nothing else."""
+        self._dead += number
+        if self._dead > 1000 + alive:
+            kept = np.fromiter([node.alive for node in self._numbers], np.bool_, len(self._numbers))
+            self.chains.keep(kept, (np.cumsum(kept) - 1).astype(np.int32))
+            self._numbers = [node for node in self._numbers if node.alive]
+            self._dead = 0
