@@ -1,31 +1,38 @@
 """All detectors over one stream of closed windows: slices in, anomalies out.
 
-Scores first, for all detectors; then the level of the budget decides; then everything learns, except what is odd.
+Scores first, for all detectors; then the levels of the budget decide, service by service, and what was told not long
+ago is held back; then everything learns, except what is odd.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from logllm.detectors.baseline import HISTORY, SPANS, pack_array, unpack_array
+from logllm.detectors.budget import BUILT_IN, GENERAL
+from logllm.detectors.cooldown import Cooldown
+from logllm.detectors.discovery import Candidate, discovered
 from logllm.detectors.news import News
-from logllm.detectors.novelty import Novelty
+from logllm.detectors.novelty import LEARNING_RELEASE, Novelty
 from logllm.detectors.rate import Rate, RateScores
 from logllm.detectors.severity import SeverityShift, ShiftScores
 from logllm.detectors.silence import MIN_SILENT_MEAN, Silences
+from logllm.detectors.thresholds import Thresholds
+from logllm.detectors.warmup import Missing
 from logllm.errors import StateError
 from logllm.events import Anomaly, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from numpy.typing import NDArray
 
-    from logllm.detectors.budget import Budget
+    from logllm.detectors.budget import Budget, Special
+    from logllm.detectors.contract import Detector, Reader, Seen
     from logllm.detectors.keys import Keys
     from logllm.detectors.windows import Slice
 
@@ -38,6 +45,12 @@ SEASON_WINDOWS = 2880
 MIN_PLAIN_SPIKE = 30
 """Records that a spike of a harmless-looking template must have at least."""
 
+MEASURED_WINDOWS = 1440
+"""Windows until the levels rest more on what was observed than on what the models promise."""
+
+SPANS_TESTS = 2.0
+"""Sums over three spans share their windows: together they are about two tests."""
+
 
 class Detection:
     """Holds one of each detector and asks them in turn: `judge`, then `learn`, with each slice.
@@ -45,11 +58,18 @@ class Detection:
     What is found does not depend on how a block's windows are cut into slices.
 
     Args:
-        budget: Gives the significance levels.
+        budget: Gives what may be told a day; levels are made of it here.
         severity_of: The effective severity of a key: its records' own, or how its template sounds.
+        extras: Further detectors. They are asked for what is below a generous level, of which the corrected and
+            unexpected is told; but see `thresholds.TOLD_AS_FOUND`.
+
+    Attributes:
+        cooldown: What was told before; counts what it held back.
     """
 
-    def __init__(self, keys: Keys, budget: Budget, severity_of: Callable[[int], int]) -> None:
+    def __init__(
+        self, keys: Keys, budget: Budget, severity_of: Callable[[int], int], extras: Sequence[Detector] = ()
+    ) -> None:
         self._keys = keys
         self._budget = budget
         self._severity_of = severity_of
@@ -58,6 +78,10 @@ class Detection:
         self.novelty = Novelty()
         self.news = News(keys, self.novelty, severity_of, budget.per_day)
         self.silences = Silences(keys, self.rate, self.novelty, severity_of)
+        self.extras = list(extras)
+        self._readers = [cast("Reader", extra) for extra in extras if callable(getattr(extra, "see", None))]
+        self._thresholds = Thresholds(budget, [*BUILT_IN, *(extra.kind for extra in extras)])
+        self.cooldown = Cooldown()
         self.windows = 0
         self._severe = np.zeros((HISTORY, 0))
         self._judged: _Judged | None = None
@@ -67,6 +91,21 @@ class Detection:
         """Windows still missing before detectors may alert; 0 when they do."""
         return max(0, LEARNING_WINDOWS - self.windows)
 
+    def missing(self) -> list[Missing]:
+        """What cannot be told yet, or not as well as later, the soonest first; empty when all is learned."""
+        steps = [
+            Missing("all", "anything but fatal new messages", self.learning),
+            Missing("release", "a deploy by its new messages", LEARNING_RELEASE - self.windows),
+            Missing("budget", "levels measured on this log", MEASURED_WINDOWS - self.windows),
+            Missing("season", "more of harmless messages against the hour's usual", SEASON_WINDOWS - self.windows),
+        ]
+        return [step for step in steps if step.windows > 0]
+
+    def see(self, seen: Seen) -> None:
+        """Pass records on to the detectors that read them, before their window closes."""
+        for reader in self._readers:
+            reader.see(seen)
+
     def judge(self, window_slice: Slice, new_keys: dict[int, list[int]]) -> list[Anomaly]:
         """The anomalies of a slice, by window, the worst and most surprising first.
 
@@ -75,39 +114,203 @@ class Detection:
         """
         keys = window_slice.counts.shape[1]
         service = self._keys.service[:keys]
+        special = self._budget.special(self._keys.services)
         self.rate.enter(window_slice)
         self.shift.enter(window_slice, len(self._keys.services))
         self.silences.enter(keys)
+        self._begin(window_slice, special)
         self._severe = np.pad(self._severe, ((0, 0), (0, max(0, keys - self._severe.shape[1]))))
         if window_slice.gap:
             self._severe = np.zeros_like(self._severe)
         severe = np.vstack([self._severe, window_slice.severe])
         rate = self.rate.score(window_slice)
         shift = self.shift.score(window_slice, service)
-        spike_level = self._budget.level("rate", 2 * self.rate.tested)
-        spiking = rate.spike < spike_level
-        shifting = shift.tail < self._budget.level("severity", 2 * self.shift.tested)
-        silent = rate.silence < math.log(self._budget.level("silence", self.rate.tested))
+        heaviest = float(special.weight.max(initial=1.0))
+        spiking = rate.spike < heaviest * self._thresholds.asked("rate")
+        shifting = shift.tail < heaviest * self._thresholds.asked("severity")
+        silent = rate.silence < math.log(max(heaviest * self._thresholds.asked("silence"), 1e-300))
         silent &= (self.rate.baseline.low >= MIN_SILENT_MEAN) & rate.unheard
-        some_spike, some_shift = np.any(spiking, axis=1), np.any(shifting, axis=1)
+        some_spike, some_shift, some_silence = (np.any(table, axis=1) for table in (spiking, shifting, silent))
+        others = self._ask_others(window_slice, heaviest)
+        nobody = np.zeros(keys, np.bool_)
+        odd_services = np.zeros(len(self._keys.services), np.bool_)
+        odd = nobody.copy()
         found: list[Anomaly] = []
         for row in range(len(window_slice)):
             window = window_slice.first + row
             ready = self.windows >= LEARNING_WINDOWS
-            here: list[Anomaly] = []
+            candidates: list[Candidate] = []
             if ready and some_spike[row]:
-                here.extend(self._spikes(window, row, spiking[row], rate))
+                candidates += self._spikes(window, row, np.flatnonzero(spiking[row]), rate, special)
             if ready and some_shift[row]:
-                here.extend(self._shifts(window, row, shifting[row], shift, severe[: HISTORY + row + 1]))
-            here.extend(self.silences.judge(window_slice, row, silent[row], rate, tell=ready))
-            here.extend(self.news.judge(window_slice, row, new_keys.get(window, []), learning=not ready))
+                shifts = self._shifts(
+                    window, row, np.flatnonzero(shifting[row]), shift, severe[: HISTORY + row + 1], special
+                )
+                odd_services[[each.anomaly.service for each in shifts if each.ratio <= 0.0]] = True
+                candidates += shifts
+            quiet_now = self._silent(window, np.flatnonzero(silent[row]), rate.silence[row], special, ready=ready)
+            silent_row = nobody
+            if some_silence[row]:
+                silent_row = nobody.copy()
+                silent_row[quiet_now] = True
+                odd |= silent_row
+            candidates += self._weighed(window, others.get(window, []), special) if ready else []
+            here = discovered(candidates)
+            here.extend(self.silences.judge(window_slice, row, silent_row, rate, tell=ready))
+            here.extend(self._news(window_slice, row, new_keys.get(window, []), special, learning=not ready))
             if here:
-                found.extend(sorted(here, key=lambda anomaly: (-anomaly.severity, -anomaly.surprise)))
+                here.sort(key=lambda anomaly: (-anomaly.severity, -anomaly.surprise))
+                found.extend(each for each in here if self._to_tell(each, special))
             self.windows += 1
+            self._thresholds.watched(int(ready))
         self._severe = severe[-HISTORY:]
-        odd = np.any((rate.spike < min(100.0 * spike_level, 1e-3)) | silent, axis=0)
-        self._judged = _Judged(rate, odd, np.any(shifting, axis=0))
+        held = min(100.0 * self._budget.level("rate", SPANS_TESTS * self.rate.tested), 1e-3)
+        odd |= np.any(rate.spike < held, axis=0)
+        self._judged = _Judged(rate, odd, odd_services)
         return found
+
+    def _begin(self, window_slice: Slice, special: Special) -> None:
+        known = self.rate.baseline.seen > 0
+        service = self._keys.service[: len(known)]
+        pool, weight = special.pool[service], special.weight[service]
+        of_key = known * weight
+        live = max(float(known.sum()), 1.0)
+        services = len(special.pool)
+        tests = {
+            "rate": SPANS_TESTS * of_key,
+            "silence": of_key,
+            "severity": special.weight * (SPANS_TESTS * self.shift.tested / max(services, 1)),
+            **{extra.kind: of_key * (extra.tested / live) for extra in self.extras},
+        }
+        self._thresholds.begin(
+            window_slice, tests, {kind: special.pool if kind == "severity" else pool for kind in tests}
+        )
+
+    def _ratios(
+        self, kind: str, window: int, items: NDArray[np.int64], log_p: NDArray[np.float64], special: Special
+    ) -> NDArray[np.float64]:
+        service = items if kind == "severity" else self._keys.service[items]
+        # A weighted test is one whose probability is divided by its weight (Genovese et al., Biometrika 93, 2006).
+        weighted = np.maximum(log_p, _LEAST) - np.log(special.weight[service])
+        return self._thresholds.ratios(kind, window, items, weighted, special.pool[service])
+
+    def _spikes(
+        self, window: int, row: int, keys: NDArray[np.int64], rate: RateScores, special: Special
+    ) -> list[Candidate]:
+        span = rate.span[row]
+        severity = {key: self._severity_of(key) for key in keys.tolist()}
+        keys = keys[
+            [
+                severity[key] >= Severity.WARN
+                or self._plain_spike(key, SPANS[int(span[key])], float(rate.total[row, key]))
+                for key in keys.tolist()
+            ]
+        ]
+        ratios = self._ratios("rate", window, keys, _log(rate.spike[row, keys]), special)
+        return [
+            Candidate(
+                float(ratio),
+                Anomaly(
+                    kind="rate",
+                    window=window,
+                    span=SPANS[int(span[key])],
+                    service=int(self._keys.service[key]),
+                    key=key,
+                    keys=[key],
+                    expected=float(self.rate.baseline.high[key]) * SPANS[int(span[key])],
+                    seen=float(rate.total[row, key]),
+                    surprise=_surprise(float(rate.spike[row, key])),
+                    severity=severity[key],
+                ),
+            )
+            for key, ratio in zip(keys.tolist(), ratios, strict=True)
+        ]
+
+    def _plain_spike(self, key: int, span: int, total: float) -> bool:
+        """Whether more of a harmless message is worth a word: it must be a good deal more, until seasons are known."""
+        baseline = self.rate.baseline
+        times = 5.0 if baseline.seen[key] < SEASON_WINDOWS else 2.0
+        return total >= max(MIN_PLAIN_SPIKE, times * float(baseline.high[key]) * span)
+
+    def _shifts(
+        self,
+        window: int,
+        row: int,
+        services: NDArray[np.int64],
+        shift: ShiftScores,
+        severe: NDArray[np.float64],
+        special: Special,
+    ) -> list[Candidate]:
+        ratios = self._ratios("severity", window, services, _log(shift.tail[row, services]), special)
+        found = []
+        for service, ratio in zip(services.tolist(), ratios, strict=True):
+            span = SPANS[int(shift.span[row, service])]
+            mine = np.flatnonzero(self._keys.service[: severe.shape[1]] == service)
+            errors = severe[-span:, mine].sum(axis=0)
+            order = np.argsort(-errors, kind="stable")[:5]
+            leading = mine[order[errors[order] > 0]]
+            if len(leading):
+                anomaly = Anomaly(
+                    kind="severity",
+                    window=window,
+                    span=span,
+                    service=service,
+                    key=int(leading[0]),
+                    keys=leading.tolist(),
+                    expected=float(shift.expected[row, service]),
+                    seen=float(shift.errors[row, service]),
+                    surprise=_surprise(float(shift.tail[row, service])),
+                    severity=int(Severity.ERROR),
+                )
+                found.append(Candidate(float(ratio), anomaly))
+        return found
+
+    def _silent(
+        self, window: int, keys: NDArray[np.int64], log_p: NDArray[np.float64], special: Special, *, ready: bool
+    ) -> NDArray[np.int64]:
+        """Those of the keys whose silence is beyond chance."""
+        if not len(keys) or not ready:
+            return keys
+        return keys[self._ratios("silence", window, keys, log_p[keys], special) <= 0.0]
+
+    def _ask_others(self, window_slice: Slice, heaviest: float) -> dict[int, list[Anomaly]]:
+        by_window: dict[int, list[Anomaly]] = {}
+        for extra in self.extras:
+            for anomaly in extra.judge(window_slice, heaviest * self._thresholds.asked(extra.kind)):
+                by_window.setdefault(anomaly.window, []).append(anomaly)
+        return by_window
+
+    def _weighed(self, window: int, anomalies: list[Anomaly], special: Special) -> list[Candidate]:
+        return [
+            Candidate(
+                float(
+                    self._ratios(
+                        anomaly.kind,
+                        window,
+                        np.array([anomaly.key], np.int64),
+                        np.array([-anomaly.surprise * math.log(10)]),
+                        special,
+                    )[0]
+                ),
+                anomaly,
+            )
+            for anomaly in anomalies
+        ]
+
+    def _news(
+        self, window_slice: Slice, row: int, new: list[int], special: Special, *, learning: bool
+    ) -> list[Anomaly]:
+        found = self.news.judge(window_slice, row, new, learning=learning)
+        if self._budget.targets(GENERAL, BUILT_IN)["new"] <= 0.0:
+            found = [anomaly for anomaly in found if anomaly.kind != "new"]
+        for service in {anomaly.service for anomaly in found if anomaly.kind == "new"}:
+            self._thresholds.new_ones(int(special.pool[service]))
+        return found
+
+    def _to_tell(self, anomaly: Anomaly, special: Special) -> bool:
+        if anomaly.service >= 0 and special.quiet[anomaly.service]:
+            return False
+        return self.cooldown.passes(anomaly)
 
     def learn(self, window_slice: Slice, held: NDArray[np.bool_]) -> None:
         """Take the slice in that was just judged; what is odd teaches nothing.
@@ -120,68 +323,18 @@ class Detection:
             raise RuntimeError("learn() must follow judge() of the same slice")
         self.rate.learn(window_slice, judged.rate, judged.odd | held)
         self.shift.learn(window_slice, self._keys.service[: window_slice.counts.shape[1]], judged.shifting)
-
-    def _spikes(self, window: int, row: int, spiking: NDArray[np.bool_], rate: RateScores) -> list[Anomaly]:
-        found = []
-        for key in np.flatnonzero(spiking).tolist():
-            span = SPANS[int(rate.span[row, key])]
-            severity = self._severity_of(key)
-            if severity < Severity.WARN and not self._plain_spike(key, span, float(rate.total[row, key])):
-                continue
-            found.append(
-                Anomaly(
-                    kind="rate",
-                    window=window,
-                    span=span,
-                    service=int(self._keys.service[key]),
-                    key=key,
-                    keys=[key],
-                    expected=float(self.rate.baseline.high[key]) * span,
-                    seen=float(rate.total[row, key]),
-                    surprise=_surprise(float(rate.spike[row, key])),
-                    severity=severity,
-                )
-            )
-        return found
-
-    def _plain_spike(self, key: int, span: int, total: float) -> bool:
-        """Whether more of a harmless message is worth a word: it must be a good deal more, until seasons are known."""
-        baseline = self.rate.baseline
-        times = 5.0 if baseline.seen[key] < SEASON_WINDOWS else 2.0
-        return total >= max(MIN_PLAIN_SPIKE, times * float(baseline.high[key]) * span)
-
-    def _shifts(
-        self, window: int, row: int, shifting: NDArray[np.bool_], shift: ShiftScores, severe: NDArray[np.float64]
-    ) -> list[Anomaly]:
-        found = []
-        for service in np.flatnonzero(shifting).tolist():
-            span = SPANS[int(shift.span[row, service])]
-            mine = np.flatnonzero(self._keys.service[: severe.shape[1]] == service)
-            errors = severe[-span:, mine].sum(axis=0)
-            order = np.argsort(-errors, kind="stable")[:5]
-            leading = mine[order[errors[order] > 0]]
-            if len(leading):
-                found.append(
-                    Anomaly(
-                        kind="severity",
-                        window=window,
-                        span=span,
-                        service=service,
-                        key=int(leading[0]),
-                        keys=leading.tolist(),
-                        expected=float(shift.expected[row, service]),
-                        seen=float(shift.errors[row, service]),
-                        surprise=_surprise(float(shift.tail[row, service])),
-                        severity=int(Severity.ERROR),
-                    )
-                )
-        return found
+        for extra in self.extras:
+            extra.learn(window_slice, held)
 
     def merge(self, old: int, new: int, fresh: Collection[int] = ()) -> None:
         """Key `old` became part of key `new`. `fresh`: keys that no closed window has counted yet."""
         self.rate.merge(old, new)
         self.news.merge(old, new, fresh)
         self.silences.forget(old)
+        self._thresholds.merge(old, new)
+        self.cooldown.merge(old, new)
+        for extra in self.extras:
+            extra.merge(old, new)
         self._severe = np.pad(self._severe, ((0, 0), (0, self.rate.size - self._severe.shape[1])))
         if old < self.rate.size:
             self._severe[:, new] += self._severe[:, old]
@@ -192,6 +345,10 @@ class Detection:
         self.rate.forget(key)
         self.news.forget(key)
         self.silences.forget(key)
+        self._thresholds.forget(key)
+        self.cooldown.forget(key)
+        for extra in self.extras:
+            extra.forget(key)
         self._clear(key)
 
     def _clear(self, key: int) -> None:
@@ -208,10 +365,16 @@ class Detection:
             "silences": self.silences.state(),
             "windows": self.windows,
             "severe": pack_array(self._severe),
+            "thresholds": self._thresholds.state(),
+            "cooldown": self.cooldown.state(),
+            "extras": {extra.kind: extra.state() for extra in self.extras},
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take a copy back. Raises StateError where it does not fit."""
+        """Take a copy back. Raises StateError where it does not fit.
+
+        Detectors that the copy knows nothing of begin anew; what it knows of others is let go.
+        """
         self.rate.restore(state["rate"])
         self.shift.restore(state["shift"])
         self.novelty.restore(state["novelty"])
@@ -221,6 +384,13 @@ class Detection:
         self._severe = unpack_array(state["severe"], np.float64)
         if self._severe.shape != (HISTORY, self.rate.size):
             raise StateError(f"saved errors have shape {self._severe.shape}, expected ({HISTORY}, {self.rate.size})")
+        if "thresholds" in state:
+            self._thresholds.restore(state["thresholds"])
+            self.cooldown.restore(state["cooldown"])
+        saved = state.get("extras", {})
+        for extra in self.extras:
+            if extra.kind in saved:
+                extra.restore(saved[extra.kind])
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,3 +404,12 @@ class _Judged:
 
 def _surprise(tail: float) -> float:
     return 300.0 if tail <= 0.0 else min(300.0, max(0.0, -math.log10(tail)))
+
+
+def _log(tail: NDArray[np.float64]) -> NDArray[np.float64]:
+    logarithm: NDArray[np.float64] = np.log(np.maximum(tail, 1e-300))
+    return logarithm
+
+
+_LEAST = -690.0
+"""The logarithm of the smallest probability that is told from others."""
