@@ -381,7 +381,7 @@ def test_messages_that_are_all_different_are_bounded_and_do_not_flood() -> None:
 
 def test_evicted_templates_are_forgotten_everywhere_and_a_snapshot_of_them_can_be_restored() -> None:
     made = pipeline()
-    made.miner._max_templates = 40
+    made.miner._mining.max_templates = 40
     made.keys._max_keys = 60
     letters = "bcdfghjklmnpqrstvwxz"
     for minute in range(60):

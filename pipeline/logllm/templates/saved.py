@@ -192,7 +192,7 @@ class Saved(msgspec.Struct):
     seen: int
     overflow: int
     max_new: int
-    rooms: dict[int, Room]
+    rooms: list[tuple[int, Room]]
     ledger: SavedLedger
     texts: SavedTexts
     keys: SavedKeys
@@ -208,7 +208,7 @@ class Saved(msgspec.Struct):
             seen=mining.seen,
             overflow=mining.overflow,
             max_new=mining.rooms.limit,
-            rooms=mining.rooms.of,
+            rooms=list(mining.rooms.of.items()),
             ledger=SavedLedger.of(mining.ledger),
             texts=SavedTexts.of(mining.texts),
             keys=SavedKeys.of(mining.keys),
@@ -221,7 +221,7 @@ class Saved(msgspec.Struct):
         mining = Mining(self.max_templates, self.keys.capacity, self.max_new)
         mining.seen = self.seen
         mining.overflow = self.overflow
-        mining.rooms.of = self.rooms
+        mining.rooms.of = dict(self.rooms)
         mining.ledger = self.ledger.back()
         mining.texts = self.texts.back()
         mining.keys = self.keys.back()
@@ -235,7 +235,7 @@ class Saved(msgspec.Struct):
         self.keys.check(self.ledger)
         if min(self.max_templates, self.keys.capacity, self.max_new) < 1 or self.seen < 0:
             raise ValueError("a bound is not positive")
-        if any(min(room.limit, room.allowed) < 1 for room in self.rooms.values()):
+        if any(min(room.limit, room.allowed) < 1 for _, room in self.rooms):
             raise ValueError("a bound is not positive")
         if not -1 <= self.overflow < self.ledger.size:
             raise ValueError("the overflow template is not there")
@@ -255,7 +255,7 @@ def read_saved(state: object) -> Saved:
     if version != STATE_VERSION:
         raise StateError(f"templates: version {version!r}, expected {STATE_VERSION}")
     try:
-        saved = msgspec.convert(state, Saved, str_keys=True)
+        saved = msgspec.convert(state, Saved)
         saved.check()
         for text, _ in saved.pins:
             Pin(text)
