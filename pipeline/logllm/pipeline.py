@@ -20,6 +20,7 @@ from logllm.explain.advice import Advice
 from logllm.explain.redact import Redactor
 from logllm.filtering import Filtering
 from logllm.incidents.compose import Composer, Lookups
+from logllm.incidents.feedback import Feedback
 from logllm.incidents.grouper import Grouper, Incident
 from logllm.incidents.recent import Recent
 from logllm.pipeline_changes import forget, merge
@@ -83,7 +84,8 @@ class Pipeline:
         self.names = Names(self.keys, self._template)
         self.budget = Budget(self.config.detect)
         self.detection = Detection(self.keys, self.budget, self.names.severity)
-        self.grouper = Grouper(self.keys, self.budget, self.template_id)
+        self.feedback = Feedback(self.keys, self.names.of, self._resolved)
+        self.grouper = Grouper(self.keys, self.budget, self.template_id, self.feedback.is_real)
         self.recent = Recent()
         self.redactor = Redactor()
         self.records = 0
@@ -129,6 +131,9 @@ class Pipeline:
     def _template(self, index: int) -> tuple[str, str]:
         template = self.miner.template(index)
         return template.id, template.text
+
+    def _resolved(self, template_id: str) -> int | None:
+        return self.miner.resolve(template_id)
 
     @property
     def learning(self) -> str | None:
@@ -216,7 +221,7 @@ class Pipeline:
         return templates, changes
 
     def _merge(self, changes: Changes) -> None:
-        merge(self, changes, (self.grouper, self.recent, self.raised, self._report, self.reducer))
+        merge(self, changes, (self.grouper, self.recent, self.raised, self.feedback, self._report, self.reducer))
 
     def _forget(self, changes: Changes) -> None:
         spoken_of = {key for incident in self.grouper.open for key in incident.concerned} | self.raised.keys
@@ -249,6 +254,7 @@ class Pipeline:
                 self.first_window = window_slice.first
             anomalies = self.detection.judge(window_slice, self.first_sight.counted(window_slice))
             anomalies = self.raised.among(anomalies, window_slice.first + len(window_slice) - 1)
+            anomalies = self.feedback.heed(anomalies, window_slice.first, window_slice.counts)
             for anomaly in anomalies:
                 self.anomalies[anomaly.kind] = self.anomalies.get(anomaly.kind, 0) + 1
             if self._report is not None:
@@ -288,7 +294,8 @@ class Pipeline:
         report, self._report = self._report, None
         self.windows.whole_blocks = False
         found = report.found(self.records, self._composer, self.windows.watermark_ns, self.budget.per_day)
-        return found[:limit]
+        now_ns = self.windows.watermark_ns
+        return [event for event in found if not self.feedback.holds_back(event, now_ns)][:limit]
 
     @property
     def looks_back(self) -> bool:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from logllm.detectors.keys import Keys
     from logllm.detectors.names import FirstSight, Names
     from logllm.detectors.windows import Windows
+    from logllm.incidents.feedback import Feedback
     from logllm.incidents.grouper import Grouper
     from logllm.signals import Raised
 
@@ -34,6 +35,7 @@ class Learned(Protocol):
     windows: Windows
     detection: Detection
     budget: Budget
+    feedback: Feedback
     grouper: Grouper
     redactor: Redactor
     arrivals: Arrivals
@@ -55,6 +57,7 @@ def state_of(learned: Learned) -> dict[str, Any]:
         "windows": learned.windows.state(),
         "detection": learned.detection.state(),
         "budget": learned.budget.state(),
+        "feedback": learned.feedback.state(),
         "open": learned.grouper.state(),
         "redactor": learned.redactor.state(),
         "records": learned.records,
@@ -78,6 +81,7 @@ def restore_into(learned: Learned, state: dict[str, Any]) -> None:
         learned.windows.restore(state["windows"])
         learned.detection.restore(state["detection"])
         learned.budget.restore(state["budget"])
+        learned.feedback.restore(state.get("feedback", {}))
         learned.grouper.restore(state["open"])
         learned.redactor = Redactor.from_state(state["redactor"])
         learned.records, learned.bytes = int(state["records"]), int(state["bytes"])

@@ -10,7 +10,10 @@ if TYPE_CHECKING:
 
     from logllm.events import Anomaly
 
-__all__ = ["count_of", "expected", "quantity", "rate_of", "seen", "span_of", "title", "top_values"]
+__all__ = ["KNOWN", "count_of", "expected", "quantity", "rate_of", "seen", "span_of", "title", "top_values"]
+
+KNOWN = "known"
+"""`Anomaly.about` where a record is told because people have called its message a real problem."""
 
 MAX_TEMPLATE = 110
 
@@ -95,6 +98,8 @@ def title(anomaly: Anomaly, template: str, *, others: int = 0, records: int = 0)
     text = _short(template)
     more = f" (and {others} more)" if others else ""
     match anomaly.kind:
+        case _ if anomaly.about == KNOWN:
+            return f"Known problem again: {text}{more}"
         case "rate":
             times = anomaly.seen / max(anomaly.expected, 1e-9)
             often = f"{quantity(round(times))} times as often as usual" if times < 1000 else "far more often than usual"
@@ -132,6 +137,8 @@ def title(anomaly: Anomaly, template: str, *, others: int = 0, records: int = 0)
 def expected(anomaly: Anomaly, *, watched: float, records: int = 0) -> str:
     """What would have been normal. `watched`: windows the source had been watched for."""
     match anomaly.kind:
+        case _ if anomaly.about == KNOWN:
+            return "none: people have called it a real problem"
         case "rate":
             return rate_of(anomaly.expected, anomaly.span)
         case "silence":
@@ -165,6 +172,8 @@ def expected(anomaly: Anomaly, *, watched: float, records: int = 0) -> str:
 def seen(anomaly: Anomaly, *, records: int = 0) -> str:
     """What came instead."""
     match anomaly.kind:
+        case _ if anomaly.about == KNOWN:
+            return f"{count_of(anomaly.seen, 'record')} in {span_of(anomaly.span)}"
         case "rate":
             return f"{quantity(anomaly.seen)} in {span_of(anomaly.span)}"
         case "silence":

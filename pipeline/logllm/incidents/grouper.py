@@ -67,12 +67,20 @@ class Grouper:
 
     Args:
         template_id: The stable id of a key's template, for fingerprints.
+        is_real: Whether a person has said that such an anomaly is a real problem: it is told whatever the budget.
     """
 
-    def __init__(self, keys: KeyNames, budget: Purse, template_id: Callable[[int], str]) -> None:
+    def __init__(
+        self,
+        keys: KeyNames,
+        budget: Purse,
+        template_id: Callable[[int], str],
+        is_real: Callable[[Anomaly], bool] = lambda _: False,
+    ) -> None:
         self._keys = keys
         self._budget = budget
         self._template_id = template_id
+        self._is_real = is_real
         self.open: list[Incident] = []
         self._templates: dict[str, set[int]] = {}
 
@@ -192,8 +200,9 @@ class Grouper:
 
     def _tell(self, incident: Incident, window: int, now_ns: int, *, fresh: bool) -> list[tuple[EventName, Incident]]:
         grave = incident.severity == "critical"
-        if not incident.told and (fresh or (grave and incident.told_severity != "critical")):
-            free = incident.kinds == ["release"]
+        real = not incident.told and any(map(self._is_real, incident.anomalies))
+        if not incident.told and (real or fresh or (grave and incident.told_severity != "critical")):
+            free = real or incident.kinds == ["release"]
             if free or self._budget.spend(now_ns, critical=grave, again=incident.told_severity != ""):
                 incident.told = True
                 self._remember(incident)

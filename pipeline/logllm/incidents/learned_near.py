@@ -70,6 +70,15 @@ class Near:
 
     def chance(self, text: str, severity: int, service: str) -> float:
         """0 to 1. Below ALERT_CHANCE at least AGREE answers say so, or the severity alone."""
+        return self._judge(text, severity, service)[0]
+
+    def harmless(self, text: str, severity: int, service: str) -> bool:
+        """Whether at least AGREE answers say that it is not worth a look."""
+        chance, speak = self._judge(text, severity, service)
+        return speak >= AGREE and chance < ALERT_CHANCE
+
+    def _judge(self, text: str, severity: int, service: str) -> tuple[float, int]:
+        """The chance, and how many answers speak of it."""
         prior = _prior(severity)
         words = _words(text)
         real = prior * _PRIOR_WEIGHT
@@ -86,7 +95,7 @@ class Near:
             whole += weight
             speak += 1
         chance = real / whole
-        return max(chance, min(prior, ALERT_CHANCE)) if speak < AGREE else chance
+        return (max(chance, min(prior, ALERT_CHANCE)) if speak < AGREE else chance), speak
 
 
 def _prior(severity: int) -> float:
