@@ -12,7 +12,7 @@ LAYERS = (
     {"errors"},
     {"events"},
     {"metrics"},
-    {"database", "egress", "fields"},
+    {"database", "egress", "fields", "shared_file"},
     {"wasm", "wire"},
     {"sources", "filters", "templates", "detectors", "incidents", "explain", "notify", "actions", "sinks"},
     {"checkpoint", "report", "signals", "arrivals"},

@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from logllm.filters.host import Signal
     from logllm.incidents.grouper import EventName
     from logllm.sinks.reduce.reducer import Reducer
-    from logllm.templates.miner import Changes
+    from logllm.templates.edits import TemplateEdits
+    from logllm.templates.template import Changes
 
 __all__ = ["Pipeline"]
 
@@ -130,7 +131,7 @@ class Pipeline:
 
     def _template(self, index: int) -> tuple[str, str]:
         template = self.miner.template(index)
-        return template.id, template.text
+        return template.id, template.shown
 
     def _resolved(self, template_id: str) -> int | None:
         return self.miner.resolve(template_id)
@@ -222,6 +223,13 @@ class Pipeline:
 
     def _merge(self, changes: Changes) -> None:
         merge(self, changes, (self.grouper, self.recent, self.raised, self.feedback, self._report, self.reducer))
+
+    def edit_templates(self, edits: TemplateEdits) -> None:
+        """Take what people have made of templates, in place of what they had. Raises ConfigError and changes nothing."""
+        self.miner.edit(edits)
+        changes = self.miner.drain_changes()
+        self._merge(changes)
+        self._forget(changes)
 
     def _forget(self, changes: Changes) -> None:
         spoken_of = {key for incident in self.grouper.open for key in incident.concerned} | self.raised.keys

@@ -116,3 +116,75 @@ def _table(mined: Mined, stats: ReadStats, limit: int, *, untyped: bool) -> None
         click.echo(f"{count:,} {what}", err=True)
     for notice in stats.notices:
         click.echo(notice, err=True)
+
+
+_data_dir = click.option("--data-dir", required=True, type=click.Path(), help="As given to tail or serve.")
+
+
+@templates.command("list")
+@_data_dir
+@click.option("-n", "limit", default=50, type=click.IntRange(min=1), help="At most this many.  [default: 50]")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, all of them.")
+def list_(data_dir: str, limit: int, as_json: bool) -> None:
+    """What was learned, most frequent first: count, id, version, text."""
+    from logllm.cli.templates_learned import learned, show_all
+
+    show_all(learned(data_dir), limit, as_json=as_json)
+
+
+@templates.command()
+@click.argument("template_id")
+@_data_dir
+def show(template_id: str, data_dir: str) -> None:
+    """One template: its text, ids that became part of it, what people made of it. The beginning of its id is enough."""
+    from logllm.cli.templates_learned import learned, show_one
+
+    show_one(learned(data_dir), template_id)
+
+
+@templates.command()
+@click.argument("template_id")
+@click.argument("name")
+@_data_dir
+def rename(template_id: str, name: str, data_dir: str) -> None:
+    """Call a template NAME wherever it is shown; "" takes the name away."""
+    from logllm.cli.templates_learned import change, found
+
+    edits = change(data_dir, lambda miner: miner.rename(found(miner, template_id).id, name))
+    click.echo(f"written to {edits}")
+
+
+@templates.command()
+@click.argument("template_ids", nargs=-1, required=True)
+@_data_dir
+def merge(template_ids: tuple[str, ...], data_dir: str) -> None:
+    """Count templates as one from now on: the others become part of the first."""
+    from logllm.cli.templates_learned import change, found
+
+    edits = change(data_dir, lambda miner: miner.merge([found(miner, each).id for each in template_ids]))
+    click.echo(f"written to {edits}")
+
+
+@templates.command()
+@click.argument("text")
+@_data_dir
+def pin(text: str, data_dir: str) -> None:
+    """Let every line that fits TEXT be of it, whatever mining says.
+
+    <*> in it stands for anything, <num>, <ip>, <path> and the like for what is shown so.
+    """
+    from logllm.cli.templates_learned import change
+
+    edits = change(data_dir, lambda miner: miner.pin(text))
+    click.echo(f"written to {edits}")
+
+
+@templates.command()
+@click.argument("text")
+@_data_dir
+def unpin(text: str, data_dir: str) -> None:
+    """Forget a pinned TEXT; its lines are mined again."""
+    from logllm.cli.templates_learned import change
+
+    edits = change(data_dir, lambda miner: miner.unpin(text))
+    click.echo(f"written to {edits}")
