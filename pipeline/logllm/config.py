@@ -91,8 +91,12 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         notify = config.notify
         if notify.owners and (beside / notify.owners).is_file():
             notify = replace(notify, owners=str(beside / notify.owners))
+        detect = config.detect
+        if detect.learned is not None:
+            # Beside it also where there is none yet: the first answer makes the file.
+            detect = replace(detect, learned=str(beside / detect.learned))
         plugins = [_found(plugin, beside) for plugin in config.plugins]
-        return replace(config, plugins=plugins, notify=notify)
+        return replace(config, plugins=plugins, notify=notify, detect=detect)
 
 
 def _choices(told: str) -> str:

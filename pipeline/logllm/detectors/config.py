@@ -52,11 +52,14 @@ class BudgetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         alerts_per_day: Incidents a day that a person is willing to look at, for all that this process watches.
         shares: Its division among kinds.
         services: What is different for some services.
+        learned: The file of what people said of incidents, to share it or keep it in a repository; a relative path is
+            looked for beside the configuration. Without it they are in the data folder, in `learned.toml`.
     """
 
     alerts_per_day: _PerDay = 5.0
     shares: Shares = Shares()
     services: Annotated[list[ServiceConfig], msgspec.Meta(max_length=1_000)] = []
+    learned: Annotated[str, msgspec.Meta(min_length=1)] | None = None
 
 
 class DetectConfig(BudgetConfig, frozen=True, forbid_unknown_fields=True):

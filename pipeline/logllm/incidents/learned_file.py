@@ -39,6 +39,7 @@ class LearnedFile:
         self._lock = threading.Lock()
         self._stamp: tuple[int, int, int] | None = None
         self._lessons: list[Lesson] = []
+        self._is_fresh = False
         self.refresh()
 
     @property
@@ -53,7 +54,8 @@ class LearnedFile:
             ConfigError: What is in it now cannot be used; the answers stay as they were. Told once for each change.
         """
         if self.path is None:
-            return False
+            fresh, self._is_fresh = self._is_fresh, False
+            return fresh
         with self._lock:
             stamp = _stamp(self.path)
             if stamp == self._stamp:
@@ -72,6 +74,7 @@ class LearnedFile:
         if self.path is None:
             with self._lock:
                 self._lessons = _few_enough(latest(edit(self._lessons)), "memory")
+                self._is_fresh = True
                 return self._lessons
         try:
             with self._lock, _held(self.path) as path:

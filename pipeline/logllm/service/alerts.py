@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from logllm.config import Config
     from logllm.events import Explanation, IncidentEvent
     from logllm.explain.runbooks import Catalogue
+    from logllm.service.answering import Learn
 
 __all__ = ["Alerts"]
 
@@ -23,13 +24,20 @@ class Alerts:
 
     Args:
         watched: The ids of the incidents that are open.
+        learn: Learns what people say of incidents, see `Learn`.
 
     Raises:
         ConfigError: A destination, a route or an action is wrong.
         StateError: The data folder cannot be used.
     """
 
-    def __init__(self, config: Config, catalogue: Catalogue, watched: Callable[[], Collection[str]]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        catalogue: Catalogue,
+        watched: Callable[[], Collection[str]],
+        learn: Learn | None = None,
+    ) -> None:
         data_dir = None if config.data_dir is None else Path(config.data_dir)
         self.acting = Acting(config.actions, config.egress, data_dir, catalogue)
         try:
@@ -40,6 +48,7 @@ class Alerts:
                 runbook=self.acting.note,
                 decide=self.acting.decide,
                 watched=watched,
+                learn=learn,
             )
         except BaseException:
             self.acting.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from logllm.errors import LogllmError, ProtocolError
+from logllm.incidents.learned import Teaching
 from logllm.notify.notification import Answer, Verdict
 from logllm.notify.slack import SlackConfig
 from logllm.notify.slack.interactions import Interaction, read_interaction
@@ -17,7 +18,7 @@ from logllm.wire.signed import Signer, secret_at
 if TYPE_CHECKING:
     from logllm.notify.config import NotifyConfig
 
-__all__ = ["Answering", "Decide"]
+__all__ = ["Answering", "Decide", "Learn"]
 
 _VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 _SAID: dict[str, str] = {
@@ -30,6 +31,9 @@ _SAID: dict[str, str] = {
 Decide = Callable[[str, Literal["approve", "reject"], str], str]
 """Answers a request to run an action: its id, what of it, who; returns what came of it. Raises LogllmError."""
 
+Learn = Callable[[str, Teaching, str], str]
+"""Learns what is said of an incident: its id, the verdict, who; returns what comes of it. Raises StateError."""
+
 
 class Answering:
     """Signs the links that messages have, and takes what comes back. Nothing in what comes is trusted.
@@ -38,6 +42,7 @@ class Answering:
         data_dir: Where the secret of links is kept; None: a restart makes those that were sent useless.
         take: Keeps an answer; False where its incident is not known (any more).
         decide: Answers requests to run actions; None: there are none.
+        learn: Learns the answers that say what an incident was; None: nobody does.
 
     Raises:
         StateError: The secret cannot be read or kept.
@@ -50,10 +55,12 @@ class Answering:
         take: Callable[[Answer], bool],
         decide: Decide | None,
         clock: Callable[[], float],
+        learn: Learn | None = None,
     ) -> None:
         self.config = config
         self._take = take
         self._decide = decide
+        self._learn = learn
         self._clock = clock
         self._signer = Signer(secrets.token_bytes(32) if data_dir is None else secret_at(data_dir / "links.key"))
 
@@ -80,7 +87,8 @@ class Answering:
         time_ = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         if not self._take(Answer(subject, verdict, who, time_)):
             return f"{subject}: no such incident is known (any more); noted all the same"
-        return f"{subject}: {_SAID[verdict]}"
+        learned = self._learn(subject, verdict, who) if self._learn is not None and verdict != "acknowledge" else ""
+        return f"{subject}: {_SAID[verdict]}{'; ' if learned else ''}{learned}"
 
     def slack(self, headers: Mapping[str, str], body: bytes) -> str:
         """Take the buttons that were pressed in Slack. Raises ProtocolError."""

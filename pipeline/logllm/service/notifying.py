@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from logllm.notify.config import DestinationConfig, NotifyConfig
     from logllm.notify.destination import Destination
     from logllm.notify.notification import Answer, RunbookNote
-    from logllm.service.answering import Decide
+    from logllm.service.answering import Decide, Learn
     from logllm.service.backlog import News
 
 __all__ = ["DestinationStatus", "Notifying"]
@@ -62,6 +62,7 @@ class Notifying:
         data_dir: Where the outbox is kept; None: in memory, a restart forgets what waits.
         runbook: What the runbook of an incident says, and which actions it offers.
         decide: Answers requests to run actions.
+        learn: Learns what people say of incidents.
         watched: The ids of the incidents that are open; what is open in the outbox and not among them a quarter of
             an hour after the start, when senders have sent again what a kill took, is ended.
 
@@ -78,6 +79,7 @@ class Notifying:
         *,
         runbook: Callable[[IncidentEvent], RunbookNote | None],
         decide: Decide | None = None,
+        learn: Learn | None = None,
         watched: Callable[[], Collection[str]] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -87,7 +89,7 @@ class Notifying:
         self._watched = watched
         self._since_s = clock()
         routing = Routing.load(config, [each.name for each in config.destinations])
-        self.answering = Answering(config, data_dir, self._answer, decide, clock)
+        self.answering = Answering(config, data_dir, self._answer, decide, clock, learn)
         made = [self._made(each) for each in config.destinations]
         self._traits = self._traits_of(made)
         path = None if data_dir is None else data_dir / "notify.db"

@@ -24,6 +24,7 @@ from logllm.explain.worker import ExplainWorker
 from logllm.filtering import Filtering
 from logllm.incidents.store import IncidentStore
 from logllm.pipeline import Pipeline
+from logllm.service.learning import Learning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -95,9 +96,12 @@ class Run:
         self._latest: dict[str, IncidentEvent] = {}
         self._state_path = None if data_dir is None else data_dir / "state.msgpack"
         self._store = IncidentStore(":memory:" if data_dir is None else data_dir / "logllm.db")
+        self.learning = Learning(config, data_dir, self._store.get)
+        self._early += self.learning.notices
         self.catalogue = Catalogue.load(config.explain.runbooks)
         self.pipeline.advice.use(self.catalogue)
         self._restore()
+        self.learning.attach(self.pipeline)
         self._worker: ExplainWorker | None = None
         self._explainer: Explainer | None = None
         if config.explain.enabled:
@@ -163,6 +167,7 @@ class Run:
             self.alerts.accept(events)
         for event in events:
             self._kept(partial(self._store.put, event))
+            self.learning.goes_on(event)
             with self._lock:
                 if event.event == "open":
                     self.opened += 1
@@ -287,6 +292,7 @@ class Run:
         if self.alerts is not None:
             self.alerts.close()
         self.save()
+        self.learning.close(self.pipeline)
         self.filtering.close()
         self._store.close()
         self.catalogue.close()

@@ -70,7 +70,7 @@ class Serve:
         self.config = config
         self.run = Run(config, outlet)
         try:
-            self.alerts = self.run.alerts = Alerts(config, self.run.catalogue, self._watched)
+            self.alerts = self.run.alerts = Alerts(config, self.run.catalogue, self._watched, self.run.learning.learn)
         except LogllmError:
             self.run.close()
             raise

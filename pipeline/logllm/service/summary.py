@@ -52,6 +52,7 @@ def summary_of_service(service: Serve) -> Summary:
         ("connections closed for what they sent", stats.protocol_errors),
         ("records sent again", service.delivery.duplicates),
         ("incidents over the budget", pipeline.budget.held_back),
+        ("anomalies held back by answers", sum(pipeline.feedback.held.values())),
         ("records from the future", pipeline.arrivals.ahead),
     ):
         if count:

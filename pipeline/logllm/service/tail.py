@@ -137,6 +137,7 @@ class _Tail:
 
     def _pass_time(self) -> None:
         """What the clock brings once the past has been reported."""
+        self._run.learning.refresh(self._run.pipeline, self._run.notice)
         if not self._run.pipeline.looks_back:
             self._run.tell(self._run.pipeline.tick(time.time_ns()))
             self._save_sometimes()
@@ -218,6 +219,7 @@ class _Tail:
                 columns = only_service(columns, self._options.services)
             self._left_out += before - len(columns)
             chunk.columns, chunk.count = columns, len(columns)
+        self._run.learning.refresh(self._run.pipeline, self._run.notice)
         try:
             self._run.tell(self._run.pipeline.feed(chunk))
         except PluginStopped:
@@ -259,6 +261,8 @@ class _Tail:
             skipped["too late for their window"] = pipeline.windows.dropped
         if pipeline.budget.held_back:
             skipped["incidents over the budget"] = pipeline.budget.held_back
+        if pipeline.feedback.held:
+            skipped["anomalies held back by answers"] = sum(pipeline.feedback.held.values())
         return summary_of(
             self._run,
             lines=self._stats.lines,
