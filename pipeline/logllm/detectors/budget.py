@@ -37,9 +37,12 @@ _OTHER = ServiceConfig("*")
 
 @dataclass(slots=True)
 class _Purse:
+    """It begins full, with a day's worth in advance, and does not fill until that day is over."""
+
     per_day: float
     holds: float
     filled_ns: int = 0
+    advance_ns: int = 0
 
     @property
     def full(self) -> float:
@@ -47,7 +50,10 @@ class _Purse:
 
     def take(self, now_ns: int, *, critical: bool) -> bool:
         if self.filled_ns and now_ns > self.filled_ns:
-            self.holds = min(self.full, self.holds + (now_ns - self.filled_ns) / _DAY_NS * self.per_day)
+            passed_ns = now_ns - self.filled_ns
+            waited_ns = min(passed_ns, self.advance_ns)
+            self.advance_ns -= waited_ns
+            self.holds = min(self.full, self.holds + (passed_ns - waited_ns) / _DAY_NS * self.per_day)
         self.filled_ns = now_ns
         covered = self.holds - 1.0 >= (-self.full if critical else -1e-9)
         if covered:
@@ -98,6 +104,7 @@ class Budget:
         for name, purse in self._purses.items():
             if name in before:
                 purse.holds, purse.filled_ns = min(before[name].holds, purse.full), before[name].filled_ns
+                purse.advance_ns = min(before[name].advance_ns, purse.advance_ns)
         self._config = config
         self._special = Special(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.bool_))
 
@@ -145,18 +152,16 @@ class Budget:
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""
-        purse = self._purses[GENERAL]
-        own = {name: [each.holds, each.filled_ns] for name, each in self._purses.items() if name != GENERAL}
-        return {"purse": purse.holds, "filled_ns": purse.filled_ns, "held_back": self.held_back, "own": own}
+        purses = {name: [each.holds, each.filled_ns, each.advance_ns] for name, each in self._purses.items()}
+        return {"purses": purses, "held_back": self.held_back}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take a copy back. Budgets that are set no longer are forgotten, new ones begin full."""
         self.held_back = int(state["held_back"])
-        saved = {GENERAL: [state["purse"], state["filled_ns"]], **state.get("own", {})}
         for name, purse in self._purses.items():
-            if name in saved:
-                holds, filled_ns = saved[name]
-                purse.holds, purse.filled_ns = float(holds), int(filled_ns)
+            if name in state["purses"]:
+                holds, filled_ns, advance_ns = state["purses"][name]
+                purse.holds, purse.filled_ns, purse.advance_ns = float(holds), int(filled_ns), int(advance_ns)
 
 
 def alarms_a_test(kind: str) -> float:
@@ -169,4 +174,7 @@ def _purses(config: BudgetConfig) -> dict[str, _Purse]:
     for entry in config.services:
         if entry.alerts_per_day:
             budgets.setdefault(entry.name, entry.alerts_per_day)
-    return {name: _Purse(per_day, max(per_day, 1.0)) for name, per_day in budgets.items()}
+    return {
+        name: _Purse(per_day, max(per_day, 1.0), 0, int(max(1.0, 1.0 / per_day) * _DAY_NS))
+        for name, per_day in budgets.items()
+    }

@@ -40,6 +40,9 @@ _KEY_SHAPE = 20.0
 """How many episodes the assumption weighs that the probabilities are right: for a budget, and for one key's count and
 tail. An incident or two on a key change its level little; twenty false episodes settle it."""
 
+_YOUNG = 4.0
+"""So many times as many episodes are assumed at first: what is known of a few hours is wrong more often."""
+
 _LEAST_SHAPE = 0.2
 
 
@@ -153,7 +156,7 @@ class Calibration:
     def ratio(self, pool: int) -> float:
         """Episodes that came below the reference, for one that was promised."""
         promised, came, _, _ = self._pools[:, pool].tolist()
-        return float((came + _PRIOR_EPISODES * self._alarms) / (promised + _PRIOR_EPISODES))
+        return float((came + _PRIOR_EPISODES * self._alarms * _YOUNG) / (promised + _PRIOR_EPISODES))
 
     def shape(self, pool: int) -> float:
         """How fast they thin out below it: 1.0 as promised, less is a heavier tail."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -55,10 +55,13 @@ class Cooldown:
         self._keys: set[int] = set()
         self.held_back = 0
 
-    def passes(self, anomaly: Anomaly) -> bool:
-        """Whether to tell it; anomalies in order of their windows. What is told is remembered."""
+    def judge(self, anomaly: Anomaly) -> Literal["told", "same", "held"]:
+        """Whether to tell it, as something else or as more of the same; anomalies in order of their windows.
+
+        What is told is remembered.
+        """
         if anomaly.kind in {"new", "release", "plugin"} or (anomaly.kind == "silence" and not anomaly.span):
-            return True
+            return "told"
         # Which template leads a shift of a whole service may change from one minute to the next.
         key = -1 if anomaly.kind == "severity" else anomaly.key
         # Each session is another; what is odd of it is its template.
@@ -71,25 +74,25 @@ class Cooldown:
                 del self._told[next(iter(self._told))]
             self._told[about] = _Told(window, window, 1, anomaly.severity, anomaly.surprise, anomaly.seen)
             self._keys.add(key)
-            return True
+            return "told"
         goes_on = window - before.last <= SAME_EPISODE
         before.last = window
         if goes_on and not before.held:
             before.told = window
             self._worst(before, anomaly)
-            return True
+            return "same"
         pause = PAUSES[min(before.times, len(PAUSES)) - 1]
         if window - before.told < pause and not _worse(anomaly, before):
             if not (goes_on and before.held):
                 self.held_back += 1
             before.held = True
-            return False
+            return "held"
         before.held = False
         before.told = window
         before.times += 1
         self._worst(before, anomaly)
         self._told[about] = self._told.pop(about)
-        return True
+        return "told"
 
     @staticmethod
     def _worst(before: _Told, anomaly: Anomaly) -> None:

@@ -159,8 +159,7 @@ class Detection:
             here.extend(self.silences.judge(window_slice, row, silent_row, rate, tell=ready))
             here.extend(self._news(window_slice, row, new_keys.get(window, []), special, learning=not ready))
             if here:
-                here.sort(key=lambda anomaly: (-anomaly.severity, -anomaly.surprise))
-                found.extend(each for each in here if self._to_tell(each, special))
+                found.extend(self._to_tell(here, special))
             self.windows += 1
             self._thresholds.watched(int(ready))
         self._severe = severe[-HISTORY:]
@@ -303,14 +302,23 @@ class Detection:
         found = self.news.judge(window_slice, row, new, learning=learning)
         if self._budget.targets(GENERAL, BUILT_IN)["new"] <= 0.0:
             found = [anomaly for anomaly in found if anomaly.kind != "new"]
-        for service in {anomaly.service for anomaly in found if anomaly.kind == "new"}:
-            self._thresholds.new_ones(int(special.pool[service]))
         return found
 
-    def _to_tell(self, anomaly: Anomaly, special: Special) -> bool:
-        if anomaly.service >= 0 and special.quiet[anomaly.service]:
-            return False
-        return self.cooldown.passes(anomaly)
+    def _to_tell(self, here: list[Anomaly], special: Special) -> list[Anomaly]:
+        """What of one window's is told, the worst and most surprising first."""
+        found = []
+        used = set()
+        for anomaly in sorted(here, key=lambda anomaly: (-anomaly.severity, -anomaly.surprise)):
+            if anomaly.service >= 0 and special.quiet[anomaly.service]:
+                continue
+            verdict = self.cooldown.judge(anomaly)
+            if verdict == "told":
+                used.add((anomaly.kind, int(special.pool[anomaly.service]) if anomaly.service >= 0 else 0))
+            if verdict != "held":
+                found.append(anomaly)
+        for kind, pool in sorted(used):
+            self._thresholds.told(kind, pool)
+        return found
 
     def learn(self, window_slice: Slice, held: NDArray[np.bool_]) -> None:
         """Take the slice in that was just judged; what is odd teaches nothing.

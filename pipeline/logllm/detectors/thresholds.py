@@ -9,7 +9,7 @@ import numpy as np
 
 from logllm.detectors.baseline import pack_array, unpack_array
 from logllm.detectors.budget import WINDOWS_A_DAY, alarms_a_test
-from logllm.detectors.calibration import Calibration
+from logllm.detectors.calibration import HALF_LIFE, Calibration
 from logllm.detectors.slices import BLOCK
 from logllm.errors import StateError
 
@@ -44,8 +44,8 @@ TOLD_AS_FOUND = frozenset({"change"})
 _NEVER = -1e6
 """The logarithm of no probability that a test could fall below."""
 
-NEWS_DAYS = 2.0
-"""Days of the full use that are assumed of new templates, until it is seen how many there are."""
+USUAL_DAYS = 2.0
+"""A kind is taken to use the whole of its share until some days have shown what it uses."""
 
 
 class Thresholds:
@@ -64,8 +64,8 @@ class Thresholds:
         self._rows = 0
         self._plan = {kind: np.zeros((3, len(self._pools))) for kind in self._kinds}
         self._each = {kind: np.zeros(0) for kind in self._kinds}
-        self._news = np.zeros((3, len(self._pools)))
-        self._per_day = budget.per_day
+        self._days = np.zeros(len(self._pools))
+        self._used = {kind: np.zeros((2, len(self._pools))) for kind in kinds}
 
     def begin(
         self, window_slice: Slice, tests: dict[str, NDArray[np.float64]], pools: dict[str, NDArray[np.int64]]
@@ -87,7 +87,9 @@ class Thresholds:
             columns = [old.get(name, -1) for name in self._pools]
             for known in self._known.values():
                 known.under(columns)
-            self._news = np.stack([self._news[:, at] if at >= 0 else np.zeros(3) for at in columns], axis=1)
+            self._days = np.array([self._days[at] if at >= 0 else 0.0 for at in columns])
+            for kind, used in self._used.items():
+                self._used[kind] = np.array([used[:, at] if at >= 0 else (0.0, 0.0) for at in columns]).T
         many = len(self._pools)
         amount = {
             kind: np.bincount(pools[kind], weights=tests[kind], minlength=many) if len(tests[kind]) else np.zeros(many)
@@ -105,28 +107,34 @@ class Thresholds:
             self._each[kind] = tests[kind] * np.exp(reference[pools[kind]])
 
     def _set(self, pool: int, name: str, tests: dict[str, float]) -> None:
-        """The levels of one budget: targets, then once more with what is left over."""
+        """The levels of one budget: each kind's share, and of what is left over where its level may still rise."""
         targets = self._budget.targets(name, [*tests, "new"])
-        spare = targets["new"] - self._news_per_day(pool, targets["new"])
-        open_ended: dict[str, float] = {}
-        for again in (False, True):
-            share = sum(targets[kind] for kind in open_ended) or 1.0
+        spare = sum(target - self._used_per_day(kind, pool, target) for kind, target in targets.items())
+        for more in (0.0, spare):
+            rising = {kind: targets[kind] for kind in tests if self._may_rise(kind, pool)} if more else targets
+            whole = sum(rising.values()) or 1.0
             for kind, amount in tests.items():
-                if again and kind not in open_ended:
-                    continue
-                target = targets[kind] * (1.0 + spare / share) if again else targets[kind]
-                nominal = math.log(max(targets[kind], 1e-9) / alarms_a_test(kind) / (WINDOWS_A_DAY * amount))
-                reference = self._reference(kind, nominal, amount)
-                promised = WINDOWS_A_DAY * amount * math.exp(reference)
-                highest = reference if kind in TOLD_AS_FOUND else max(min(nominal, math.log(0.01)), reference - CLOSEST)
-                known = self._known[kind]
-                level = known.level(pool, reference, promised, target)
-                if not again and level >= highest:
-                    spare += max(0.0, target - known.expected(pool, reference, promised, highest))
-                elif not again:
-                    open_ended[kind] = target
-                level = max(min(level, highest), reference - FURTHEST) if target > 0.0 else _NEVER
-                self._plan[kind][:, pool] = (reference, level, promised / WINDOWS_A_DAY)
+                target = targets[kind] + more * rising.get(kind, 0.0) / whole
+                self._plan[kind][:, pool] = self._levels(kind, pool, amount, targets[kind], target)
+
+    def _levels(self, kind: str, pool: int, amount: float, share: float, target: float) -> tuple[float, float, float]:
+        """Reference, level, and what is promised below the reference in a window."""
+        nominal = math.log(max(share, 1e-9) / alarms_a_test(kind) / (WINDOWS_A_DAY * amount))
+        reference = self._reference(kind, nominal, amount)
+        promised = WINDOWS_A_DAY * amount * math.exp(reference)
+        level = _NEVER
+        if target > 0.0:
+            level = self._known[kind].level(pool, reference, promised, target)
+            level = max(min(level, self._highest(kind, reference, nominal)), reference - FURTHEST)
+        return reference, level, promised / WINDOWS_A_DAY
+
+    @staticmethod
+    def _highest(kind: str, reference: float, nominal: float) -> float:
+        return reference if kind in TOLD_AS_FOUND else max(min(nominal, math.log(0.01)), reference - CLOSEST)
+
+    def _may_rise(self, kind: str, pool: int) -> bool:
+        reference, level, _ = self._plan[kind][:, pool].tolist()
+        return bool(_NEVER < level < reference - CLOSEST - 1e-9)
 
     @staticmethod
     def _reference(kind: str, nominal: float, amount: float) -> float:
@@ -135,9 +143,9 @@ class Thresholds:
         most = math.log(REFERENCE_PER_DAY / (WINDOWS_A_DAY * amount))
         return min(max(most, nominal + math.log(REFERENCE_TIMES)), math.log(HIGHEST_REFERENCE))
 
-    def _news_per_day(self, pool: int, target: float) -> float:
-        days, came, _ = self._news[:, pool].tolist()
-        return float(min(target, (came + NEWS_DAYS * target) / (days + NEWS_DAYS)))
+    def _used_per_day(self, kind: str, pool: int, target: float) -> float:
+        days, used = float(self._days[pool]), float(self._used[kind][0, pool])
+        return min(target, (used + USUAL_DAYS * target) / (days + USUAL_DAYS))
 
     def asked(self, kind: str) -> float:
         """The probability below which a detector of this kind has to give what it finds."""
@@ -163,19 +171,21 @@ class Thresholds:
         """So many windows of the block were judged in earnest."""
         self._rows += rows
 
-    def new_ones(self, pool: int) -> None:
-        """A new template was told."""
-        self._news[2, pool] += 1.0
+    def told(self, kind: str, pool: int) -> None:
+        """Something of this kind was told in a window."""
+        if kind in self._used:
+            self._used[kind][1, pool] += 1.0
 
     def _finish(self) -> None:
         rows, self._rows = self._rows, 0
         for kind in self._kinds:
             known = self._known[kind]
             known.finish(rows, self._plan[kind][2] * rows, self._each[kind] * rows)
-        self._news[:2] *= 0.5 ** (rows / (5 * WINDOWS_A_DAY))
-        self._news[0] += rows / WINDOWS_A_DAY
-        self._news[1] += np.minimum(self._news[2], 1.0)
-        self._news[2] = 0.0
+        keep = 0.5 ** (rows / HALF_LIFE)
+        self._days = self._days * keep + rows / WINDOWS_A_DAY
+        for used in self._used.values():
+            used[0] = used[0] * keep + used[1]
+            used[1] = 0.0
 
     def merge(self, old: int, new: int) -> None:
         """Key `old` became part of key `new`."""
@@ -195,7 +205,8 @@ class Thresholds:
             "pools": list(self._pools),
             "block": self._block,
             "rows": self._rows,
-            "news": self._news.tolist(),
+            "days": self._days.tolist(),
+            "used": {kind: used.tolist() for kind, used in self._used.items()},
             "kinds": {
                 kind: {
                     "known": self._known[kind].state(),
@@ -211,7 +222,8 @@ class Thresholds:
         self._pools = [str(name) for name in state["pools"]]
         many = len(self._pools)
         self._block, self._rows = int(state["block"]), int(state["rows"])
-        self._news = np.array(state["news"], np.float64)
+        self._days = np.array(state["days"], np.float64)
+        self._used = {kind: np.array(state["used"].get(kind, np.zeros((2, many))), np.float64) for kind in self._used}
         for kind in self._kinds:
             self._known[kind] = Calibration(alarms_a_test(kind), many)
             self._plan[kind], self._each[kind] = np.zeros((3, many)), np.zeros(0)
@@ -221,5 +233,6 @@ class Thresholds:
                 self._known[kind].restore(saved["known"])
                 self._plan[kind] = unpack_array(saved["plan"], np.float64)
                 self._each[kind] = unpack_array(saved["each"], np.float64)
-            if self._plan[kind].shape != (3, many) or self._news.shape != (3, many):
+            shapes = self._plan[kind].shape, self._used[kind].shape, self._days.shape
+            if shapes != ((3, many), (2, many), (many,)):
                 raise StateError(f"saved levels of {kind!r} are not of {many} budgets")
