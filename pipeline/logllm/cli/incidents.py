@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from logllm.cli.incidents_answers import answers, expected, forget_answer, noise, real
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -14,7 +16,14 @@ __all__ = ["incidents"]
 
 @click.group()
 def incidents() -> None:
-    """Incidents that were kept with --data-dir."""
+    """Incidents that were kept with --data-dir, and what people say of them.
+
+    Answers are kept in learned.toml and decide what is told from then on; a service that runs heeds them at once.
+    """
+
+
+for _command in (expected, noise, real, answers, forget_answer):
+    incidents.add_command(_command)
 
 
 def _database(data_dir: str) -> Path:
