@@ -32,13 +32,12 @@ from logllm.sources.decode_lines import detected
 from logllm.templates.miner import Miner
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from logllm.detectors.slices import Slice
-    from logllm.events import Chunk, Columns, TextCodes
+    from logllm.events import Chunk, Columns
     from logllm.filters.host import Signal
     from logllm.incidents.grouper import EventName
     from logllm.sinks.reduce.reducer import Reducer
@@ -191,7 +190,7 @@ class Pipeline:
         self.recent.add(columns, keys, source, sum(map(len, columns.messages)), new)
 
     def _take(self, columns: Columns, source: str, size_bytes: int, held_bytes: int) -> list[IncidentEvent]:
-        templates, changes = self._templates(columns.messages, columns.text_codes)
+        templates, changes = self._templates(columns)
         keys, new = self.keys.number(columns.service_codes, columns.service_names, templates)
         self.names.listen(new)
         self.first_sight.expect(new, self.keys.template)
@@ -212,8 +211,9 @@ class Pipeline:
             self._forget(changes)
         return events
 
-    def _templates(self, messages: Sequence[str], codes: TextCodes | None) -> tuple[NDArray[np.int32], Changes]:
-        templates = self.miner.ids(messages, codes)
+    def _templates(self, columns: Columns) -> tuple[NDArray[np.int32], Changes]:
+        services = self.keys.services_of(columns.service_codes, columns.service_names)
+        templates = self.miner.ids(columns.messages, columns.text_codes, services)
         changes = self.miner.drain_changes()
         if changes.merged:
             self._merge(changes)

@@ -82,7 +82,7 @@ class Keys:
         if len(service_names) == 1:
             service = self.service_of(service_names[0])
             return self._of_service(service, templates, new), new
-        services = self._services(service_codes, service_names)
+        services = self.services_of(service_codes, service_names)
         keys = self._known(services, templates)
         missing = np.flatnonzero(keys < 0)
         if len(missing):
@@ -92,7 +92,12 @@ class Keys:
             keys = self._known(services, templates)
         return keys, new
 
-    def _services(self, codes: NDArray[np.int32], names: list[str]) -> NDArray[np.int32]:
+    def services_of(self, codes: NDArray[np.int32], names: list[str]) -> NDArray[np.int32]:
+        """The numbers of the services of some records, new ones if need be.
+
+        Shapes:
+            codes: int32[n], index into names. returns: int32[n], index into `services`.
+        """
         if self._names is not names or len(self._numbers) != len(names):
             known = self._service_index
             self._names = names
