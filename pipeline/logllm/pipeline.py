@@ -225,7 +225,7 @@ class Pipeline:
         merge(self, changes, (self.grouper, self.recent, self.raised, self.feedback, self._report, self.reducer))
 
     def edit_templates(self, edits: TemplateEdits) -> None:
-        """Take what people have made of templates, in place of what they had. Raises ConfigError and changes nothing."""
+        """What people have made of templates, in place of what they had. Raises ConfigError and changes nothing."""
         self.miner.edit(edits)
         changes = self.miner.drain_changes()
         self._merge(changes)
