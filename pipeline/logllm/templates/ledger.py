@@ -21,6 +21,7 @@ _COLUMNS = (
     ("owner", np.int32),
 )
 _ID_BYTES = 6
+_SPREAD = 16
 _MOST_AT_ONCE = 4096
 
 
@@ -28,7 +29,7 @@ class Ledger:
     """Indices from 0 on, never used twice. One that was merged leads to what it became; one that was evicted, nowhere.
 
     `held` is the number of mined templates alive by the service that met them first. Cost: an index takes 29 bytes
-    and its entry under its id 24; a merge costs what had become part of the merged one, an eviction a pass of numpy.
+    and its entry under its id 18; a merge costs what had become part of the merged one, an eviction a pass of numpy.
 
     Shapes:
         canonical: int32[at least size], the index each index is now.
@@ -74,7 +75,7 @@ class Ledger:
         self.alive += 1
         if state == ALIVE:
             self.held[owner] = self.held.get(owner, 0) + 1
-        self.names.add(name, index)
+        self.names.add(_spread(name), index)
         return index
 
     def reserve(self, size: int) -> None:
@@ -87,7 +88,8 @@ class Ledger:
 
     def by_id(self, name: int) -> int | None:
         """The index that was given this id, whatever it has become since; None where none is or it was evicted."""
-        return next((index for index in self.names.get(name) if self.state[index] != GONE), None)
+        found = self.names.get(_spread(name))
+        return next((index for index in found if self.ids[index] == name and self.state[index] != GONE), None)
 
     def is_alive(self, index: int) -> bool:
         return bool(self.state[index] <= OWN)
@@ -161,13 +163,17 @@ class Ledger:
         self.moved = bool((state == MERGED).any())
         named = np.flatnonzero(state != GONE).astype(np.int32)
         self.names = Chains()
-        self.names.extend(self.ids[named].astype(np.uint64), named)
+        self.names.extend((self.ids[named] >> _SPREAD).astype(np.uint32), named)
         self._named_gone = 0
 
 
 def id_text(number: int) -> str:
     """An id as it is shown: 12 hexadecimal digits."""
     return f"{number:012x}"
+
+
+def _spread(name: int) -> int:
+    return name >> _SPREAD
 
 
 def _hash(text: str) -> int:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import chain
-
 import numpy as np
+from numpy.typing import NDArray
 
-from logllm.templates.chains import HASH_MASK, Chains
+from logllm.templates.chains import Chains
 from logllm.templates.masks import WILD
 from logllm.templates.node import Node
 from logllm.templates.words import FUNCTION_WORDS
@@ -20,6 +19,9 @@ _LONE = 64
 _FIRST = 12
 _NEVER = FUNCTION_WORDS | {WILD}
 _ODD = 0x9E3779B97F4A7C15
+_HIGH = 32
+_BLOCK = 50_000
+_WHOLE = (1 << 64) - 1
 
 
 def wanted(constant: int, at: int) -> int:
@@ -31,7 +33,7 @@ def wanted(constant: int, at: int) -> int:
 class Neighbours:
     """Texts under one signature for each token that may vary: a hash of the text's other tokens.
 
-    Memory: 24 bytes a signature. The hash is of one process, so the index is never saved but made again.
+    Memory: 18 bytes a signature. The hash is of one process, so the index is never saved but made again.
     """
 
     def __init__(self) -> None:
@@ -56,38 +58,44 @@ class Neighbours:
         for at, token in enumerate(tokens):
             if token in _NEVER or at in node.holes:
                 continue
-            signature = (total - hashes[at] + at * _ODD) & HASH_MASK
+            signature = ((total - hashes[at] + at * _ODD) & _WHOLE) >> _HIGH
             others = self.chains.get(signature)
             self.chains.add(signature, number)
             left = constant - (token.isalpha() and len(token) > 1)
             want = wanted(left, at)
             if best is None and len(others) + 1 >= want:
-                crowd = [other for other in map(self._numbers.__getitem__, others) if other.alive][:_MAX_CROWD]
+                crowd = [other for other in map(self._numbers.__getitem__, others) if _differ(other, tokens, at)]
+                del crowd[_MAX_CROWD:]
                 if len(crowd) + 1 >= want:
                     best = (at, [*reversed(crowd), node])
         return best
 
     def sign_all(self, nodes: list[Node]) -> None:
         """Enter many nodes into an empty index, as signing each in this order would."""
-        tokens_of = [node.tokens for node in nodes]
-        fitting = [at for at, tokens in enumerate(tokens_of) if 2 <= len(tokens) <= _MAX_POSITIONS]
-        self._numbers = [nodes[at] for at in fitting]
-        if not fitting:
-            return
-        tokens_of = [tokens_of[at] for at in fitting]
-        lengths = np.fromiter(map(len, tokens_of), np.int64, len(tokens_of))
+        parts = [self._signatures(nodes[at : at + _BLOCK]) for at in range(0, len(nodes), _BLOCK)]
+        if parts:
+            self.chains.extend(np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]))
+
+    def _signatures(self, nodes: list[Node]) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:
+        """Number the nodes; the signatures of all of them, with the number of the node of each."""
+        fitting = [(node, tokens) for node in nodes if 2 <= len(tokens := node.tokens) <= _MAX_POSITIONS]
+        first = len(self._numbers)
+        self._numbers += [node for node, _ in fitting]
+        lengths = np.fromiter([len(tokens) for _, tokens in fitting], np.int64, len(fitting))
+        if not len(lengths):
+            return np.empty(0, np.uint32), np.empty(0, np.int32)
         starts = np.cumsum(lengths) - lengths
-        n = int(lengths.sum())
-        hashes = np.fromiter(map(hash, chain.from_iterable(tokens_of)), np.int64, n).view(np.uint64)
-        may_vary = ~np.fromiter(map(_NEVER.__contains__, chain.from_iterable(tokens_of)), np.bool_, n)
-        for start, node in zip(starts.tolist(), self._numbers, strict=True):
+        words = [token for _, tokens in fitting for token in tokens]
+        hashes = np.fromiter(map(hash, words), np.int64, len(words)).view(np.uint64)
+        may_vary = ~np.fromiter(map(_NEVER.__contains__, words), np.bool_, len(words))
+        for start, (node, _) in zip(starts.tolist(), fitting, strict=True):
             for hole in node.holes:
                 may_vary[start + hole] = False
         text = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
-        at = (np.arange(n) - starts[text]).astype(np.uint64)
+        at = (np.arange(len(words)) - starts[text]).astype(np.uint64)
         weighted = hashes * (at * np.uint64(2) + np.uint64(3))
         signatures = np.add.reduceat(weighted, starts)[text] - weighted + at * np.uint64(_ODD)
-        self.chains.extend(signatures[may_vary], text[may_vary])
+        return (signatures[may_vary] >> np.uint64(_HIGH)).astype(np.uint32), text[may_vary] + np.int32(first)
 
     def died(self, number: int, alive: int) -> None:
         """That many nodes are no more; drops their signatures now and then, which changes nothing else."""
@@ -97,3 +105,9 @@ class Neighbours:
             self.chains.keep(kept, (np.cumsum(kept) - 1).astype(np.int32))
             self._numbers = [node for node in self._numbers if node.alive]
             self._dead = 0
+
+
+def _differ(other: Node, tokens: tuple[str, ...], at: int) -> bool:
+    """Whether a text is alive and differs from another in the token at `at` only."""
+    theirs = other.tokens
+    return other.alive and theirs[:at] == tokens[:at] and theirs[at + 1 :] == tokens[at + 1 :]

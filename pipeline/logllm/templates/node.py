@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import msgspec
+
 from logllm.templates.masks import WILD
 
 __all__ = ["Node", "common_show", "fits", "flat", "hole_token", "joined", "per_token"]
@@ -11,23 +13,18 @@ __all__ = ["Node", "common_show", "fits", "flat", "hole_token", "joined", "per_t
 _BREAKS = re.compile(r"[\s,;:=|\"'`\[\](){}<>#/\\@.$_\-]")
 
 
-class Node:
+class Node(msgspec.Struct, gc=False, eq=False):
     """A text, its tokens joined by single spaces; `shown` has an entry for each `<*>` of it.
 
     `holes` are the tokens that vary because neighbours were merged.
     """
 
-    __slots__ = ("alive", "holes", "index", "shape", "shown", "version")
-
-    def __init__(
-        self, index: int, shape: str, shown: tuple[str, ...], holes: tuple[int, ...] = (), version: int = 1
-    ) -> None:
-        self.index = index
-        self.shape = shape
-        self.shown = shown
-        self.holes = holes
-        self.alive = True
-        self.version = version
+    index: int
+    shape: str
+    shown: tuple[str, ...]
+    holes: tuple[int, ...] = ()
+    version: int = 1
+    alive: bool = True
 
     @property
     def tokens(self) -> tuple[str, ...]:
