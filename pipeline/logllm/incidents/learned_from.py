@@ -24,7 +24,8 @@ TIMES = 1.5
 """What was expected once is expected again up to one and a half times as large: no two nights are the same."""
 
 _ITSELF = frozenset(("new", "rare", "plugin", "dominant"))
-"""Kinds in which the message as such is what is odd, not how much of it came."""
+"""Kinds in which the message as such is what is odd. It is new only once: what is said of it then holds for whatever
+is odd about it later, so the answer is kept for any kind."""
 
 _LONGEST_TEXT = 500
 _LONGEST_SAID = 200
@@ -70,7 +71,8 @@ NOTHING_ELSE = Wish()
 def lessons_of(
     event: IncidentEvent, verdict: Teaching, who: str, when: datetime, wish: Wish = NOTHING_ELSE
 ) -> list[Lesson]:
-    """What is learned: an answer for each kind of anomaly of the leading one's template in the incident.
+    """What is learned: an answer for each kind of anomaly of the leading one's template in the incident, or one for
+    any kind where the message as such was odd.
 
     Other templates that were odd at the same time stay as they are, unless `every_cause` is wished: that one message
     is noise says nothing of those that came with it.
@@ -83,10 +85,13 @@ def lessons_of(
             f"{event.id}: it was not noted what this incident consists of, so nothing can be learned of it"
         )
     lead = event.causes[0]
+    itself = {(cause.service, cause.template) for cause in event.causes if cause.kind in _ITSELF}
     found: dict[tuple[str, str, str], Lesson] = {}
     for cause in event.causes:
         if wish.every_cause or (cause.template == lead.template and (lead.template != ANY or cause.kind == lead.kind)):
             lesson = _lesson(event, cause, verdict, wish, _clean(who), when)
+            if wish.any_kind or (cause.service, cause.template) in itself:
+                lesson = replace(lesson, kind=ANY)
             before = found.get(lesson.about)
             found[lesson.about] = lesson if before is None else _both(before, lesson)
     return list(found.values())
@@ -96,7 +101,7 @@ def _lesson(event: IncidentEvent, cause: Cause, verdict: Teaching, wish: Wish, w
     lesson = Lesson(
         service=ANY if wish.everywhere else cause.service,
         template=cause.template,
-        kind=ANY if wish.any_kind else cause.kind,
+        kind=cause.kind,
         verdict=verdict,
         when=when.astimezone(UTC),
         text=_clean(cause.text, _LONGEST_TEXT),
@@ -114,7 +119,7 @@ def _lesson(event: IncidentEvent, cause: Cause, verdict: Teaching, wish: Wish, w
         )
     if verdict == "noise":
         return replace(lesson, always=wish.always)
-    up_to = TIMES * cause.seen if wish.up_to is None else wish.up_to
+    up_to = TIMES * _size(event, cause) if wish.up_to is None else wish.up_to
     return replace(
         lesson,
         up_to=up_to,
@@ -150,7 +155,7 @@ def grown(lessons: Sequence[Lesson], event: IncidentEvent) -> list[Lesson]:
         if lesson.incident != event.id or lesson.verdict != "expected" or lesson.up_to is None or lesson.up_to_given:
             continue
         sizes = [
-            TIMES * cause.seen
+            TIMES * _size(event, cause)
             for cause in event.causes
             if lesson.template == cause.template
             and lesson.kind in (ANY, cause.kind)
@@ -159,6 +164,11 @@ def grown(lessons: Sequence[Lesson], event: IncidentEvent) -> list[Lesson]:
         if max(sizes, default=0.0) > lesson.up_to:
             found.append(replace(lesson, up_to=max(sizes)))
     return found
+
+
+def _size(event: IncidentEvent, cause: Cause) -> float:
+    """How large it was: a new message is seen small at first, and then the incident counts what comes of it."""
+    return max(cause.seen, float(event.count)) if cause.kind in _ITSELF else cause.seen
 
 
 def _level(severity: int) -> LevelName:
