@@ -109,8 +109,8 @@ def test_the_counts_of_a_block_belong_to_the_hour_it_lies_in() -> None:
 
     baseline.learn(4 * BLOCK_NS, np.full((HISTORY + 15, 1), 9.0), 15, np.ones(1, np.bool_))
 
-    assert baseline._hour[0, 0] == 9.0
-    assert not baseline._hour[1:].any()
+    assert baseline.season.mean[0, 0] == 9.0
+    assert not baseline.season.mean[1:].any()
 
 
 def test_one_wild_minute_moves_the_mean_by_no_more_than_a_busy_one_would() -> None:

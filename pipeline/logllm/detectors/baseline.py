@@ -1,9 +1,10 @@
-"""What is normal for a count: two means, a season and a dispersion for each key, updated once a window.
+"""What is normal for a count: means, a season and a dispersion for each key, learned once a block.
 
 Counts of log lines are over-dispersed: their variance is `m + phi * m * m`, not `m`. A Poisson tail calls every
-busy minute an anomaly (3,341 false alerts a day in our simulation where a negative binomial gives 4), so the tail
-here is the negative binomial's, and `phi` is learned for sums over each span separately, which also absorbs the
-autocorrelation that makes long sums noisier than independent minutes would be.
+busy minute an anomaly (3,341 false alerts a day in our simulation where a negative binomial gives 4), so counts are
+negative binomial here, and `phi` is learned for sums over each span separately, which also absorbs the
+autocorrelation that makes long sums noisier than independent minutes would be. Where a key itself has too few
+records to tell, it is taken to be as autocorrelated as the fleet is.
 """
 
 from __future__ import annotations
@@ -12,19 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from logllm.detectors.packing import pack_array, unpack_array
+from logllm.detectors.rises import HISTORY, MIN_SPIKE, SPANS
+from logllm.detectors.season import Season
 from logllm.errors import StateError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["HISTORY", "SPANS", "Baseline", "negative_binomial_tail", "pack_array", "unpack_array"]
-
-SPANS = (1, 5, 15)
-"""Sums are judged over this many windows: one window sees the tall spike, fifteen the long low one."""
-
-HOURS = 24
-HISTORY = max(SPANS) - 1
-"""Windows before the one judged that the longest sum reaches back to."""
 
 
 def negative_binomial_tail(
@@ -51,22 +48,6 @@ def negative_binomial_tail(
     return tail
 
 
-def pack_array(array: NDArray[Any]) -> dict[str, Any]:
-    """An array as a msgpack-able mapping; `unpack_array` reads it back."""
-    return {"dtype": array.dtype.str, "shape": list(array.shape), "data": np.ascontiguousarray(array).tobytes()}
-
-
-def unpack_array(packed: dict[str, Any], dtype: Any) -> NDArray[Any]:
-    """The array again. Raises StateError where dtype, shape and bytes do not agree."""
-    try:
-        shape = tuple(int(n) for n in packed["shape"])
-        if np.dtype(packed["dtype"]) != np.dtype(dtype):
-            raise StateError(f"saved array is {packed['dtype']}, expected {np.dtype(dtype).str}")
-        return np.frombuffer(packed["data"], dtype=dtype).reshape(shape).copy()
-    except (KeyError, TypeError, ValueError) as error:
-        raise StateError(f"saved array is damaged: {error}") from error
-
-
 class Baseline:
     """Means, hour-of-day season and dispersion of `k` counts, each in its own column.
 
@@ -78,10 +59,11 @@ class Baseline:
         slow_half_life: The same for the slow mean that the season is shrunk to.
 
     Shapes:
-        high, low: float64[k], mean count of a window: the larger and the smaller of the fast mean and the season.
-            A spike must be unlikely under `high` and a silence under `low`: where the two disagree nobody knows
-            what is normal.
-        phi: float64[len(SPANS), k], dispersion of sums over each span.
+        high, low: float64[k], mean count of a window: the season, raised or lowered by what the last hours were above
+            or below it. A spike must be unlikely under `high` and a silence under `low`: where the season and the
+            last hours disagree nobody knows what is normal.
+        phi: float32[len(SPANS), k], dispersion of sums over each span.
+        limit: float32[len(SPANS), k], sums up to this are surely no spike.
         seen: float64[k], windows a key has learned from; what it was held back from does not count.
     """
 
@@ -89,28 +71,32 @@ class Baseline:
         self._fast_rate = 1.0 - 0.5 ** (1.0 / fast_half_life)
         self._slow_rate = 1.0 - 0.5 ** (1.0 / slow_half_life)
         self.size = 0
-        for name in _ARRAYS:
-            setattr(self, name, np.zeros((*_LEADING.get(name, ()), 0)))
+        self.season = Season()
+        self._lasting = _NO_FLEET.copy()
+        for name, dtype in _ARRAYS.items():
+            setattr(self, name, np.zeros((*_LEADING.get(name, ()), 0), dtype))
 
     seen: NDArray[np.float64]
     high: NDArray[np.float64]
     low: NDArray[np.float64]
-    phi: NDArray[np.float64]
+    phi: NDArray[np.float32]
+    limit: NDArray[np.float32]
     _latest: NDArray[np.float64]
     _fast: NDArray[np.float64]
+    _foreseen: NDArray[np.float64]
     _slow: NDArray[np.float64]
-    _hour: NDArray[np.float64]
-    _hour_seen: NDArray[np.float64]
-    _excess: NDArray[np.float64]
-    _squares: NDArray[np.float64]
+    _expected: NDArray[np.float64]
+    _excess: NDArray[np.float32]
+    _squares: NDArray[np.float32]
 
     def grow(self, size: int) -> None:
         """Make room for keys up to `size` - 1; new ones start knowing nothing."""
         more = size - self.size
         if more > 0:
             for name in _ARRAYS:
-                old = getattr(self, name)
-                setattr(self, name, np.concatenate([old, np.zeros((*old.shape[:-1], more))], axis=-1))
+                array = getattr(self, name)
+                setattr(self, name, np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, more)]))
+            self.season.grow(more)
             self.phi[:, self.size :] = _PRIOR_PHI
             self.size = size
 
@@ -124,7 +110,7 @@ class Baseline:
 
     def regularity(self) -> NDArray[np.float64]:
         """float64[k]: the dispersion of single windows as it was found, not drawn to the prior; small is regular."""
-        found: NDArray[np.float64] = (self._excess[0] + 0.05 * 0.3) / (self._squares[0] + 0.05)
+        found: NDArray[np.float64] = (self._excess[0].astype(np.float64) + 0.05 * 0.3) / (self._squares + 0.05)
         return found
 
     def change(self, key: int, least_seen: int) -> str:
@@ -136,14 +122,18 @@ class Baseline:
             return "steady"
         return f"{now / usual:.1f} times as often lately" if now > usual else f"down to {100 * now / usual:.0f} %"
 
-    def uncertainty(self) -> NDArray[np.float64]:
-        """float64[k]: extra dispersion because the mean is itself estimated, from few events in few windows."""
-        windows = np.maximum(np.minimum(self.seen, 1.0 / self._fast_rate), 1.0)
-        extra: NDArray[np.float64] = 1.0 / (self.high * windows + 0.5) + self.phi[0] / windows
+    def uncertainty(self, keys: NDArray[np.int64]) -> NDArray[np.float64]:
+        """float64[n]: extra dispersion because the means of these keys are estimated, from few events in few windows.
+
+        Shapes:
+            keys: int64[n].
+        """
+        windows = np.maximum(np.minimum(self.seen[keys], 1.0 / self._slow_rate), 1.0)
+        extra: NDArray[np.float64] = 1.0 / (self.high[keys] * windows + 0.5) + self.phi[0, keys] / windows
         return extra
 
     def learn(
-        self, end_ns: int, history: NDArray[np.float64], rows: int, quiet: NDArray[np.bool_], known: int = HISTORY
+        self, end_ns: int, history: NDArray[Any], rows: int, quiet: NDArray[np.bool_], known: int = HISTORY
     ) -> None:
         """Take a finished block in and set what is expected of the one that follows it.
 
@@ -152,116 +142,179 @@ class Baseline:
             known: How many of the windows before the block were seen at all; the others lie in a gap.
 
         Shapes:
-            history: float64[HISTORY + rows, k], counts of the windows before the block and of the block itself.
+            history: [HISTORY + rows, k], counts of the windows before the block and of the block itself.
             quiet: bool[k], False for keys that must not learn (an incident is open on them) or do not exist yet.
         """
-        mean = self.high
-        spread = np.sqrt(mean + self.phi[0] * mean * mean)
-        young = self.seen < 20
-        # Winsorised: one wild minute moves the mean by what a merely busy one would.
-        clipped = np.where(young, history, np.minimum(history, mean + 4.0 * spread + 3.0))
-        block_mean = clipped[-rows:].mean(axis=0)
-        self._learn_dispersion(clipped, rows, quiet & ~young, known)
-        hour = int((end_ns - 1) // 3_600_000_000_000) % HOURS
+        block_mean = np.empty(self.size)
+        for start in range(0, self.size, _STRIP):
+            strip = slice(start, start + _STRIP)
+            block_mean[strip] = self._learn_dispersion(history[:, strip], rows, quiet[strip], known, strip)
         after = self.seen + rows
-        for array, slowest in (
-            (self._latest, _LATEST_RATE),
-            (self._fast, self._fast_rate),
-            (self._slow, self._slow_rate),
+        for array, value, slowest in (
+            (self._latest, block_mean, _LATEST_RATE),
+            (self._fast, block_mean, self._fast_rate),
+            (self._foreseen, self._expected, self._fast_rate),
+            (self._slow, block_mean, self._slow_rate),
         ):
             rate = np.maximum(1.0 - (1.0 - slowest) ** rows, rows / after)
-            array += np.where(quiet, rate * (block_mean - array), 0.0)
-        hour_after = self._hour_seen[hour] + rows
-        rate = np.maximum(1.0 - (1.0 - 1.0 / 420.0) ** rows, rows / hour_after)
-        self._hour[hour] += np.where(quiet, rate * (block_mean - self._hour[hour]), 0.0)
-        self._hour_seen[hour] += np.where(quiet, rows, 0)
+            array += np.where(quiet, rate * (value - array), 0.0)
+        self.season.learn(end_ns, block_mean, rows, quiet)
         self.seen += np.where(quiet, rows, 0)
+        self._lasting = self._learn_lasting()
+        self.phi = _phi(self._excess, self._squares, self.seen, self._lasting)
         self.expect(end_ns)
 
-    def _learn_dispersion(self, clipped: NDArray[np.float64], rows: int, ready: NDArray[np.bool_], known: int) -> None:
-        rate = np.maximum(1.0 - (1.0 - self._slow_rate) ** rows, rows / (self.seen + rows))
-        sums = np.cumsum(clipped, axis=0)
+    def _learn_dispersion(
+        self, history: NDArray[Any], rows: int, quiet: NDArray[np.bool_], known: int, strip: slice
+    ) -> NDArray[np.float64]:
+        """Dispersions of some keys from a block; returns float64[n], their mean in it, wild windows cut."""
+        mean, seen = self.high[strip], self.seen[strip]
+        young = seen < _YOUNG
+        # Winsorised: one wild minute moves the mean by what a merely busy one would.
+        most = mean + _WILD * np.sqrt(mean + self.phi[0, strip] * mean * mean) + 3.0
+        clipped = np.minimum(history, np.where(young, np.inf, most).astype(np.float32), dtype=np.float32)
+        ready = quiet & ~young
+        rate = np.maximum(1.0 - (1.0 - self._slow_rate) ** rows, rows / (seen + rows)).astype(np.float32)
+        rate *= ready
+        usual = mean.astype(np.float32)
+        total = clipped[-rows:].copy()
+        reach = 1
         for span, windows in enumerate(SPANS):
-            total = sums[-rows:].copy()
-            past = len(clipped) - rows - windows
-            total -= sums[past : past + rows] if past >= 0 else np.vstack([np.zeros(self.size), sums[: rows - 1]])
+            for back in range(reach, windows):
+                first = len(clipped) - rows - back
+                total[max(0, -first) :] += clipped[max(0, first) : len(clipped) - back]
+            reach = windows
             whole = total[max(0, windows - 1 - known) :]
-            if not len(whole):
-                continue
-            mean = windows * self.high
-            excess = ((whole - mean) ** 2).mean(axis=0) - mean
-            self._excess[span] += np.where(ready, rate * (excess - self._excess[span]), 0.0)
-            self._squares[span] += np.where(ready, rate * (mean * mean - self._squares[span]), 0.0)
-        self.phi = _phi(self._excess, self._squares, self.seen + rows)
+            if len(whole):
+                off = whole - windows * usual
+                excess = np.einsum("rk,rk->k", off, off) / np.float32(len(whole)) - windows * usual
+                self._excess[span, strip] += rate * (excess / np.float32(windows**2) - self._excess[span, strip])
+        self._squares[strip] += rate * (usual * usual - self._squares[strip])
+        block_mean: NDArray[np.float64] = clipped[-rows:].mean(axis=0, dtype=np.float64)
+        return block_mean
+
+    def _learn_lasting(self) -> NDArray[np.float32]:
+        """float32[len(SPANS)]: dispersion of sums as a part of that of one window, the fleet's median."""
+        telling = self._squares > _TELLING_SQUARES
+        telling &= (self.seen > _TELLING_WINDOWS) & (self._excess[0] > _MIN_PHI * self._squares)
+        if np.count_nonzero(telling) < _TELLING_KEYS:
+            return _NO_FLEET.copy()
+        ratio = np.median(self._excess[:, telling] / self._excess[0, telling], axis=1)
+        return np.asarray(np.clip(ratio, _INDEPENDENT, 1.0), np.float32)
 
     def expect(self, start_ns: int) -> None:
         """Set what is expected of a block that starts now, from the means and the season."""
-        hour_exact = (start_ns / 3.6e12) + BLOCK_HOURS / 2 - 0.5
-        before = int(np.floor(hour_exact)) % HOURS
-        weight = hour_exact - np.floor(hour_exact)
-        season = np.zeros(self.size)
-        for hour, share in ((before, 1.0 - weight), ((before + 1) % HOURS, weight)):
-            # Sixty windows are one day's worth of an hour: two days of it count four fifths.
-            trust = self._hour_seen[hour] / (self._hour_seen[hour] + 30.0)
-            season += share * (trust * self._hour[hour] + (1.0 - trust) * self._slow)
+        middle_ns = start_ns + _BLOCK_NS // 2
+        now, most, least = self.season.at(middle_ns, self._slow, self.phi[-1])
         # The season leads once it has been seen for about two days; until then the fast mean is all there is.
-        known = np.minimum(self.seen / 2880.0, 1.0)
-        season = known * season + (1.0 - known) * self._fast
+        known = np.minimum(self.seen / _SEASON_WINDOWS, 1.0)
+        young = 1.0 - known
+        self._expected = known * now + young * self._fast
+        off = self._off()
         # Without a season, a morning's rise is told from a spike by what the last blocks brought.
-        self.high = np.maximum(np.maximum(self._fast, season), (1.0 - known) * self._latest)
-        self.low = np.minimum(self._fast, season)
+        self.high = np.maximum((known * most + young * self._fast) * np.maximum(off, 1.0), young * self._latest)
+        self.low = (known * least + young * self._fast) * np.minimum(off, 1.0)
+        for span, windows in enumerate(SPANS):
+            mean = windows * self.high
+            self.limit[span] = np.maximum(mean + 3.0 * np.sqrt(mean + self.phi[span] * mean * mean), MIN_SPIKE - 1)
+
+    def _off(self) -> NDArray[np.float64]:
+        """float64[k]: the last hours as a multiple of what was expected of them, 1.0 where chance explains it."""
+        mean = np.maximum(self._foreseen, 1e-9)
+        off = self._fast / mean - 1.0
+        windows = np.maximum(np.minimum(self.seen, 2.0 / self._fast_rate), 1.0)
+        chance = 2.0 * (1.0 / mean + SPANS[-1] * self.phi[-1]) / windows
+        # As much of it as is surely not chance (James and Stein): noise alone would lift `high` by a tenth.
+        kept: NDArray[np.float64] = 1.0 + off * np.maximum(1.0 - chance / np.maximum(off * off, 1e-12), 0.0)
+        return kept
 
     def merge(self, old: int, new: int) -> None:
         """Add the column `old` to the column `new` and forget it."""
         self.seen[new] = max(self.seen[new], self.seen[old])
-        self._hour_seen[:, new] = np.maximum(self._hour_seen[:, new], self._hour_seen[:, old])
-        for array in (self.high, self.low, self._latest, self._fast, self._slow, self._hour, self._excess):
+        for array in (
+            self.high,
+            self.low,
+            self._latest,
+            self._fast,
+            self._foreseen,
+            self._slow,
+            self._expected,
+            self._excess,
+            self.limit,
+        ):
             array[..., new] += array[..., old]
+        self.season.merge(old, new)
         # Of independent counts the means and the excess variances add up, so the mean of the squared mean does not.
-        self._squares[:, new] = (np.sqrt(self._squares[:, new]) + np.sqrt(self._squares[:, old])) ** 2
-        self.phi[:, new] = _phi(self._excess[:, new], self._squares[:, new], self.seen[new])
+        self._squares[new] = (np.sqrt(self._squares[new]) + np.sqrt(self._squares[old])) ** 2
+        one = slice(new, new + 1)
+        self.phi[:, one] = _phi(self._excess[:, one], self._squares[one], self.seen[one], self._lasting)
         self.forget(old)
 
     def forget(self, key: int) -> None:
         """Know nothing of a key any more."""
         for name in _ARRAYS:
             getattr(self, name)[..., key] = 0.0
+        self.season.forget(key)
         self.phi[:, key] = _PRIOR_PHI
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""
-        return {name: pack_array(getattr(self, name)) for name in _ARRAYS}
+        return {
+            "season": self.season.state(),
+            "lasting": pack_array(self._lasting),
+            **{name: pack_array(getattr(self, name)) for name in _ARRAYS},
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take a copy back. Raises StateError where it does not fit."""
-        arrays = {name: unpack_array(state.get(name, {}), np.float64) for name in _ARRAYS}
+        arrays = {name: unpack_array(state.get(name, {}), dtype) for name, dtype in _ARRAYS.items()}
         size = arrays["seen"].shape[-1]
         for name, array in arrays.items():
             if array.shape != (*_LEADING.get(name, ()), size):
                 raise StateError(f"saved baseline: {name} has shape {array.shape}, expected {size} columns")
             setattr(self, name, array)
+        self.season.restore(state["season"], size)
+        self._lasting = unpack_array(state["lasting"], np.float32)
+        if self._lasting.shape != _NO_FLEET.shape:
+            raise StateError(f"saved baseline: {len(self._lasting)} spans, expected {len(SPANS)}")
         self.size = size
 
 
-def _phi(excess: NDArray[np.float64], squares: NDArray[np.float64], seen: Any) -> NDArray[np.float64]:
+def _phi(
+    excess: NDArray[np.float32],
+    squares: NDArray[np.float32],
+    seen: NDArray[np.float64],
+    lasting: NDArray[np.float32],
+) -> NDArray[np.float32]:
     """Dispersions: what was found, drawn to the prior where it rests on few records or few windows."""
     weight = _PRIOR_SQUARES + squares * _PRIOR_WINDOWS / np.maximum(seen, 1.0)
-    phi: NDArray[np.float64] = np.clip((excess + weight * _PRIOR_PHI) / (squares + weight), _MIN_PHI, 50.0)
+    phi = np.empty_like(excess)
+    for span, least in enumerate(_INDEPENDENT):
+        prior = lasting[span] * phi[0] if span else _PRIOR_PHI
+        phi[span] = np.clip((excess[span] + weight * prior) / (squares + weight), least * _MIN_PHI, 50.0)
     return phi
 
 
-_ARRAYS = ("seen", "high", "low", "phi", "_latest", "_fast", "_slow", "_hour", "_hour_seen", "_excess", "_squares")
-_LEADING = {
-    "phi": (len(SPANS),),
-    "_hour": (HOURS,),
-    "_hour_seen": (HOURS,),
-    "_excess": (len(SPANS),),
-    "_squares": (len(SPANS),),
+_ARRAYS: dict[str, Any] = {
+    **dict.fromkeys(("seen", "high", "low", "_latest", "_fast", "_foreseen", "_slow", "_expected"), np.float64),
+    **dict.fromkeys(("phi", "limit", "_excess", "_squares"), np.float32),
 }
-BLOCK_HOURS = 0.25
+_LEADING = {"phi": (len(SPANS),), "limit": (len(SPANS),), "_excess": (len(SPANS),)}
+_BLOCK_NS = 900_000_000_000
+_SEASON_WINDOWS = 2880.0
 _LATEST_RATE = 1.0 - 0.5 ** (1.0 / 20.0)
-# The tails of young keys are calibrated by these: with less, a key of an hour was called odd 100 times too often.
-_PRIOR_PHI = 0.8
+_YOUNG = 20
+_WILD = 4.0
+_STRIP = 8192
+"""Keys whose history is worked on at a time: it stays in the processor's cache."""
+
+# The tails of young keys are calibrated by these.
+_PRIOR_PHI = 0.3
 _PRIOR_SQUARES = 0.05
 _PRIOR_WINDOWS = 60.0
 _MIN_PHI = 0.02
+
+# Of sums: at least that of independent windows, and until enough keys tell, between those and windows all alike.
+_INDEPENDENT = np.array([1.0 / windows for windows in SPANS], np.float32)
+_NO_FLEET = np.sqrt(_INDEPENDENT)
+_TELLING_KEYS, _TELLING_WINDOWS, _TELLING_SQUARES = 8, 1000, 0.5
