@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from logllm.actions.config import ActionsConfig
-from logllm.detectors.budget import BudgetConfig
+from logllm.detectors.config import DetectConfig
 from logllm.egress import EgressConfig
 from logllm.errors import ConfigError
 from logllm.explain.explainer import ExplainConfig
@@ -54,7 +54,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data_dir: str | None = None
     forward: ForwardConfig = ForwardConfig()
     http: HttpConfig = HttpConfig()
-    detect: BudgetConfig = BudgetConfig()
+    detect: DetectConfig = DetectConfig()
     explain: ExplainConfig = ExplainConfig()
     delivery: DeliveryConfig = DeliveryConfig()
     reduce: ReduceConfig = ReduceConfig()

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logllm.detectors.budget import Budget, BudgetConfig
+from logllm.detectors.config import ServiceConfig, Shares
 
 DAY_NS = 86_400_000_000_000
 HOUR_NS = DAY_NS // 24
@@ -30,17 +31,19 @@ def test_no_more_is_told_than_the_purse_held_and_time_has_filled(per_day: float,
     told = _spent(budget, times_ns)
 
     span_days = (times_ns[-1] - times_ns[0]) / DAY_NS if times_ns else 0.0
-    assert told <= max(per_day, 1.0) + per_day * span_days + 1e-6
+    assert told <= max(per_day, 1.0) + per_day * max(0.0, span_days - 1.0) + 1e-6
     assert told + budget.held_back == len(times_ns)
 
 
-def test_a_burst_may_spend_the_day_and_then_the_purse_fills_hour_by_hour() -> None:
+def test_a_burst_may_spend_the_first_day_and_from_the_next_on_the_purse_fills_hour_by_hour() -> None:
     budget = Budget(BudgetConfig(24.0))
 
     burst = _spent(budget, [DAY_NS] * 100)
-    hourly = [budget.spend(DAY_NS + hour * HOUR_NS + 1, critical=False) for hour in range(1, 6)]
+    first_day = [budget.spend(DAY_NS + hour * HOUR_NS + 1, critical=False) for hour in range(1, 24)]
+    hourly = [budget.spend(2 * DAY_NS + hour * HOUR_NS + 1, critical=False) for hour in range(1, 6)]
 
     assert burst == 24
+    assert not any(first_day)
     assert hourly == [True] * 5
 
 
@@ -68,7 +71,7 @@ def test_time_that_goes_back_fills_nothing_and_does_not_stop_the_filling() -> No
     _spent(budget, [100 * DAY_NS] * 5)
 
     back = budget.spend(3 * DAY_NS, critical=False)
-    later = budget.spend(4 * DAY_NS, critical=False)
+    later = budget.spend(5 * DAY_NS, critical=False)
 
     assert (back, later) == (False, True)
 
@@ -106,6 +109,61 @@ def test_a_state_round_trips() -> None:
     assert [restored.spend(DAY_NS + n * HOUR_NS, critical=False) for n in range(9)] == [
         saved.spend(DAY_NS + n * HOUR_NS, critical=False) for n in range(9)
     ]
+
+
+def test_a_service_with_a_budget_of_its_own_neither_draws_on_the_general_one_nor_is_held_back_by_it() -> None:
+    budget = Budget(BudgetConfig(2.0, services=[ServiceConfig("shop-*", alerts_per_day=3.0)]))
+
+    general = [budget.spend(DAY_NS, critical=False, service=name) for name in ("api", "api", "db")]
+    own = [budget.spend(DAY_NS, critical=False, service=name) for name in ("shop-a", "shop-b", "shop-a", "shop-b")]
+
+    assert (general, own) == ([True, True, False], [True, True, True, False])
+    assert budget.held_back == 2
+
+
+def test_what_is_set_of_services_is_found_by_the_first_entry_that_fits() -> None:
+    entries = [ServiceConfig("cron", quiet=True), ServiceConfig("c*", weight=3.0), ServiceConfig("[x]", weight=0.5)]
+    budget = Budget(BudgetConfig(5.0, services=[*entries, ServiceConfig("d?", alerts_per_day=1.0)]))
+
+    first = budget.special(["cron", "cart"])
+    more = budget.special(["cron", "cart", "x", "[x]", "db", "dbs"])
+
+    assert first.quiet.tolist() == [True, False]
+    assert more.quiet.tolist() == [True, False, False, False, False, False]
+    assert more.weight.tolist() == [1.0, 3.0, 1.0, 0.5, 1.0, 1.0]
+    assert [budget.pools[pool] for pool in more.pool.tolist()] == ["", "", "", "", "d?", ""]
+
+
+def test_shares_are_proportions_of_the_kinds_that_are_there() -> None:
+    budget = Budget(BudgetConfig(10.0, shares=Shares(rate=3.0, silence=1.0, value=0.0)))
+
+    targets = budget.targets("", ["rate", "silence", "value"])
+
+    assert targets == {"rate": 7.5, "silence": 2.5, "value": 0.0}
+
+
+def test_under_another_budget_a_purse_keeps_what_it_holds_as_far_as_it_may() -> None:
+    budget = Budget(BudgetConfig(9.0, services=[ServiceConfig("a", alerts_per_day=2.0)]))
+    budget.spend(DAY_NS, critical=False)
+
+    budget.change(BudgetConfig(4.0, services=[ServiceConfig("b", alerts_per_day=1.0)]))
+
+    assert _spent(budget, [DAY_NS] * 9) == 4
+    assert [budget.spend(DAY_NS, critical=False, service=name) for name in "abb"] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    "services", [[{"name": ""}], [{"name": "a", "alerts_per_day": 0}], [{"name": "a", "weight": 0}], [{"quiet": True}]]
+)
+def test_services_that_mean_nothing_are_refused(services: object) -> None:
+    with pytest.raises(msgspec.ValidationError, match=r"services\[0\]|required field `name`"):
+        msgspec.convert({"services": services}, BudgetConfig)
+
+
+@pytest.mark.parametrize("shares", [{"rate": -1}, {"rates": 1}, {"rate": "much"}])
+def test_shares_that_mean_nothing_are_refused(shares: object) -> None:
+    with pytest.raises(msgspec.ValidationError, match="shares"):
+        msgspec.convert({"shares": shares}, BudgetConfig)
 
 
 @pytest.mark.parametrize("value", [0, -1, float("nan"), 10_001, "many"])

@@ -62,7 +62,7 @@ class Cooldown:
         """
         if anomaly.kind in {"new", "release", "plugin"} or (anomaly.kind == "silence" and not anomaly.span):
             return "told"
-        # Which template leads a shift of a whole service may change from one minute to the next.
+        # Which template leads a shift may change from one minute to the next.
         key = -1 if anomaly.kind == "severity" else anomaly.key
         # Each session is another; what is odd of it is its template.
         about = (anomaly.service, key, anomaly.kind, "" if anomaly.kind == "session" else anomaly.about)

@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from logllm.detectors.baseline import HISTORY, SPANS, pack_array, unpack_array
+from logllm.detectors.baseline import HISTORY, pack_array, unpack_array
 from logllm.detectors.budget import BUILT_IN, GENERAL
 from logllm.detectors.cooldown import Cooldown
 from logllm.detectors.discovery import Candidate, discovered
 from logllm.detectors.news import News
 from logllm.detectors.novelty import LEARNING_RELEASE, Novelty
 from logllm.detectors.rate import Rate, RateScores
-from logllm.detectors.severity import SeverityShift, ShiftScores
+from logllm.detectors.severity import SeverityShift
 from logllm.detectors.silence import MIN_SILENT_MEAN, Silences
 from logllm.detectors.thresholds import Thresholds
 from logllm.detectors.warmup import Missing
+from logllm.detectors.weighing import SEASON_WINDOWS, Weighing
 from logllm.errors import StateError
-from logllm.events import Anomaly, Severity
+from logllm.events import Anomaly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -40,10 +41,6 @@ __all__ = ["LEARNING_WINDOWS", "Detection"]
 
 LEARNING_WINDOWS = 60
 """Windows of input before anything but a fatal new template can alert."""
-
-SEASON_WINDOWS = 2880
-MIN_PLAIN_SPIKE = 30
-"""Records that a spike of a harmless-looking template must have at least."""
 
 MEASURED_WINDOWS = 1440
 """Windows until the levels rest more on what was observed than on what the models promise."""
@@ -81,6 +78,7 @@ class Detection:
         self.extras = list(extras)
         self._readers = [cast("Reader", extra) for extra in extras if callable(getattr(extra, "see", None))]
         self._thresholds = Thresholds(budget, [*BUILT_IN, *(extra.kind for extra in extras)])
+        self._weighing = Weighing(keys, self.rate, self._thresholds, severity_of)
         self.cooldown = Cooldown()
         self.windows = 0
         self._severe = np.zeros((HISTORY, 0))
@@ -141,20 +139,22 @@ class Detection:
             ready = self.windows >= LEARNING_WINDOWS
             candidates: list[Candidate] = []
             if ready and some_spike[row]:
-                candidates += self._spikes(window, row, np.flatnonzero(spiking[row]), rate, special)
+                candidates += self._weighing.spikes(window, row, np.flatnonzero(spiking[row]), rate, special)
             if ready and some_shift[row]:
-                shifts = self._shifts(
+                shifts = self._weighing.shifts(
                     window, row, np.flatnonzero(shifting[row]), shift, severe[: HISTORY + row + 1], special
                 )
                 odd_services[[each.anomaly.service for each in shifts if each.ratio <= 0.0]] = True
                 candidates += shifts
-            quiet_now = self._silent(window, np.flatnonzero(silent[row]), rate.silence[row], special, ready=ready)
+            quiet_now = self._weighing.silent(
+                window, np.flatnonzero(silent[row]), rate.silence[row], special, ready=ready
+            )
             silent_row = nobody
             if some_silence[row]:
                 silent_row = nobody.copy()
                 silent_row[quiet_now] = True
                 odd |= silent_row
-            candidates += self._weighed(window, others.get(window, []), special) if ready else []
+            candidates += self._weighing.given(window, others.get(window, []), special) if ready else []
             here = discovered(candidates)
             here.extend(self.silences.judge(window_slice, row, silent_row, rate, tell=ready))
             here.extend(self._news(window_slice, row, new_keys.get(window, []), special, learning=not ready))
@@ -169,6 +169,8 @@ class Detection:
         return found
 
     def _begin(self, window_slice: Slice, special: Special) -> None:
+        if self._thresholds.hold(window_slice):
+            return
         known = self.rate.baseline.seen > 0
         service = self._keys.service[: len(known)]
         pool, weight = special.pool[service], special.weight[service]
@@ -185,116 +187,12 @@ class Detection:
             window_slice, tests, {kind: special.pool if kind == "severity" else pool for kind in tests}
         )
 
-    def _ratios(
-        self, kind: str, window: int, items: NDArray[np.int64], log_p: NDArray[np.float64], special: Special
-    ) -> NDArray[np.float64]:
-        service = items if kind == "severity" else self._keys.service[items]
-        # A weighted test is one whose probability is divided by its weight (Genovese et al., Biometrika 93, 2006).
-        weighted = np.maximum(log_p, _LEAST) - np.log(special.weight[service])
-        return self._thresholds.ratios(kind, window, items, weighted, special.pool[service])
-
-    def _spikes(
-        self, window: int, row: int, keys: NDArray[np.int64], rate: RateScores, special: Special
-    ) -> list[Candidate]:
-        span = rate.span[row]
-        severity = {key: self._severity_of(key) for key in keys.tolist()}
-        keys = keys[
-            [
-                severity[key] >= Severity.WARN
-                or self._plain_spike(key, SPANS[int(span[key])], float(rate.total[row, key]))
-                for key in keys.tolist()
-            ]
-        ]
-        ratios = self._ratios("rate", window, keys, _log(rate.spike[row, keys]), special)
-        return [
-            Candidate(
-                float(ratio),
-                Anomaly(
-                    kind="rate",
-                    window=window,
-                    span=SPANS[int(span[key])],
-                    service=int(self._keys.service[key]),
-                    key=key,
-                    keys=[key],
-                    expected=float(self.rate.baseline.high[key]) * SPANS[int(span[key])],
-                    seen=float(rate.total[row, key]),
-                    surprise=_surprise(float(rate.spike[row, key])),
-                    severity=severity[key],
-                ),
-            )
-            for key, ratio in zip(keys.tolist(), ratios, strict=True)
-        ]
-
-    def _plain_spike(self, key: int, span: int, total: float) -> bool:
-        """Whether more of a harmless message is worth a word: it must be a good deal more, until seasons are known."""
-        baseline = self.rate.baseline
-        times = 5.0 if baseline.seen[key] < SEASON_WINDOWS else 2.0
-        return total >= max(MIN_PLAIN_SPIKE, times * float(baseline.high[key]) * span)
-
-    def _shifts(
-        self,
-        window: int,
-        row: int,
-        services: NDArray[np.int64],
-        shift: ShiftScores,
-        severe: NDArray[np.float64],
-        special: Special,
-    ) -> list[Candidate]:
-        ratios = self._ratios("severity", window, services, _log(shift.tail[row, services]), special)
-        found = []
-        for service, ratio in zip(services.tolist(), ratios, strict=True):
-            span = SPANS[int(shift.span[row, service])]
-            mine = np.flatnonzero(self._keys.service[: severe.shape[1]] == service)
-            errors = severe[-span:, mine].sum(axis=0)
-            order = np.argsort(-errors, kind="stable")[:5]
-            leading = mine[order[errors[order] > 0]]
-            if len(leading):
-                anomaly = Anomaly(
-                    kind="severity",
-                    window=window,
-                    span=span,
-                    service=service,
-                    key=int(leading[0]),
-                    keys=leading.tolist(),
-                    expected=float(shift.expected[row, service]),
-                    seen=float(shift.errors[row, service]),
-                    surprise=_surprise(float(shift.tail[row, service])),
-                    severity=int(Severity.ERROR),
-                )
-                found.append(Candidate(float(ratio), anomaly))
-        return found
-
-    def _silent(
-        self, window: int, keys: NDArray[np.int64], log_p: NDArray[np.float64], special: Special, *, ready: bool
-    ) -> NDArray[np.int64]:
-        """Those of the keys whose silence is beyond chance."""
-        if not len(keys) or not ready:
-            return keys
-        return keys[self._ratios("silence", window, keys, log_p[keys], special) <= 0.0]
-
     def _ask_others(self, window_slice: Slice, heaviest: float) -> dict[int, list[Anomaly]]:
         by_window: dict[int, list[Anomaly]] = {}
         for extra in self.extras:
             for anomaly in extra.judge(window_slice, heaviest * self._thresholds.asked(extra.kind)):
                 by_window.setdefault(anomaly.window, []).append(anomaly)
         return by_window
-
-    def _weighed(self, window: int, anomalies: list[Anomaly], special: Special) -> list[Candidate]:
-        return [
-            Candidate(
-                float(
-                    self._ratios(
-                        anomaly.kind,
-                        window,
-                        np.array([anomaly.key], np.int64),
-                        np.array([-anomaly.surprise * math.log(10)]),
-                        special,
-                    )[0]
-                ),
-                anomaly,
-            )
-            for anomaly in anomalies
-        ]
 
     def _news(
         self, window_slice: Slice, row: int, new: list[int], special: Special, *, learning: bool
@@ -392,13 +290,11 @@ class Detection:
         self._severe = unpack_array(state["severe"], np.float64)
         if self._severe.shape != (HISTORY, self.rate.size):
             raise StateError(f"saved errors have shape {self._severe.shape}, expected ({HISTORY}, {self.rate.size})")
-        if "thresholds" in state:
-            self._thresholds.restore(state["thresholds"])
-            self.cooldown.restore(state["cooldown"])
-        saved = state.get("extras", {})
+        self._thresholds.restore(state["thresholds"])
+        self.cooldown.restore(state["cooldown"])
         for extra in self.extras:
-            if extra.kind in saved:
-                extra.restore(saved[extra.kind])
+            if extra.kind in state["extras"]:
+                extra.restore(state["extras"][extra.kind])
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,16 +304,3 @@ class _Judged:
     rate: RateScores
     odd: NDArray[np.bool_]
     shifting: NDArray[np.bool_]
-
-
-def _surprise(tail: float) -> float:
-    return 300.0 if tail <= 0.0 else min(300.0, max(0.0, -math.log10(tail)))
-
-
-def _log(tail: NDArray[np.float64]) -> NDArray[np.float64]:
-    logarithm: NDArray[np.float64] = np.log(np.maximum(tail, 1e-300))
-    return logarithm
-
-
-_LEAST = -690.0
-"""The logarithm of the smallest probability that is told from others."""

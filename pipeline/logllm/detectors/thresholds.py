@@ -67,19 +67,21 @@ class Thresholds:
         self._days = np.zeros(len(self._pools))
         self._used = {kind: np.zeros((2, len(self._pools))) for kind in kinds}
 
+    def hold(self, window_slice: Slice) -> bool:
+        """Whether the levels that are set hold for this slice too: same block, same budgets."""
+        same = window_slice.first // BLOCK == self._block and not window_slice.gap
+        return same and self._budget.pools == self._pools
+
     def begin(
         self, window_slice: Slice, tests: dict[str, NDArray[np.float64]], pools: dict[str, NDArray[np.int64]]
     ) -> None:
-        """Set the levels, where a slice is the first of its block.
+        """Set the levels of the block that a slice is the first of.
 
         Shapes:
             tests: kind -> float64[items], tests a window that each item makes, weighted.
             pools: kind -> int64[items], the budget of each.
         """
-        block = window_slice.first // BLOCK
-        if block == self._block and not window_slice.gap:
-            return
-        self._block = block
+        self._block = window_slice.first // BLOCK
         self._finish()
         if self._budget.pools != self._pools:
             old = {name: at for at, name in enumerate(self._pools)}
@@ -234,5 +236,5 @@ class Thresholds:
                 self._plan[kind] = unpack_array(saved["plan"], np.float64)
                 self._each[kind] = unpack_array(saved["each"], np.float64)
             shapes = self._plan[kind].shape, self._used[kind].shape, self._days.shape
-            if shapes != ((3, many), (2, many), (many,)):
+            if shapes != ((3, many), (2, many), (many,)) or self._each[kind].size > self._known[kind].size:
                 raise StateError(f"saved levels of {kind!r} are not of {many} budgets")
