@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from logllm.actions.actions import Actions
 from logllm.config import Config
-from logllm.detectors.budget import BudgetConfig
+from logllm.detectors.config import DetectConfig
 from logllm.errors import ActionError
 from logllm.events import Evidence, Explanation, IncidentEvent
 from logllm.explain.cache import ExplanationCache
@@ -198,7 +198,7 @@ def test_records_that_become_incidents_run_nothing_either(world: World) -> None:
         for number, line in enumerate(hostile)
     ]
     records = sorted([*known, *broken, *told], key=lambda record: record.second)
-    pipeline = Pipeline(Config(detect=BudgetConfig(alerts_per_day=5_000)))
+    pipeline = Pipeline(Config(detect=DetectConfig(alerts_per_day=5_000)))
     pipeline.advice.use(world.catalogue)
 
     events = run(pipeline, records, range(0, len(records), 2_000))
