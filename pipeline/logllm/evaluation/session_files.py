@@ -84,7 +84,7 @@ class SessionEvents:
         return () if found is None else (found,)
 
     def rows(self) -> Iterator[tuple[str, str, float | None]]:
-        """Session, event, and time in seconds since the epoch, None before one can be read; only rows with a session."""
+        """Session, event, and time in seconds since the epoch or None; rows that name no session are left out."""
         with _rows(self._path) as rows:
             next(rows, None)
             session, event = (self._head.index(name) for name in (self.columns.session, self.columns.event))

@@ -24,6 +24,7 @@ class Play:
         warm_up: Sessions that must have ended before one is judged.
         idle_windows: Judge a session when it has been idle for so long; None: with the window of its last event.
         is_text: Whether events are messages to be mined, or ids.
+        scoring: What judges; another one to compare with.
 
     Attributes:
         tails: float64[n], the smallest tail a session was judged by, 1.0 where it was not.
@@ -31,12 +32,20 @@ class Play:
         rank: int64[n], its place among those that have ended, -1 where it has not.
     """
 
-    def __init__(self, last: NDArray[np.int64], *, warm_up: int, idle_windows: int | None, is_text: bool) -> None:
+    def __init__(
+        self,
+        last: NDArray[np.int64],
+        *,
+        warm_up: int,
+        idle_windows: int | None,
+        is_text: bool,
+        scoring: type[Rarity] = Rarity,
+    ) -> None:
         self._last, self._warm_up, self._idle_windows = last, warm_up, idle_windows
         self._miner = Miner() if is_text else None
         self._ids: dict[str, int] = {}
         self._opened = Opened()
-        self.rarity = Rarity(warm_up=warm_up)
+        self.rarity = scoring(warm_up=warm_up)
         self.tails = np.ones(len(last))
         self.judged = np.zeros(len(last), np.bool_)
         self.flagged = np.zeros(len(last), np.bool_)

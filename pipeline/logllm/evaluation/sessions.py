@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from logllm.detectors.sessions.rarity import WARM_UP
+from logllm.detectors.sessions.rarity import WARM_UP, Rarity
 from logllm.errors import ConfigError
 from logllm.evaluation.session_files import SessionEvents, read_labels
 from logllm.evaluation.session_play import Play
@@ -105,6 +105,7 @@ def evaluate_sessions(
     label: str | None = None,
     warm_up: int = WARM_UP,
     idle_s: float | None = None,
+    scoring: type[Rarity] = Rarity,
 ) -> SessionsResult:
     """Play sessions through, see the head of this file; the columns are those of `SessionEvents` and `read_labels`.
 
@@ -113,6 +114,7 @@ def evaluate_sessions(
     Args:
         warm_up: Sessions that must have ended before one is judged.
         idle_s: Judge a session when it has been idle for so long, instead of at its last event.
+        scoring: What judges; another one to compare with.
 
     Raises:
         SourceError: A file cannot be read.
@@ -132,6 +134,7 @@ def evaluate_sessions(
         warm_up=warm_up,
         idle_windows=None if idle_s is None else math.ceil(idle_s / _WINDOW_S),
         is_text=source.columns.is_text,
+        scoring=scoring,
     )
     texts = (event for _, event, _ in source.rows())
     for start in range(0, len(slots), _ROWS_AT_ONCE):

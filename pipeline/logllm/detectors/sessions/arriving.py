@@ -198,6 +198,7 @@ class Arriving:
         windows: list[list[Any]] = []
         for window in sorted(self._windows):
             held = self._windows[window]
+            self._thin(held)
             cells, counts = held.tight()
             windows.append([window, held.sampling, pack_array(cells), pack_array(counts)])
         return {"windows": windows}

@@ -20,6 +20,9 @@ __all__ = ["Memory"]
 REMEMBERED_WINDOWS = 1_440
 """A session that was judged and shows nothing new for a day is forgotten: its id may mean another one by then."""
 
+_LOOK_EVERY = 5
+"""Windows; it costs as much as all that is remembered is large, and half an hour has gone by already."""
+
 _THIN_UNTIL = 1_440
 """Once so many windows it is looked at whether more sessions can be followed again: rarely, for those that have begun
 by then are known from their middle on."""
@@ -32,7 +35,8 @@ class Memory:
 
     Args:
         idle_windows: Windows without a record after which a session is judged.
-        max_open: Sessions remembered. Over that those judged longest ago go, then every second one is followed.
+        max_open: Sessions remembered, seen to every LOOK_EVERY windows: those judged longest ago go, then every second
+            one is followed.
 
     Attributes:
         sampling: Each 2**sampling-th session is followed.
@@ -52,7 +56,12 @@ class Memory:
         return other
 
     def end(self, window: int) -> tuple[Courses, Strangeness] | None:
-        """Judge the sessions that have been idle for long enough when this window begins; None where there are none."""
+        """Judge the sessions that have been idle for long enough when this window begins; None where there are none.
+
+        It is looked every LOOK_EVERY windows.
+        """
+        if window % _LOOK_EVERY:
+            return None
         idle = self.opened.idle(window, self._idle_windows)
         if not len(idle):
             return None
@@ -79,14 +88,23 @@ class Memory:
             self._thin(sampling, checks)
         begun, shown = self.opened.take(window, cells, counts)
         self.rarity.show(begun, shown, int(counts.sum()))
+
+    def tidy(self, window: int, checks: NDArray[np.int64]) -> None:
+        """This window is over: forget what is old, and what there is no room for, every LOOK_EVERY windows.
+
+        Shapes:
+            checks: int64[slots], the checksum of each session's id.
+        """
+        self.thinned += self.sampling > 0
+        if window % _LOOK_EVERY:
+            return
+        old = self.opened.judged & (self.opened.records > 0) & (window - self.opened.last > REMEMBERED_WINDOWS)
+        self.opened.drop(np.flatnonzero(old))
         over = len(self.opened.slots) - self._max_open
         if over > 0:
             self._make_room(over, checks)
         elif window % _THIN_UNTIL == 0 and self.sampling and -over > self._max_open * (1 - 1 / _EASED):
             self.sampling -= 1
-        self.thinned += self.sampling > 0
-        old = self.opened.judged & (self.opened.records > 0) & (window - self.opened.last > REMEMBERED_WINDOWS)
-        self.opened.drop(np.flatnonzero(old))
 
     def _make_room(self, over: int, checks: NDArray[np.int64]) -> None:
         opened = self.opened

@@ -101,12 +101,14 @@ class Naming:
         names: list[str] = []
         for field in chosen:
             own, values = words[field]
-            none = [at for at, value in enumerate(values) if value.lower() in _NO_ID]
-            has = (own >= 0) & (codes < 0)
-            if none:
-                has &= ~np.isin(own, none)
-            codes[has] = own[has] + len(names)
-            names += values
+            # A part of a chunk has all the chunk's values.
+            mine = np.flatnonzero((own >= 0) & (codes < 0))
+            distinct, which = np.unique(own[mine], return_inverse=True)
+            used = [values[code] for code in distinct.tolist()]
+            numbers = np.arange(len(names), len(names) + len(used))
+            numbers[[value.lower() in _NO_ID for value in used]] = -1
+            codes[mine] = numbers[which]
+            names += used
         return codes, names
 
     def merge(self, old: int, new: int) -> None:

@@ -43,8 +43,8 @@ class SessionNovelty:
     lack is not taken to be usual yet. Everything is learned, also what is odd and what incidents are open on: a kind
     that a twentieth of all sessions show is no longer odd.
 
-    Bounded: `max_open` sessions and MOST_A_WINDOW of a window. Past that every second, fourth... is followed, the same
-    whole ones throughout.
+    Bounded: `max_open` sessions, and MOST_A_WINDOW more of each window since that was last seen to. Past that every
+    second, fourth... is followed, the same whole ones throughout.
 
     Args:
         keys: Whose service each key is.
@@ -113,17 +113,19 @@ class SessionNovelty:
         if window_slice.gap < 0:
             memory.opened.turn_back(window_slice.first)
         found: list[Anomaly] = []
-        end = window_slice.first + len(window_slice)
-        for window in sorted({*range(window_slice.first, end), *self._arriving.waiting(end)}):
+        for window in range(window_slice.first, window_slice.first + len(window_slice)):
             ended = memory.end(window)
-            if memory.rarity.is_warm and window_slice.first <= window:
+            if memory.rarity.is_warm:
                 memory.kinds.watch()
+                if ended is not None:
+                    found.extend(self._tell(memory, window, *ended, level))
             if ended is not None:
-                if memory.rarity.is_warm:
-                    found.extend(self._tell(memory, max(window, window_slice.first), *ended, level))
                 memory.rarity.learn(ended[1])
-            cells, counts, sampling = self._arriving.of(window, memory.sampling)
-            memory.take(window, cells, counts, sampling, self._slots.checks)
+            # What is of an earlier window came too late for it.
+            late = self._arriving.waiting(window) if window == window_slice.first else []
+            for each in (*late, window):
+                memory.take(window, *self._arriving.of(each, memory.sampling), self._slots.checks)
+            memory.tidy(window, self._slots.checks)
         return found
 
     def _tell(

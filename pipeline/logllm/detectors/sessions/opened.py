@@ -100,12 +100,13 @@ class Opened:
             room = max(more, len(self.records) // 2)
             for name in _COLUMNS:
                 setattr(self, name, np.pad(getattr(self, name), (0, room)))
-        present = slots[np.append(True, slots[1:] != slots[:-1])]
+        starts = np.flatnonzero(np.append(True, slots[1:] != slots[:-1]))
+        present = slots[starts]
         begun = present[self.records[present] == 0]
         self.first[begun] = window
         self.judged[begun] = False
         self.last[present] = window
-        self.records += np.bincount(slots, weights=counts, minlength=len(self.records)).astype(np.int64)
+        self.records[present] += np.add.reduceat(counts, starts)
         places = np.searchsorted(self._cells, cells)
         known = np.zeros(len(cells), np.bool_)
         inside = places < len(self._cells)

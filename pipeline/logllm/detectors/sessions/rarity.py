@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -75,6 +75,8 @@ class Rarity:
         has: float64[k], sessions that showed each key.
     """
 
+    rare: ClassVar[float] = RARE
+
     def __init__(self, *, warm_up: int = WARM_UP) -> None:
         self._warm_up = warm_up
         self.has = np.zeros(0)
@@ -86,7 +88,7 @@ class Rarity:
 
     def copy(self) -> Rarity:
         """One that goes on for itself."""
-        other = Rarity(warm_up=self._warm_up)
+        other = type(self)(warm_up=self._warm_up)
         other.has, other._spread = self.has.copy(), self._spread.copy()
         other.begun, other.ended, other.records = self.begun, self.ended, self.records
         return other
@@ -106,7 +108,7 @@ class Rarity:
         """The tail below which a session is odd now."""
         beyond = np.cumsum(self._spread[::-1])[::-1]
         crowded = np.flatnonzero(beyond > MOST_ODD * self._spread.sum())
-        return min(RARE, 10.0 ** (-(int(crowded[-1]) + 1) / _BINS_A_DECADE)) if len(crowded) else RARE
+        return min(self.rare, 10.0 ** (-(int(crowded[-1]) + 1) / _BINS_A_DECADE)) if len(crowded) else self.rare
 
     def show(self, begun: int, keys: NDArray[np.int64], records: int) -> None:
         """Sessions have begun, and sessions have shown keys for the first time, in so many records.
@@ -146,7 +148,7 @@ class Rarity:
     def _expected(self, begun: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """The events that nearly every session shows, and the share that lacks each."""
         lacking = np.maximum(begun - self.has - 0.5, 0.5) / begun
-        usual = np.flatnonzero(lacking < RARE)
+        usual = np.flatnonzero(lacking < self.rare)
         usual = usual[np.argsort(lacking[usual], kind="stable")][:_MOST_EXPECTED]
         return usual, lacking[usual]
 
