@@ -11,6 +11,7 @@ from logllm import __version__
 from logllm.cli.actions import actions
 from logllm.cli.alerts import alerts
 from logllm.cli.doctor import doctor
+from logllm.cli.evaluate import evaluate
 from logllm.cli.guarantees import guarantees
 from logllm.cli.incidents import incidents
 from logllm.cli.model import model
@@ -66,6 +67,7 @@ main.add_command(incidents)
 main.add_command(replay)
 main.add_command(stats)
 main.add_command(templates)
+main.add_command(evaluate)
 main.add_command(alerts)
 main.add_command(routes)
 main.add_command(silence)
