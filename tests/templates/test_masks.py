@@ -36,7 +36,7 @@ def _typed(line: str) -> str:
         ("id b9000564-fe1a-409b-b8cc-1e88b294cd1d gone", "id <uuid> gone"),
         ("block blk_-1608999687919862906 and attempt_14_m_0", "block <id> and <id>"),
         ("at 0x0b85eee0 mask 0x05 sum 9f86d081884c7d65", "at <hex> mask <hex> sum <hex>"),
-        ("waited 10000ms of 1.5e-3s, 37% (-4)", "waited <num> of <num>, <num> (<num>)"),
+        ("waited 10000ms of 1.5e-3s, 37% (-4)", "waited <dur> of <num>, <num> (<num>)"),
         ("used 12 MB of 3 GB", "used <num> MB of <num> GB"),
         ("generating core.2275", "generating core.<num>"),
         ("fetch icache prefetch depth....................0", "fetch icache prefetch depth....................<num>"),

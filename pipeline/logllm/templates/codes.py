@@ -12,7 +12,9 @@ import re
 
 __all__ = ["CODE", "CODE_STEM", "is_code"]
 
-_STEMS = "http|HTTP|ipv|IPv|tls|TLS|TLSv|SSLv|sha|SHA|md|MD|ERR|ORA|SQL|ext|python|oauth|OAuth|mp"
+# Network interfaces too: their number is part of the name, and there are few.
+_INTERFACES = "eth|en|wlan|wl|awdl|utun|lo|bond|ppp"
+_STEMS = f"{_INTERFACES}|http|HTTP|ipv|IPv|tls|TLS|TLSv|SSLv|sha|SHA|md|MD|ERR|ORA|SQL|ext|python|oauth|OAuth|mp"
 # Two capitals are often a word; with digits behind them they are an identifier.
 _NO_STEMS = "OK|ID|IP|VM|IO|NO|ON|TO|IN|IS|OF|AT|BY|OR|DB|UI|OS|PC|RM|NM|AM|PM|MB|GB|KB|I|A"
 _BODY = (

@@ -11,7 +11,7 @@ import re
 
 from logllm.templates.codes import CODE, CODE_STEM
 from logllm.templates.mined import MAX_CHARS, mined_part
-from logllm.templates.records import is_record, names_with_digits, without_values
+from logllm.templates.records import record_of
 
 __all__ = [
     "AMBIGUOUS",
@@ -69,15 +69,13 @@ def record_key(key: bytes, message: str) -> bytes | None:
     """
     if key[:1] != b"{" and key.count(b"=") < 2:
         return None
-    if not is_record(message):
+    record = record_of(message)
+    if record is None:
         return None
-    stripped = without_values(message)
-    encoded = stripped.encode("utf-8", "surrogatepass")
-    short = b"\3" + _HEX_RUN.sub(b"", encoded).translate(None, _DIGITS)
-    names = names_with_digits(stripped) if len(short) != len(encoded) + 1 else []
-    if names:
-        short = b"\1".join((short, *(name.encode("utf-8", "surrogatepass") for name in names)))
-    return coded(short, stripped) if may_hold_code(short) else short
+    short = b"\3" + _HEX_RUN.sub(b"", record.stripped.encode("utf-8", "surrogatepass")).translate(None, _DIGITS)
+    if record.names:
+        short = b"\1".join((short, *(name.encode("utf-8", "surrogatepass") for name in record.names)))
+    return coded(short, record.stripped) if may_hold_code(short) else short
 
 
 class _Table(dict[bytes, int]):

@@ -23,7 +23,7 @@ Masked = tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]
 
 _TRIM_LEFT = "[({<\"'`*"
 _TRIM_RIGHT = "])}>\"'`,;:.!?*"
-_PIECES = re.compile(r"(\.{2,}|[,;:=|\"'`\[\](){}<>#])")
+_PIECES = re.compile(r"(\.{2,}|->|[,;:=|\"'`\[\](){}<>#])")
 
 _NUMBER = re.compile(r"[+\-~$€£]?\d(?:[\d,._]*\d)?(?:[eE][+\-]?\d+)?(?:%|[a-zA-Zµ]{1,7}(?:/[a-z]{1,3})?)?")
 _HEX = re.compile(r"0[xX][0-9a-fA-F]+[uUlLhH]*|(?=[a-fA-F]*\d)[0-9a-fA-F]{6,}h?")
@@ -48,12 +48,23 @@ _HOST_PORT = re.compile(r"[A-Za-z](?=[A-Za-z_.\-]*\d[\w.\-]*:)\w*[.\-][\w.\-]*:\
 _INNER = re.compile(
     r"(?<![\w.:\-])(?:(?P<ip>(?:[\w.\-]*/)?\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}:\d{1,5})"
     r"|(?P<mac>[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5,15})"
-    r"|(?P<time>\d{1,2}:\d{2}:\d{2}(?:[.,]\d{1,9})?))(?!\w)"
+    r"|(?P<time>(?:\d{4}[-/]\d{1,2}[-/]\d{1,2}[T:_])?\d{1,2}:\d{2}:\d{2}(?:[.,]\d{1,9})?)"
+    r"|(?P<num>\d{1,3}(?:,\d{3})+))(?![\w,])"
 )
-_INNER_TYPES = {"\x02ip": "<ip>", "\x02mac": "<mac>", "\x02time": "<time>"}
+_INNER_TYPES = {"\x02ip": "<ip>", "\x02mac": "<mac>", "\x02time": "<time>", "\x02num": "<num>"}
 _CLASS = re.compile(r"[A-Za-z_][\w$]*(?:\.[A-Za-z_$][\w$]*)*\.[A-Z][\w$]*")
 _VALUE_ENDS = frozenset(("", ",", ";", "|", ")", "]", "}", ">"))
+# With commas between them, and with spaces: two paths or addresses side by side are often two things.
 _LISTS = frozenset(("<id>", "<path>", "<uuid>", "<time>", "<ip>", "<host>"))
+_ROWS = frozenset(("<id>", "<uuid>", "<time>"))
+_USER = re.compile(r"([A-Za-z_](?:[\w.\-]*\w)?)([.,;:)]*)")
+_MNEMONIC = re.compile(r"%[A-Z][A-Z0-9_]*-\d-[A-Z][A-Z0-9_]*")
+_PATH_WITH_SPACES = re.compile(r"(?<!\w)[A-Za-z]:\\(?:[^\\/:*?\"<>|\s]+(?: [^\\/:*?\"<>|\s]+){0,4}\\)+")
+_DOMAIN_USER = re.compile(r"[A-Z][A-Z0-9\-]{1,14}\\[\w.$\-]+")
+_DURATION = re.compile(
+    r"\d+(?:\.\d+)?(?:ns|us|µs|ms|s|sec|secs|m|min|mins|h|d)|(?:\d+d)?(?:\d+h)?(?:\d+m)?\d+(?:\.\d+)?m?s(?:\d+ms)?"
+)
+_SIZE = re.compile(r"\d+(?:\.\d+)?(?:[KMGT]i?|k)?B|\d+(?:\.\d+)?[KMGT]")
 _STEM_DOT_NUMBER = re.compile(r"([A-Za-z][A-Za-z_]*\.)\d+")
 _OBJECT = re.compile(r"((?:[a-z_][\w$]*\.)*[A-Z][\w.$]*@)[0-9a-f]+")
 _NAME = re.compile(r"[A-Za-z_][\w.$\-]*")
@@ -86,9 +97,11 @@ def _piece(piece: str) -> str | None:
             return "<ip>"
         if _NUMBER.fullmatch(piece):
             return "<num>"
+        if _DOMAIN_USER.fullmatch(piece):
+            return "<user>"
         if _WINDOWS_PATH.fullmatch(piece) or (piece[0] in "/~" and len(piece) > 1 and piece.strip("/.")):
             return "<path>"
-        if piece.count("/") > 1 or has_digit or "." in piece or "_" in piece:
+        if max(piece.count("/"), piece.count("\\")) > 1 or has_digit or "." in piece or "_" in piece:
             return "<path>"
         return None
     if "@" in piece and _EMAIL.fullmatch(piece):
@@ -102,8 +115,8 @@ def _piece(piece: str) -> str | None:
     if _IP.fullmatch(piece):
         return "<ip>"
     if _NUMBER.fullmatch(piece):
-        return "<num>"
-    if is_code(piece) or piece in FIXED:
+        return "<num>" if piece[-1].isdigit() else _quantity(piece)
+    if is_code(piece) or piece in FIXED or _MNEMONIC.fullmatch(piece):
         return None
     if _HEX.fullmatch(piece):
         return "<hex>"
@@ -111,9 +124,15 @@ def _piece(piece: str) -> str | None:
         return "<uuid>"
     if _TIME.fullmatch(piece):
         return "<time>"
+    if _DURATION.fullmatch(piece):
+        return "<dur>"
     if "." in piece and _CLASS.fullmatch(piece):
         return None
     return "<id>"
+
+
+def _quantity(piece: str) -> str:
+    return "<dur>" if _DURATION.fullmatch(piece) else "<size>" if _SIZE.fullmatch(piece) else "<num>"
 
 
 def _whole(core: str) -> str | None:
@@ -143,12 +162,13 @@ def _inner(found: re.Match[str]) -> str:
 
 
 def _pieces(core: str) -> tuple[str, tuple[str, ...]]:
-    if ":" in core:
+    if ":" in core or "," in core:
         core = _INNER.sub(_inner, core)
     parts = _PIECES.split(core)
     shape: list[str] = []
     shown: list[str] = []
     last = len(parts) - 1
+    opened = ""
     for at in range(0, last + 1, 2):
         piece = parts[at]
         before = parts[at - 1] if at else ""
@@ -159,7 +179,7 @@ def _pieces(core: str) -> tuple[str, tuple[str, ...]]:
             kind = _piece(piece) if piece else ""
             if kind is None and parts[at - 2].lower() not in TELLING:
                 kind = piece
-        elif before in ('"', "'") and after == before and piece:
+        elif opened and after == opened and piece:
             key = ""
             if at >= 4 and parts[at - 3] == "=" and not parts[at - 2]:
                 key = parts[at - 4]
@@ -180,6 +200,8 @@ def _pieces(core: str) -> tuple[str, tuple[str, ...]]:
             if kind == "<id>" and (found := _STEM_DOT_NUMBER.fullmatch(piece) or _OBJECT.fullmatch(piece)):
                 shape.append(found[1])
                 kind = "<num>"
+        if after and after[-1] in "\"'":
+            opened = "" if opened == after[-1] else opened or after[-1]
         if kind is None:
             shape.append(piece)
         elif kind in _LISTS and len(shape) > 1 and shape[-2] == WILD and shape[-1] in ",:" and shown[-1] == kind:
@@ -207,6 +229,9 @@ def mask_token(token: str) -> tuple[str, tuple[str, ...]]:
         return WILD, ("<time>",)
     if WILD in token:
         return WILD, (WILD,)
+    if token[:1] == "@":
+        shape, shown = mask_token(token[1:]) if len(token) > 1 else ("", ())
+        return f"@{shape}", shown
     left = token.lstrip(_TRIM_LEFT)
     core = left.rstrip(_TRIM_RIGHT)
     if "]:" in core and token[len(token) - len(left) - 1 : len(token) - len(left)] == "[":
@@ -215,6 +240,9 @@ def mask_token(token: str) -> tuple[str, tuple[str, ...]]:
         return (f"({WILD})", ("",)) if token == "()" else (token, ())  # noqa: S105
     lead, trail = token[: len(token) - len(left)], left[len(core) :]
     kind = _whole(core)
+    if kind is None and core[0] == "." and lead[-1:] == "*" and _HOST.fullmatch(core[1:]):
+        kind = _piece(core[1:])
+        lead = lead[:-1] if kind is not None else lead
     if kind is not None:
         return f"{lead}{WILD}{trail}", (kind,)
     if lead or trail:
@@ -239,6 +267,8 @@ def mask(line: str) -> Masked:
     """
     if _MONTH.search(line):
         line = _DATE_IN_LINE.sub(_WHEN, line)
+    if ":\\" in line:
+        line = _PATH_WITH_SPACES.sub(lambda found: found[0].replace(" ", _SPACE), line)
     quoted = '="' in line or "='" in line
     if quoted:
         line = _QUOTED_VALUE.sub(_keep_together, line)
@@ -258,15 +288,15 @@ def mask(line: str) -> Masked:
             known[token] = masked
         shape, shows = masked
         if previous == WILD:
-            if shape == WILD and shows == shown[-1] and shows[0] in _LISTS:
+            if shape == WILD and shows == shown[-1] and shows[0] in _ROWS:
                 continue  # a list of unknown length
             if token.startswith("HTTP/") and shape.startswith(WILD):
                 shapes[-1] = shape  # the rest of a request line
                 continue
             if not shows and shown[-1] == ("<num>",) and (unit := token.rstrip("),.;]")) in UNITS:
                 shape, shows = WILD + token[len(unit) :], (unit,)
-        elif not shows and previous in ("user", "User", "username", "account") and token.isidentifier():
-            shape, shows = WILD, ("<user>" if token.lower() not in NOT_USERS else token,)
+        elif not shows and previous in ("user", "User", "username", "account") and (name := _USER.fullmatch(token)):
+            shape, shows = WILD + name[2], ("<user>" if name[1].lower() not in NOT_USERS else name[1],)
         if quoted and shows:
             shows = tuple([show.replace(_SPACE, " ") for show in shows])
         shapes.append(shape)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 from numpy.typing import NDArray
 
 from logllm.templates.chains import Chains
 from logllm.templates.masks import WILD
 from logllm.templates.node import Node
-from logllm.templates.words import FUNCTION_WORDS
+from logllm.templates.words import FUNCTION_WORDS, TELLING
 
 __all__ = ["Neighbours", "wanted"]
 
@@ -17,6 +19,9 @@ _MAX_POSITIONS = 48
 _MAX_CROWD = 96
 _LONE = 64
 _FIRST = 12
+# So many values of what tells what happened are no longer events but data.
+_TOLD = 40
+_TELLING_NAME = re.compile(r'(?:^|[{,])"?(\w+)"?(?:=|:")')
 _NEVER = FUNCTION_WORDS | {WILD}
 _ODD = 0x9E3779B97F4A7C15
 _HIGH = 32
@@ -54,6 +59,7 @@ class Neighbours:
         hashes = [hash(token) * (2 * at + 3) for at, token in enumerate(tokens)]
         total = sum(hashes)
         constant = sum([1 for token in tokens if token.isalpha() and len(token) > 1])
+        is_record = tokens[0][0] == "{" or "=" in tokens[0]
         best = None
         for at, token in enumerate(tokens):
             if token in _NEVER or at in node.holes:
@@ -63,6 +69,8 @@ class Neighbours:
             self.chains.add(signature, number)
             left = constant - (token.isalpha() and len(token) > 1)
             want = wanted(left, at)
+            if is_record and _is_told(tokens, at):
+                want = max(want, _TOLD)
             if best is None and len(others) + 1 >= want:
                 crowd = [other for other in map(self._numbers.__getitem__, others) if _differ(other, tokens, at)]
                 del crowd[_MAX_CROWD:]
@@ -105,6 +113,13 @@ class Neighbours:
             self.chains.keep(kept, (np.cumsum(kept) - 1).astype(np.int32))
             self._numbers = [node for node in self._numbers if node.alive]
             self._dead = 0
+
+
+def _is_told(tokens: tuple[str, ...], at: int) -> bool:
+    """Whether a token of a record holds the value of a field that tells what happened."""
+    if at and tokens[at - 1][-1] == ":":
+        return tokens[at - 1].strip('{",:').lower() in TELLING
+    return any(name.lower() in TELLING for name in _TELLING_NAME.findall(tokens[at]))
 
 
 def _differ(other: Node, tokens: tuple[str, ...], at: int) -> bool:
