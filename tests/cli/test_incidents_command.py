@@ -145,6 +145,19 @@ def test_answers_are_listed_for_people_and_for_programs_with_what_they_held_back
     assert "\x1b" not in listed
 
 
+def test_stats_show_what_each_answer_has_held_back(folder: Path) -> None:
+    arguments = ["stats", "--data-dir", str(folder)]
+    before = CliRunner().invoke(main, arguments)
+    (folder / "held.json").write_text(json.dumps({"ans-1": 1200, "near": 2}))
+
+    people = CliRunner().invoke(main, arguments).output
+    program = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).output)
+
+    assert before.exit_code == 1
+    assert "1,202 anomalies held back by answers" in people
+    assert program == {"type": "stats", "held_back": {"ans-1": 1200, "near": 2}}
+
+
 def test_an_answer_is_taken_back_by_its_id_or_by_its_incident(folder: Path) -> None:
     called("noise", *IDS, "--data-dir", folder)
     first = json.loads(called("answers", "--json", "--data-dir", folder).output.splitlines()[0])

@@ -1,8 +1,8 @@
-"""`logllm stats`: what the reducer has saved, from the data directory."""
+"""`logllm stats`: what the reducer has saved and what answers have held back, from the data directory."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,32 +19,48 @@ __all__ = ["stats"]
 def stats(data_dir: str, limit: int, as_json: bool) -> None:
     """What came, what went on and what that saves, by tag and by template; while serve runs and afterwards.
 
-    It is written down twice a minute. Bytes are those of MessagePack, a GB is 10^9 of them.
+    It is written down twice a minute. Bytes are those of MessagePack, a GB is 10^9 of them. Then what people's answers
+    have held back, by answer.
     """
     from pathlib import Path
 
     import msgspec
 
+    from logllm.cli.render_text import neutral
     from logllm.errors import SourceError
+    from logllm.service.learning import held_in
     from logllm.service.reduction import ACCOUNT_FILE
     from logllm.sinks.reduce.meter import load_account
 
     path = Path(data_dir) / ACCOUNT_FILE
     account = load_account(path)
-    if account is None:
+    held = held_in(Path(data_dir))
+    if account is None and not held:
         raise SourceError(
             f"{path}: nothing is written down here yet; serve with --reduce and --data-dir does so twice a minute"
         )
     if as_json:
-        said = msgspec.to_builtins(account) | {
-            "type": "stats",
-            "saved_bytes": account.saved_bytes,
-            "saved": account.saved,
-            "saved_per_day": account.saved_per_day,
-        }
-        click.echo(msgspec.json.encode(said))
+        said = {"type": "stats"} if account is None else _said(account)
+        click.echo(msgspec.json.encode(said | {"held_back": held}))
         return
-    _show(account, limit)
+    if account is not None:
+        _show(account, limit)
+    if held:
+        click.echo(f"\n{sum(held.values()):,} anomalies held back by answers (see `logllm incidents answers`):")
+        for name, count in sorted(held.items(), key=lambda each: -each[1])[:limit]:
+            click.echo(f"{count:>10,}  {neutral(name)}")
+
+
+def _said(account: Account) -> dict[str, Any]:
+    import msgspec
+
+    said: dict[str, Any] = msgspec.to_builtins(account)
+    return said | {
+        "type": "stats",
+        "saved_bytes": account.saved_bytes,
+        "saved": account.saved,
+        "saved_per_day": account.saved_per_day,
+    }
 
 
 def _show(account: Account, limit: int) -> None:
