@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from logllm.cause import Cause
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -219,22 +221,6 @@ class Evidence(msgspec.Struct, frozen=True):
     template: str = ""
     source: str = ""
     line: int | None = None
-
-
-class Cause(msgspec.Struct, frozen=True):
-    """One anomaly of an incident, as answers of people are kept by: kind, service and template.
-
-    `template` is the stable id, "*" where all of a service is meant (then `text` is empty); `service` "*" is the whole
-    source. `expected` and `seen` as in `Anomaly`; `severity` is OpenTelemetry's number.
-    """
-
-    kind: str
-    service: str
-    template: str
-    text: str
-    expected: float
-    seen: float
-    severity: int
 
 
 class IncidentEvent(msgspec.Struct, frozen=True, tag_field="type", tag="incident"):
