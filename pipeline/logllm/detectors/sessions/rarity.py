@@ -34,8 +34,12 @@ _HALF_LIFE_SESSIONS = 1_000.0
 _PRIOR_SESSIONS = 200.0
 """Ordinary sessions that the share of odd ones starts from: a fifth of what it looks back on."""
 
+_NEVER_SEEN = 0.5
+"""Sessions that stand for none."""
+
 _BINS_A_DECADE = 20
 _BINS = 8 * _BINS_A_DECADE
+"""Of how many other sessions there are like it: the number for what is new each time, which its share is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,7 @@ class Rarity:
         self.ended = 0
         self.records = 0.0
         self._spread = np.zeros(_BINS)
-        self._spread[0] = _PRIOR_SESSIONS
+        self._spread[-1] = _PRIOR_SESSIONS
 
     def copy(self) -> Rarity:
         """One that goes on for itself."""
@@ -106,9 +110,9 @@ class Rarity:
     @property
     def level(self) -> float:
         """The tail below which a session is odd now."""
-        beyond = np.cumsum(self._spread[::-1])[::-1]
-        crowded = np.flatnonzero(beyond > MOST_ODD * self._spread.sum())
-        return min(self.rare, 10.0 ** (-(int(crowded[-1]) + 1) / _BINS_A_DECADE)) if len(crowded) else self.rare
+        crowded = int(np.argmax(np.cumsum(self._spread) > MOST_ODD * self._spread.sum()))
+        others: float = _NEVER_SEEN * 10.0 ** (crowded / _BINS_A_DECADE)
+        return min(self.rare, others / max(self.begun, 1.0))
 
     def show(self, begun: int, keys: NDArray[np.int64], records: int) -> None:
         """Sessions have begun, and sessions have shown keys for the first time, in so many records.
@@ -129,8 +133,8 @@ class Rarity:
     def judge(self, courses: Courses) -> Strangeness:
         """How strange sessions are; they must have been shown."""
         begun = max(self.begun, 1.0)
-        # Of the others: a session is no example for itself. Half a session is what has never been seen.
-        shares = np.maximum(self.has - 0.5, 0.5) / begun
+        # Of the others: a session is no example for itself.
+        shares = np.maximum(self.has - 1.0 + _NEVER_SEEN, _NEVER_SEEN) / begun
         held = shares[courses.keys]
         tail = np.minimum.reduceat(held, courses.starts)
         owner = courses.owners
@@ -147,7 +151,7 @@ class Rarity:
 
     def _expected(self, begun: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """The events that nearly every session shows, and the share that lacks each."""
-        lacking = np.maximum(begun - self.has - 0.5, 0.5) / begun
+        lacking = np.maximum(begun - self.has - 1.0 + _NEVER_SEEN, _NEVER_SEEN) / begun
         usual = np.flatnonzero(lacking < self.rare)
         usual = usual[np.argsort(lacking[usual], kind="stable")][:_MOST_EXPECTED]
         return usual, lacking[usual]
@@ -155,7 +159,7 @@ class Rarity:
     def why(self, keys: NDArray[np.int64]) -> tuple[list[int], list[int]]:
         """What is rare in a session of these keys, and what it lacks; the rarest first."""
         begun, level = max(self.begun, 1.0), self.level
-        shares = np.maximum(self.has[keys] - 0.5, 0.5) / begun
+        shares = np.maximum(self.has[keys] - 1.0 + _NEVER_SEEN, _NEVER_SEEN) / begun
         rare = keys[np.argsort(shares, kind="stable")][: int((shares < level).sum())]
         expected, lacking = self._expected(begun)
         absent = expected[(lacking < level) & ~np.isin(expected, keys)]
@@ -164,7 +168,8 @@ class Rarity:
     def learn(self, found: Strangeness) -> None:
         """Take in how strange sessions were that have ended."""
         if self.is_warm:
-            bins = np.minimum((-np.log10(found.tail) * _BINS_A_DECADE).astype(np.int64), _BINS - 1)
+            others = found.tail * max(self.begun, 1.0) / _NEVER_SEEN
+            bins = np.clip((np.log10(others) * _BINS_A_DECADE).astype(np.int64), 0, _BINS - 1)
             self._spread *= 0.5 ** (len(bins) / _HALF_LIFE_SESSIONS)
             self._spread += np.bincount(bins, minlength=_BINS)
         self.ended += len(found.tail)
