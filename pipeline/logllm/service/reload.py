@@ -73,6 +73,8 @@ def needs_restart(old: Config, new: Config) -> list[str]:
     for key in ("data_dir", "http", "explain", "delivery", "actions", "reduce"):
         if getattr(old, key) != getattr(new, key):
             differs.append(key)
+    if old.detect.learned != new.detect.learned:
+        differs.append("detect.learned")
     return differs
 
 
