@@ -38,7 +38,7 @@ def _all_varied(line: str) -> str:
 
 
 def test_there_are_lines_of_many_styles() -> None:
-    assert sum(map(len, _STYLES.values())) > 180
+    assert sum(map(len, _STYLES.values())) > 220
     assert len(_STYLES) > 7
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from random import Random
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 from logllm.templates.miner import Miner
@@ -124,6 +126,54 @@ def scorer() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def _scored(scorer: ModuleType, messages: list[str], truth: list[str]) -> tuple[float, ...]:
+    miner = Miner()
+    templates = [miner.template(index) for index in miner.ids(messages).tolist()]
+    scores: tuple[float, ...] = scorer.score([t.index for t in templates], [t.untyped for t in templates], truth, truth)
+    return scores
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("system", _SYSTEMS)
+def test_the_order_of_lines_changes_accuracy_little(scorer: ModuleType, system: str) -> None:
+    messages, _, truth = scorer.load(system)
+    in_order = _scored(scorer, messages, truth)
+
+    for seed in range(3):
+        places = list(range(len(messages)))
+        Random(seed).shuffle(places)
+        shuffled = _scored(scorer, [messages[at] for at in places], [truth[at] for at in places])
+
+        assert max(abs(a - b) for a, b in zip(in_order, shuffled, strict=True)) < 0.02
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("half", [slice(0, 1000), slice(1000, 2000), slice(0, 2000, 2)])
+def test_templates_of_half_a_log_are_accurate_too(scorer: ModuleType, half: slice) -> None:
+    sums = [0.0] * 4
+    for system in _SYSTEMS:
+        messages, _, truth = scorer.load(system)
+        sums = [total + score for total, score in zip(sums, _scored(scorer, messages[half], truth[half]), strict=True)]
+
+    assert all(total / len(_SYSTEMS) > goal for total, goal in zip(sums, (0.95, 0.95, 0.92, 0.86), strict=True))
+
+
+@pytest.mark.shared
+def test_systems_mixed_in_one_miner_have_the_templates_each_has_alone(scorer: ModuleType) -> None:
+    logs = {system: scorer.load(system) for system in _SYSTEMS}
+    mixed = [(system, at) for at in range(2000) for system in _SYSTEMS]
+    services = np.arange(len(mixed), dtype=np.int32) % len(_SYSTEMS)
+    miner = Miner()
+
+    given_out = miner.ids([logs[system][0][at] for system, at in mixed], services=services).tolist()
+
+    for number, system in enumerate(_SYSTEMS):
+        templates = [miner.template(index) for index in given_out[number :: len(_SYSTEMS)]]
+        truth = logs[system][2]
+        scores = scorer.score([t.index for t in templates], [t.untyped for t in templates], truth, truth)
+        assert scores == _scored(scorer, logs[system][0], truth)
 
 
 @pytest.mark.shared

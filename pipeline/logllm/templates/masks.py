@@ -43,7 +43,7 @@ _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.\-]{1,15}://.*")
 _EMAIL = re.compile(r"[\w.+\-]+@[\w\-]+(?:\.[\w\-]+)+")
 _WINDOWS_PATH = re.compile(r"(?:[A-Za-z]:[\\/]|\\\\).*")
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_\-]*\.)+([a-z]{2,8})\.?(?::\d{1,5})?")
-_HOST_PORT = re.compile(r"[A-Za-z](?=[A-Za-z_.\-]*\d[\w.\-]*:)\w*[.\-][\w.\-]*:\d{2,5}")
+_HOST_PORT = re.compile(r"localhost:\d{2,5}|[A-Za-z](?=[A-Za-z_.\-]*\d[\w.\-]*:)\w*[.\-][\w.\-]*:\d{2,5}")
 # What holds delimiters and belongs together, inside a token that holds more.
 _INNER = re.compile(
     r"(?<![\w.:\-])(?:(?P<ip>(?:[\w.\-]*/)?\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}:\d{1,5})"
@@ -150,8 +150,9 @@ def _whole(core: str) -> str | None:
             return "<host>"
         if _WINDOWS_PATH.fullmatch(core):
             return "<path>"
-        if _HOST.fullmatch(core):
-            return _piece(core.partition(":")[0])
+        if found := _HOST.fullmatch(core):
+            # A country and a port: no file's ending is followed by a line number that way.
+            return "<host>" if found[1] in COUNTRIES else _piece(core.partition(":")[0])
     elif core[0] == "/" and _PIECES.search(core.partition("?")[0]) is None:
         return "<ip>" if _IP.fullmatch(core) else "<path>" if core.strip("/.") else None
     return None

@@ -10,7 +10,8 @@ def _words(text: str) -> frozenset[str]:
 
 
 TOP_LEVEL = _words(
-    "com net org edu gov mil int io dev app cloud local lan localdomain internal corp intra home arpa info biz"
+    "com net org edu gov mil int io dev app cloud local lan localdomain internal corp intra home arpa info biz "
+    "mobi asia xyz"
 )
 # Without those that are file endings more often: py, sh, so, rs, cc, md, js (none), pl, ...
 COUNTRIES = _words(
