@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CAP", "Calibration"]
 
-HOLD = 60
-"""What comes below the reference again within so many windows is the same episode: it would be one alert."""
+HOLD = 30
+"""What comes below the reference again within so many windows is the same episode: its incident would still be open, or
+barely not. Less than an hour, or what comes by the clock would be one episode without an end."""
 
 HALF_LIFE = 5 * 1440.0
 """Windows after which an observation weighs half: incidents are forgotten, and other habits learned."""
@@ -30,6 +31,10 @@ HALF_LIFE = 5 * 1440.0
 CAP = math.log(30.0)
 """How far below the reference an episode is looked at. Beyond it lie the alerts, incidents among them: those count as
 one that came, and how extreme they were says nothing of the ordinary noise."""
+
+KEY_CAP = 20.0
+"""The same for one item, where more is worth knowing: a job that writes ten thousand lines each hour is usual for its
+key, however improbable. It takes some ten times to be believed, so that one incident does not make the next a habit."""
 
 MOST_AT_ONCE = 4.0
 """A block may bring so many episodes, and four times what is usual; more at once is one incident and counts no more."""
@@ -43,7 +48,11 @@ tail. An incident or two on a key change its level little; twenty false episodes
 _YOUNG = 4.0
 """So many times as many episodes are assumed at first: what is known of a few hours is wrong more often."""
 
+_FLOOR = 5.0
+"""The weight of the assumption when nothing was observed for long."""
+
 _LEAST_SHAPE = 0.2
+_LEAST_KEY_SHAPE = 0.02
 
 
 class Calibration:
@@ -63,7 +72,7 @@ class Calibration:
         self.size = 0
         for name, dtype in _ITEMS.items():
             setattr(self, name, np.zeros(0, dtype))
-        self._pools = np.zeros((4, pools))
+        self._pools = np.repeat(self._assumed(), pools, axis=1)
         self._pending: list[tuple[int, int, float, float, float]] = []
 
     _last: NDArray[np.int32]
@@ -73,6 +82,10 @@ class Calibration:
     _came: NDArray[np.float32]
     _within: NDArray[np.float32]
     _excess: NDArray[np.float32]
+
+    def _assumed(self) -> NDArray[np.float64]:
+        """What a budget begins with: promised, came, within CAP, excess. It fades like what is observed."""
+        return np.array([[1.0], [self._alarms * _YOUNG], [1.0], [1.0]]) * _PRIOR_EPISODES
 
     def grow(self, size: int) -> None:
         """Make room for items up to `size` - 1."""
@@ -93,7 +106,7 @@ class Calibration:
         came, promised = self._came[items].astype(np.float64), self._promised[items].astype(np.float64)
         more = np.maximum(np.log((came + _KEY_EPISODES) / (promised + _KEY_EPISODES)), 0.0)
         shape = (self._within[items] + _KEY_SHAPE) / (self._excess[items] + _KEY_SHAPE)
-        shape = np.clip(shape.astype(np.float64), _LEAST_SHAPE, 1.0)
+        shape = np.clip(shape.astype(np.float64), _LEAST_KEY_SHAPE, 1.0)
         corrected = reference + more + shape * (log_p - reference)
         tails: NDArray[np.float64] = np.where(log_p < reference, corrected, log_p)
         return tails
@@ -115,7 +128,7 @@ class Calibration:
         last = self._last[items].astype(np.int64)
         fresh = (window - last > HOLD) | (window < last)
         self._last[items] = window
-        own = np.minimum(reference - log_p, CAP)
+        own = np.minimum(reference - log_p, KEY_CAP)
         corrected = np.clip(reference - tails, -1.0, CAP)
         before = np.where(fresh, 0.0, self._own_deep[items])
         corrected_before = np.where(fresh, -1.0, self._deep[items])
@@ -123,9 +136,9 @@ class Calibration:
         self._deep[items] = np.maximum(corrected, corrected_before)
         for at in np.flatnonzero(fresh | (own > before) | (corrected > corrected_before)).tolist():
             item, pool = int(items[at]), int(pools[at])
-            self._pending.append((item, -1, *_step(-1.0 if fresh[at] else float(before[at]), float(own[at]))))
+            self._pending.append((item, -1, *_step(-1.0 if fresh[at] else float(before[at]), float(own[at]), KEY_CAP)))
             if corrected[at] >= 0.0:
-                self._pending.append((item, pool, *_step(float(corrected_before[at]), float(corrected[at]))))
+                self._pending.append((item, pool, *_step(float(corrected_before[at]), float(corrected[at]), CAP)))
 
     def finish(self, rows: int, promised: NDArray[np.float64], each: NDArray[np.float64]) -> None:
         """A block of windows is over: take in what was noted in it.
@@ -156,12 +169,12 @@ class Calibration:
     def ratio(self, pool: int) -> float:
         """Episodes that came below the reference, for one that was promised."""
         promised, came, _, _ = self._pools[:, pool].tolist()
-        return float((came + _PRIOR_EPISODES * self._alarms * _YOUNG) / (promised + _PRIOR_EPISODES))
+        return float((came + _FLOOR * self._alarms) / (promised + _FLOOR))
 
     def shape(self, pool: int) -> float:
         """How fast they thin out below it: 1.0 as promised, less is a heavier tail."""
         _, _, within, excess = self._pools[:, pool].tolist()
-        return float(min(1.5, max(_LEAST_SHAPE, (within + _PRIOR_EPISODES) / (excess + _PRIOR_EPISODES))))
+        return float(min(1.5, max(_LEAST_SHAPE, (within + _FLOOR) / (excess + _FLOOR))))
 
     def level(self, pool: int, reference: float, promised_per_day: float, target_per_day: float) -> float:
         """The corrected probability below which `target_per_day` episodes are to be expected."""
@@ -174,7 +187,7 @@ class Calibration:
         """Budgets have changed: what was the column `pools[i]` becomes column i; -1 is a new one."""
         self._pending = []
         before = self._pools
-        self._pools = np.zeros((4, len(pools)))
+        self._pools = np.repeat(self._assumed(), len(pools), axis=1)
         for pool, old in enumerate(pools):
             if old >= 0:
                 self._pools[:, pool] = before[:, old]
@@ -227,10 +240,10 @@ class Calibration:
             raise StateError("saved calibration: it speaks of items that are not there")
 
 
-def _step(before: float, now: float) -> tuple[float, float, float]:
-    """What an episode that went from `before` (-1: there was none) to `now` adds: itself, within CAP or not, excess."""
+def _step(before: float, now: float, cap: float) -> tuple[float, float, float]:
+    """What an episode that went from `before` (-1: there was none) to `now` adds: itself, within `cap` or not, excess."""
     new = 1.0 if before < 0.0 <= now else 0.0
-    within = new - float(now >= CAP) if new else -float(before < CAP <= now)
+    within = new - float(now >= cap) if new else -float(before < cap <= now)
     return new, within, max(now, 0.0) - max(before, 0.0)
 
 

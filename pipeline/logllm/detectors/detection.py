@@ -163,7 +163,7 @@ class Detection:
             self.windows += 1
             self._thresholds.watched(int(ready))
         self._severe = severe[-HISTORY:]
-        held = min(100.0 * self._budget.level("rate", SPANS_TESTS * self.rate.tested), 1e-3)
+        held = min(100.0 * self._budget.level("rate", self.rate.tested), 1e-3)
         odd |= np.any(rate.spike < held, axis=0)
         self._judged = _Judged(rate, odd, odd_services)
         return found
@@ -178,7 +178,7 @@ class Detection:
         live = max(float(known.sum()), 1.0)
         services = len(special.pool)
         tests = {
-            "rate": SPANS_TESTS * of_key,
+            "rate": of_key,
             "silence": of_key,
             "severity": special.weight * (SPANS_TESTS * self.shift.tested / max(services, 1)),
             **{extra.kind: of_key * (extra.tested / live) for extra in self.extras},
