@@ -90,7 +90,7 @@ def test_those_that_end_first_are_not_taken_for_the_usual_ones() -> None:
     assert found.odd.all()
 
 
-def test_what_more_than_a_tenth_show_of_late_is_not_odd_however_rare_it_was() -> None:
+def test_where_a_fifth_of_the_sessions_are_strange_of_late_they_are_not_odd() -> None:
     """Each of these holds another event that nobody has shown: a path for each request, say."""
     rarity = grown(2_000)
     odd = [judged(rarity, [*[USUAL] * 4, (*USUAL, 10 + number)]).odd[-1] for number in range(600)]
