@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logllm.detectors.budget import Budget, BudgetConfig
+from logllm.detectors.budget import WINDOWS_A_DAY, Budget, BudgetConfig
 from logllm.detectors.rate import Rate
 from logllm.detectors.silence import MIN_SILENT_MEAN
 from logllm.detectors.slices import BLOCK, Slice
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FLEET = Path(__file__).parents[2] / ".." / "shared" / "bench" / "alert_sim.py"
+
+
+PROMISED = 1.35
+"""Spikes that the tails promise for one alert of the budget: two keys of three cannot spike detectably, and the windows
+of a spike are one alert. In service the ratio is measured on the log itself."""
 
 
 class Rule:
@@ -43,7 +48,7 @@ class Rule:
         """The templates that spike and those that have just fallen silent."""
         window = Slice(minute, counts.astype(np.float64)[None], self._nothing, 0, (minute + 1) % BLOCK == 0)
         tests = max(self._rate.tested, 1)
-        spike_level = self._budget.level("rate", 2 * tests)
+        spike_level = self._budget.per_day * PROMISED / (WINDOWS_A_DAY * tests)
         self._rate.enter(window)
         scores = self._rate.score(window)
         spiking = scores.spike[0] < spike_level
@@ -80,7 +85,7 @@ def main(*budgets: float) -> None:
         print(f"{FLEET} is not there: nothing to measure")
         return
     for per_day in budgets or (1.0, 5.0, 20.0):
-        for seed in (7, 11):
+        for seed in (7, 8, 9):
             begun = time.perf_counter()
             figures = measure(simulation, per_day, seed)
             for kind, each in figures.items():

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HISTORY", "MIN_SPIKE", "SPANS", "rise_tails"]
 
-SPANS = (1, 4, 8, 15)
+SPANS = (1, 5, 9, 15)
 """Sums are judged over this many windows: one window sees the tall spike, fifteen the long low one."""
 
 HISTORY = max(SPANS) - 1
@@ -20,10 +20,13 @@ HISTORY = max(SPANS) - 1
 MIN_SPIKE = 5
 """Records that a sum must hold to be worth a test: three of them are news, not a rate."""
 
+_WEIGHTS = tuple(weight / 2.6 for weight in (0.1, 1.0, 1.0, 0.5))
+"""Belief in a rise of each length: one window alone is a fluke more often than news, and must say more."""
+
 _RISES = (3.0, 5.0, 9.0, 30.0)
 """Times the usual that a rise is imagined to be; what lies between or above is seen by its neighbours."""
 
-_CHANCE = 0.03
+_CHANCE = 0.02
 """Runs of windows above a ratio of A begin by chance this many times as often as 1 / A, the bound that holds for any
 mixture: measured on independent negative binomial counts of 0.5 to 120 a window (test_rises)."""
 
@@ -36,11 +39,11 @@ def rise_tails(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """How improbable the sums of a key are, all spans together, and the span that says most.
 
-    The statistic is the mean, over spans and over rises, of the likelihood ratio of the sum under that rise to the
-    sum as usual. Under what is usual its expectation is 1, so it exceeds A with probability 1 / A at most, whatever
-    the dependence between the spans (Ville; see Vovk and Wang, E-values, 2021). Where a tail gives every key the same
-    chance of a false alert, a ratio gives it to those keys on which a rise would show: at one rate of false alerts it
-    finds the most (Neyman and Pearson). It relies on mean and dispersion being right; falls are not seen.
+    The statistic is the weighted mean, over spans and over rises, of the likelihood ratio of the sum under that rise
+    to the sum as usual. Under what is usual its expectation is 1, so it exceeds A with probability 1 / A at most,
+    whatever the dependence between the spans (Ville; see Vovk and Wang, E-values, 2021). Where a tail gives every key
+    the same chance of a false alert, a ratio gives it to those keys on which a rise would show: at one rate of false
+    alerts it finds the most (Neyman and Pearson). It relies on mean and dispersion being right; falls are not seen.
 
     Shapes:
         totals: float64[len(SPANS), n], records in each span. mean: float64[n], of one window, > 0.
@@ -48,10 +51,10 @@ def rise_tails(
         returns: float64[n] in (0, 1], and int64[n], index into SPANS.
 
     >>> import numpy as np
-    >>> calm, wild = np.array([4.0, 12, 20, 32, 60]), np.array([4.0, 44, 52, 64, 92])
-    >>> tails, spans = rise_tails(np.stack([calm, wild], 1), np.full(2, 4.0), np.full((5, 2), 0.1))
+    >>> calm, wild = np.array([4.0, 20, 36, 60]), np.array([16.0, 70, 86, 110])
+    >>> tails, spans = rise_tails(np.stack([calm, wild], 1), np.full(2, 4.0), np.full((4, 2), 0.1))
     >>> bool(tails[0] > 0.01), bool(tails[1] < 1e-4), SPANS[spans[1]]
-    (True, True, 3)
+    (True, True, 5)
     """
     evidence = np.zeros(totals.shape)
     for span, windows in enumerate(SPANS):
@@ -62,6 +65,7 @@ def rise_tails(
         for rise in _RISES:
             ratio = totals[span] * np.log(rise) - both * np.log1p(odds * (rise - 1.0))
             evidence[span] += np.exp(np.minimum(ratio, _LARGEST))
-    ratio = evidence.sum(axis=0) / (len(SPANS) * len(_RISES))
+        evidence[span] *= _WEIGHTS[span] / len(_RISES)
+    ratio = evidence.sum(axis=0)
     tails: NDArray[np.float64] = np.minimum(_CHANCE / np.maximum(ratio, _CHANCE), 1.0)
     return tails, evidence.argmax(axis=0)
