@@ -67,11 +67,11 @@ class Fleet:
         self._wild = rng.random(TEMPLATES) < 0.1
         self._hourly = rng.random(TEMPLATES) < 0.02
         self._nightly = rng.random(TEMPLATES) < 0.02
-        self._born = np.zeros(TEMPLATES, np.int64)
+        self.born = np.zeros(TEMPLATES, np.int64)
         if rough:
             for day, service in zip(DEPLOYS, (0, 1, 2), strict=True):
                 fresh = np.flatnonzero(self.service == service)[:NEW_TEMPLATES]
-                self._born[fresh] = day * DAY + 10 * 60
+                self.born[fresh] = day * DAY + 10 * 60
 
     def minutes(self, first: int, rows: int) -> NDArray[np.float64]:
         """float64[rows, TEMPLATES]: the counts from minute `first` on; ask in order."""
@@ -83,7 +83,7 @@ class Fleet:
             mean *= self._weather(rows, minute)
             mean[:, self._hourly] += 40.0 * (clock % 60 == 7)[:, None]
             mean[:, self._nightly] += 60.0 * (np.abs(clock % DAY - 130) < 10)[:, None]
-            mean *= minute[:, None] >= self._born
+            mean *= minute[:, None] >= self.born
             mean *= ((minute < OUTAGE[0]) | (minute >= OUTAGE[1]))[:, None]
         return self._rng.poisson(mean).astype(np.float64)
 

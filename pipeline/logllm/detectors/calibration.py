@@ -26,7 +26,10 @@ HOLD = 30
 barely not. Less than an hour, or what comes by the clock would be one episode without an end."""
 
 HALF_LIFE = 5 * 1440.0
-"""Windows after which an observation weighs half: incidents are forgotten, and other habits learned."""
+"""Windows after which an observation of an item weighs half: incidents are forgotten, and other habits learned."""
+
+POOL_HALF_LIFE = 2 * 1440.0
+"""The same for a budget, of which there are hundreds of observations a day."""
 
 CAP = math.log(30.0)
 """How far below the reference an episode is looked at. Beyond it lie the alerts, incidents among them: those count as
@@ -162,7 +165,7 @@ class Calibration:
         self._pending = []
         usual = promised * np.array([self.ratio(pool) for pool in range(len(promised))])
         share = np.minimum(1.0, (MOST_AT_ONCE + 4.0 * usual) / np.maximum(came[0], 1e-9))
-        self._pools *= keep
+        self._pools *= 0.5 ** (rows / POOL_HALF_LIFE)
         self._pools[0] += promised
         self._pools[1:] += came * share
 
@@ -241,7 +244,7 @@ class Calibration:
 
 
 def _step(before: float, now: float, cap: float) -> tuple[float, float, float]:
-    """What an episode that went from `before` (-1: there was none) to `now` adds: itself, within `cap` or not, excess."""
+    """What an episode that went from `before` (-1: from nothing) to `now` adds: itself, if within `cap`, and excess."""
     new = 1.0 if before < 0.0 <= now else 0.0
     within = new - float(now >= cap) if new else -float(before < cap <= now)
     return new, within, max(now, 0.0) - max(before, 0.0)

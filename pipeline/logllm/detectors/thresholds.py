@@ -65,7 +65,7 @@ class Thresholds:
         self._plan = {kind: np.zeros((3, len(self._pools))) for kind in self._kinds}
         self._each = {kind: np.zeros(0) for kind in self._kinds}
         self._days = np.zeros(len(self._pools))
-        self._used = {kind: np.zeros((2, len(self._pools))) for kind in kinds}
+        self._used = {kind: np.zeros((2, len(self._pools))) for kind in dict.fromkeys([*kinds, "new"])}
 
     def hold(self, window_slice: Slice) -> bool:
         """Whether the levels that are set hold for this slice too: same block, same budgets."""
