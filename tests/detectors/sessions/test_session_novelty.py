@@ -172,3 +172,22 @@ def test_where_time_goes_back_sessions_end_all_the_same() -> None:
     found = watched.feed(late)
 
     assert [one.about for one in found] == ["broken"]
+
+
+def test_a_session_that_is_open_when_time_goes_back_is_judged_half_an_hour_later_all_the_same() -> None:
+    watched = Watched()
+    watched.feed(with_odd(usual(900, first_s=400_000.0, name="t"), *odd("broken", 408_985.0, 0, 1, 7, 2, 3)))
+
+    found = watched.feed(usual(600, first_s=200_000.0))
+
+    assert [one.about for one in found] == ["broken"]
+
+
+def test_an_id_that_comes_again_after_a_day_is_another_session() -> None:
+    first, second = odd("again", 9_000.0, 0, 1, 2, 3), odd("again", 9_000.0 + day(1.2), 0, 1, 7, 2, 3)
+    watched = Watched(level=0.01)
+
+    found = watched.feed(with_odd(usual(int(day(1.5)) // 100, every_s=100.0), *first, *second))
+
+    assert [(one.about, one.seen) for one in found] == [("again", 5.0)]
+    assert watched.detector.counts["open"] < 1_000
