@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
+
 from logllm.templates.codes import CODE, CODE_STEM
 from logllm.templates.mined import MAX_CHARS, mined_part
 from logllm.templates.records import record_of
@@ -16,6 +18,7 @@ from logllm.templates.records import record_of
 __all__ = [
     "AMBIGUOUS",
     "MISSING",
+    "NO_KEY",
     "OVERFLOWED",
     "Keys",
     "coded",
@@ -28,6 +31,7 @@ __all__ = [
 MISSING = -1
 AMBIGUOUS = -2
 OVERFLOWED = -3
+NO_KEY = b"\0"  # stands in no message: it is cut there
 
 _DIGITS = b"0123456789"
 # Runs of hex digits that are an identifier by their length: UUIDs, and twelve digits or more.
@@ -38,13 +42,29 @@ def keys_of(messages: list[str]) -> tuple[list[str], list[bytes]]:
     """The parts of the messages that are mined, and their keys, both of the same length."""
     text = "\0".join(messages)
     if "\n" in text or max(map(len, messages)) > MAX_CHARS:
-        messages = [m if len(m) <= MAX_CHARS and "\n" not in m else mined_part(m) for m in messages]
+        messages = _mined(messages, text)
         text = "\0".join(messages)
     keys = text.encode("utf-8", "surrogatepass").translate(None, _DIGITS).split(b"\0")
     if len(keys) != len(messages):
         messages = [m.replace("\0", " ") for m in messages]
         keys = [m.encode("utf-8", "surrogatepass").translate(None, _DIGITS) for m in messages]
     return messages, keys
+
+
+def _mined(messages: list[str], text: str) -> list[str]:
+    """The messages with those that are long or of several lines cut; `text` is all of them, one char between."""
+    lengths = np.fromiter(map(len, messages), np.int64, len(messages))
+    cut = set(np.flatnonzero(lengths > MAX_CHARS).tolist())
+    ends = np.cumsum(lengths + 1)
+    found = text.find("\n")
+    while found >= 0:
+        at = int(np.searchsorted(ends, found, "right"))
+        cut.add(at)
+        found = text.find("\n", int(ends[at]))
+    messages = messages.copy()
+    for at in cut:
+        messages[at] = mined_part(messages[at])
+    return messages
 
 
 def may_hold_code(key: bytes) -> bool:

@@ -11,6 +11,7 @@ from logllm.templates.batch import Batch
 from logllm.templates.keys import (
     AMBIGUOUS,
     MISSING,
+    NO_KEY,
     OVERFLOWED,
     Keys,
     coded,
@@ -110,8 +111,12 @@ class Mining:
         missing = np.flatnonzero(raw < 0)
         if not len(missing):
             return len(raw)
-        rows = missing.tolist()
-        for row, short in zip(rows, without_hex([messages[row] for row in rows]), strict=True):
+        shorts = without_hex([messages[row] for row in missing.tolist()])
+        known = self._known_without_hex(raw, keys, missing, shorts)
+        batch.raw[places[missing]] = known
+        unknown = np.flatnonzero(known < 0).tolist()
+        for which in unknown:
+            row, short = int(missing[which]), shorts[which]
             key = keys[row]
             value = young[key]
             if value == MISSING and len(short) <= len(key):
@@ -119,8 +124,16 @@ class Mining:
             at = int(places[row])
             batch.raw[at] = value if value >= 0 else self._slow(batch, at, messages[row], key, short)
             if table.epoch != epoch:
-                return int(row) + 1
+                return row + 1
         return len(raw)
+
+    def _known_without_hex(
+        self, raw: NDArray[np.int32], keys: list[bytes], missing: NDArray[np.int64], shorts: list[bytes]
+    ) -> NDArray[np.int32]:
+        """What the table says of the missing ones that have hexadecimal identifiers, without them; negative else."""
+        rows = zip(raw[missing].tolist(), missing.tolist(), shorts, strict=True)
+        asked = [short if value == MISSING and len(short) <= len(keys[row]) else NO_KEY for value, row, short in rows]
+        return np.fromiter(map(self.keys.young.__getitem__, asked), np.int32, len(asked))
 
     def _slow(self, batch: Batch, at: int, message: str, key: bytes, short: bytes) -> int:
         table = self.keys
