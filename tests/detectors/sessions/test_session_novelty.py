@@ -98,7 +98,7 @@ def test_two_kinds_are_told_each() -> None:
 
 def test_the_more_kinds_come_the_odder_one_must_be_to_be_told() -> None:
     kinds = [odd(f"k{key}", LATE_S + 600.0 * key, 0, 1, 2, 3, key) for key in range(5, 12)]
-    watched = Watched(level=1e-3)
+    watched = Watched(level=5e-4)
 
     found = watched.feed(with_odd(usual(1_500), *(event for kind in kinds for event in kind)))
 

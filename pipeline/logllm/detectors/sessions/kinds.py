@@ -19,8 +19,8 @@ COOL_DOWN_WINDOWS = 1_440
 """A kind that has not been seen for a day is told again."""
 
 _MOST_KINDS = 2_000
-_PRIOR_WINDOWS = 1_440
-"""Taken to have been watched before, with no odd kind: until it is known better, one a day is expected."""
+_PRIOR_WINDOWS = 2_880
+"""Taken to have been watched before, with no odd kind: until it is known better, one in two days is expected."""
 
 _DECAY = 0.5 ** (1.0 / 10_080)
 _BINS_A_DECADE = 10
