@@ -104,11 +104,14 @@ def test_nothing_at_all_is_no_error() -> None:
 
 
 def test_an_answer_goes_over_to_what_its_template_becomes() -> None:
-    users = [f"user {name} locked" for name in ("anna", "bert", "carl", "dora", "emil", "fred", "gina", "hans", "ines")]
-    found = play(lines(*[(text, True) for text in users * 3]))
+    names = ("anna", "bert", "carl", "dora", "emil", "fred", "gina", "hans", "ines", "jana", "kurt", "lena")
+    valves = [f"valve {name} does not close as it should" for name in names]
+    rows = [(valves[0], False, INFO), *((text, False, FATAL) for text in valves[1:]), (valves[0], False, FATAL)]
 
-    assert found.recall == 1.0
-    assert found.asked <= len(users)
+    found = play(lines(*rows), answers=1)
+
+    assert [each.line for each in found.questions] == [2]
+    assert len(rows) not in found.flagged_lines
 
 
 @given(some.lists(some.tuples(some.sampled_from(["disk broken", "fan slow", "net lost", "ok"]), some.booleans())))

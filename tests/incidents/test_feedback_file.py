@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import resource
 import subprocess
 import sys
 import threading
+import time
 import tomllib
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -101,13 +104,14 @@ def test_both_sides_of_a_conflict_are_read() -> None:
 
 
 def test_a_conflict_within_a_table_gives_the_later_of_its_two_sides() -> None:
-    text = written([NOISE]).replace(
+    text = written([NOISE, REAL]).replace(
         'verdict = "noise"\nwhen = 2026-03-01T12:00:00.000Z\n',
         '<<<<<<< HEAD\nverdict = "noise"\nwhen = 2026-03-01T12:00:00.000Z\n'
         '=======\nverdict = "real"\nwhen = 2026-03-01T12:00:01.000Z\n>>>>>>> theirs\n',
     )
 
-    assert [each.verdict for each in parsed(text, "f")] == ["real"]
+    later = replace(NOISE, verdict="real", when=WHEN + timedelta(seconds=1))
+    assert parsed(text, "f") == [later, REAL]
 
 
 @pytest.mark.parametrize(
@@ -229,6 +233,34 @@ def test_answers_given_at_once_by_threads_and_processes_are_all_kept(tmp_path: P
         thread.join()
 
     assert {lesson.template for lesson in LearnedFile(path).lessons} == {f"{a}-{n}" for a in "abc" for n in range(10)}
+
+
+def test_whoever_waited_for_the_file_finds_what_was_put_in_its_place_meanwhile(tmp_path: Path) -> None:
+    path = tmp_path / "learned.toml"
+    file = LearnedFile(path)
+    file.change(lambda _: [])
+    held = os.open(path, os.O_RDWR)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    waiting = threading.Thread(target=lambda: file.change(lambda before: [*before, REAL]))
+    waiting.start()
+    ends_s = time.monotonic() + 20
+    while _times_open(path) < 2:
+        assert time.monotonic() < ends_s
+
+    (tmp_path / "other.toml").write_text(written([NOISE]))
+    (tmp_path / "other.toml").replace(path)
+    os.close(held)
+    waiting.join()
+
+    assert LearnedFile(path).lessons == [NOISE, REAL]
+
+
+def _times_open(path: Path) -> int:
+    found = 0
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            found += link.readlink() == path
+    return found
 
 
 def test_a_full_disk_leaves_the_file_whole_and_nothing_beside_it(tmp_path: Path) -> None:

@@ -221,8 +221,10 @@ class _Game:
         later = {each: at for at, each in enumerate(self._answers)}
         given = max((each for each in (old, new) if each in later), key=later.__getitem__, default=None)
         if given is not None:
-            self._answers[new] = self._answers[given]
-            self._answers.pop(old, None)
+            answer = self._answers[given]
+            for each in (old, new):
+                self._answers.pop(each, None)
+            self._answers[new] = answer
         if old in self._told_s:
             self._told_s.setdefault(new, self._told_s.pop(old))
         for table in (self._first_s, self._found_s):

@@ -128,8 +128,7 @@ class Learning:
 
     def goes_on(self, event: IncidentEvent) -> None:
         """An incident has changed or ended: what was expected of it so far is as large as it has become."""
-        more = grown(self.file.lessons, event) if event.event != "open" else []
-        if not more:
+        if not grown(self.file.lessons, event):
             return
         try:
             self.file.change(lambda before: _grown_by(before, event))
