@@ -231,7 +231,7 @@ def test_the_silence_of_everything_says_nothing_about_one_key() -> None:
 
 def test_a_gap_of_the_source_is_no_silence_and_no_sum_reaches_over_it() -> None:
     rate = _learned(_noise(50 * BLOCK, [4.0]))
-    (after, *_) = slices_of(np.array([[0.0], [0.0], [30.0]]), first=90 * BLOCK, gap=600)
+    (after, *_) = slices_of(np.array([[0.0], [0.0], [30.0]]), first=52 * BLOCK, gap=30)
 
     rate.enter(after)
     scores = rate.score(after)

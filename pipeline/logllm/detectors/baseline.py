@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from logllm.detectors.dispersion import NO_FLEET, PRIOR_PHI, dispersions, lasting, negative_binomial_tail
 from logllm.detectors.packing import pack_array, unpack_array
 from logllm.detectors.rises import HISTORY, MIN_SPIKE, SPANS
 from logllm.detectors.season import Season
@@ -21,31 +22,7 @@ from logllm.errors import StateError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["HISTORY", "SPANS", "Baseline", "negative_binomial_tail", "pack_array", "unpack_array"]
-
-
-def negative_binomial_tail(
-    count: NDArray[np.float64], mean: NDArray[np.float64], phi: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """P(X >= count) for a negative binomial of this mean and variance `mean + phi * mean**2`.
-
-    Shapes:
-        count, mean, phi: float64[k], count >= 0, mean > 0, phi > 0.
-        returns: float64[k], 1.0 where count is 0.
-
-    >>> import numpy as np
-    >>> p = negative_binomial_tail(np.array([0.0, 3.0]), np.array([1.0, 1.0]), np.array([1e-6, 1e-6]))
-    >>> [round(float(x), 4) for x in p]   # the Poisson limit: 1 - exp(-1) * (1 + 1 + 1/2)
-    [1.0, 0.0803]
-    """
-    from scipy.special import betainc
-
-    tail = np.ones(len(count))
-    some = count > 0
-    if some.any():
-        mean_s, phi_s = mean[some], phi[some]
-        tail[some] = betainc(count[some], 1.0 / phi_s, phi_s * mean_s / (1.0 + phi_s * mean_s))
-    return tail
+__all__ = ["HISTORY", "SPANS", "YOUNG", "Baseline", "negative_binomial_tail", "pack_array", "unpack_array"]
 
 
 class Baseline:
@@ -72,7 +49,8 @@ class Baseline:
         self._slow_rate = 1.0 - 0.5 ** (1.0 / slow_half_life)
         self.size = 0
         self.season = Season()
-        self._lasting = _NO_FLEET.copy()
+        self._lasting = NO_FLEET.copy()
+        self._fresh = _LONG
         for name, dtype in _ARRAYS.items():
             setattr(self, name, np.zeros((*_LEADING.get(name, ()), 0), dtype))
 
@@ -97,7 +75,7 @@ class Baseline:
                 array = getattr(self, name)
                 setattr(self, name, np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, more)]))
             self.season.grow(more)
-            self.phi[:, self.size :] = _PRIOR_PHI
+            self.phi[:, self.size :] = PRIOR_PHI
             self.size = size
 
     def usual(self, key: int) -> float:
@@ -150,18 +128,21 @@ class Baseline:
             strip = slice(start, start + _STRIP)
             block_mean[strip] = self._learn_dispersion(history[:, strip], rows, quiet[strip], known, strip)
         after = self.seen + rows
+        # After a long gap the last hours are of another time of the day; only a season knows what is usual now.
+        lately = np.where(self.seen < _SEASON_WINDOWS, np.minimum(self.seen, self._fresh), self.seen) + rows
         for array, value, slowest in (
             (self._latest, block_mean, _LATEST_RATE),
             (self._fast, block_mean, self._fast_rate),
             (self._foreseen, self._expected, self._fast_rate),
             (self._slow, block_mean, self._slow_rate),
         ):
-            rate = np.maximum(1.0 - (1.0 - slowest) ** rows, rows / after)
+            rate = np.maximum(1.0 - (1.0 - slowest) ** rows, rows / (after if array is self._slow else lately))
             array += np.where(quiet, rate * (value - array), 0.0)
         self.season.learn(end_ns, block_mean, rows, quiet)
         self.seen += np.where(quiet, rows, 0)
-        self._lasting = self._learn_lasting()
-        self.phi = _phi(self._excess, self._squares, self.seen, self._lasting)
+        self._fresh = min(self._fresh + rows, _LONG)
+        self._lasting = lasting(self._excess, self._squares, self.seen)
+        self.phi = dispersions(self._excess, self._squares, self.seen, self._lasting)
         self.expect(end_ns)
 
     def _learn_dispersion(
@@ -169,7 +150,7 @@ class Baseline:
     ) -> NDArray[np.float64]:
         """Dispersions of some keys from a block; returns float64[n], their mean in it, wild windows cut."""
         mean, seen = self.high[strip], self.seen[strip]
-        young = seen < _YOUNG
+        young = ~self.settled(strip)
         # Winsorised: one wild minute moves the mean by what a merely busy one would.
         most = mean + _WILD * np.sqrt(mean + self.phi[0, strip] * mean * mean) + 3.0
         clipped = np.minimum(history, np.where(young, np.inf, most).astype(np.float32), dtype=np.float32)
@@ -193,14 +174,16 @@ class Baseline:
         block_mean: NDArray[np.float64] = clipped[-rows:].mean(axis=0, dtype=np.float64)
         return block_mean
 
-    def _learn_lasting(self) -> NDArray[np.float32]:
-        """float32[len(SPANS)]: dispersion of sums as a part of that of one window, the fleet's median."""
-        telling = self._squares > _TELLING_SQUARES
-        telling &= (self.seen > _TELLING_WINDOWS) & (self._excess[0] > _MIN_PHI * self._squares)
-        if np.count_nonzero(telling) < _TELLING_KEYS:
-            return _NO_FLEET.copy()
-        ratio = np.median(self._excess[:, telling] / self._excess[0, telling], axis=1)
-        return np.asarray(np.clip(ratio, _INDEPENDENT, 1.0), np.float32)
+    def settled(self, keys: slice = slice(None)) -> NDArray[np.bool_]:
+        """bool[k]: of which keys enough is known to call a count too high."""
+        known: NDArray[np.bool_] = self.seen[keys] >= (YOUNG if self._fresh >= YOUNG else _SEASON_WINDOWS)
+        return known
+
+    def resume(self, start_ns: int, gap: int) -> None:
+        """Go on with a block that starts now, after so many windows of which nothing is known; -1: time went back."""
+        if gap < 0 or gap >= _LONG_GAP:
+            self._fresh = 0
+        self.expect(start_ns)
 
     def expect(self, start_ns: int) -> None:
         """Set what is expected of a block that starts now, from the means and the season."""
@@ -247,7 +230,7 @@ class Baseline:
         # Of independent counts the means and the excess variances add up, so the mean of the squared mean does not.
         self._squares[new] = (np.sqrt(self._squares[new]) + np.sqrt(self._squares[old])) ** 2
         one = slice(new, new + 1)
-        self.phi[:, one] = _phi(self._excess[:, one], self._squares[one], self.seen[one], self._lasting)
+        self.phi[:, one] = dispersions(self._excess[:, one], self._squares[one], self.seen[one], self._lasting)
         self.forget(old)
 
     def forget(self, key: int) -> None:
@@ -255,12 +238,13 @@ class Baseline:
         for name in _ARRAYS:
             getattr(self, name)[..., key] = 0.0
         self.season.forget(key)
-        self.phi[:, key] = _PRIOR_PHI
+        self.phi[:, key] = PRIOR_PHI
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""
         return {
             "season": self.season.state(),
+            "fresh": self._fresh,
             "lasting": pack_array(self._lasting),
             **{name: pack_array(getattr(self, name)) for name in _ARRAYS},
         }
@@ -275,24 +259,10 @@ class Baseline:
             setattr(self, name, array)
         self.season.restore(state["season"], size)
         self._lasting = unpack_array(state["lasting"], np.float32)
-        if self._lasting.shape != _NO_FLEET.shape:
+        if self._lasting.shape != NO_FLEET.shape:
             raise StateError(f"saved baseline: {len(self._lasting)} spans, expected {len(SPANS)}")
+        self._fresh = int(state["fresh"])
         self.size = size
-
-
-def _phi(
-    excess: NDArray[np.float32],
-    squares: NDArray[np.float32],
-    seen: NDArray[np.float64],
-    lasting: NDArray[np.float32],
-) -> NDArray[np.float32]:
-    """Dispersions: what was found, drawn to the prior where it rests on few records or few windows."""
-    weight = _PRIOR_SQUARES + squares * _PRIOR_WINDOWS / np.maximum(seen, 1.0)
-    phi = np.empty_like(excess)
-    for span, least in enumerate(_INDEPENDENT):
-        prior = lasting[span] * phi[0] if span else _PRIOR_PHI
-        phi[span] = np.clip((excess[span] + weight * prior) / (squares + weight), least * _MIN_PHI, 50.0)
-    return phi
 
 
 _ARRAYS: dict[str, Any] = {
@@ -303,18 +273,13 @@ _LEADING = {"phi": (len(SPANS),), "limit": (len(SPANS),), "_excess": (len(SPANS)
 _BLOCK_NS = 900_000_000_000
 _SEASON_WINDOWS = 2880.0
 _LATEST_RATE = 1.0 - 0.5 ** (1.0 / 20.0)
-_YOUNG = 20
+YOUNG = 20
+"""Windows a key must have learned from before a spike of it can be judged."""
+
+_LONG_GAP = 60
+_LONG = 10_000
+"""Windows: since the last long gap, no more are counted."""
+
 _WILD = 4.0
 _STRIP = 8192
 """Keys whose history is worked on at a time: it stays in the processor's cache."""
-
-# The tails of young keys are calibrated by these.
-_PRIOR_PHI = 0.3
-_PRIOR_SQUARES = 0.05
-_PRIOR_WINDOWS = 60.0
-_MIN_PHI = 0.02
-
-# Of sums: at least that of independent windows, and until enough keys tell, between those and windows all alike.
-_INDEPENDENT = np.array([1.0 / windows for windows in SPANS], np.float32)
-_NO_FLEET = np.sqrt(_INDEPENDENT)
-_TELLING_KEYS, _TELLING_WINDOWS, _TELLING_SQUARES = 8, 1000, 0.5

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from logllm.detectors.baseline import Baseline
+from logllm.detectors.habits import Habits
 from logllm.detectors.packing import pack_array, unpack_array
 from logllm.detectors.rises import HISTORY, SPANS, rise_tails
 from logllm.detectors.slices import BLOCK
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Rate", "RateScores"]
 
-YOUNG = 20
-"""Windows a key must have learned from before a spike of it can be judged."""
-
 YOUNG_SILENCE = 60
+BURST = 1e-5
+"""Tails below this are bursts that may become a habit."""
+
 REBASE_BLOCKS = 8
 """After two hours of the same oddity it is the new normal and is learned."""
 
@@ -41,6 +42,7 @@ class RateScores:
         zeros: int32[b, k], windows it has been zero for, from its first record on.
         unheard: bool[b, k], True where that is twice as long as it has been zero before, more than once.
         source_zeros: int64[b], windows in which there was no record at all, up to this one.
+        bursts: int64[2, n], row and key of what was unlikely, also where it is the key's habit at that time.
     """
 
     spike: NDArray[np.float64]
@@ -50,6 +52,7 @@ class RateScores:
     zeros: NDArray[np.int32]
     unheard: NDArray[np.bool_]
     source_zeros: NDArray[np.int64]
+    bursts: NDArray[np.int64]
 
 
 class Rate:
@@ -70,6 +73,7 @@ class Rate:
     def __init__(self) -> None:
         self.baseline = Baseline()
         self._silences = ZeroRuns()
+        self.habits = Habits()
         self._past_known = 0
         self._block_end_ns = 0
         self._rows = 0
@@ -101,7 +105,8 @@ class Rate:
             self._recent[:] = 0.0
             self._past_known = 0
             self._silences.gap()
-            self._expect(window_slice.start_ns)
+            self.baseline.resume(window_slice.start_ns, window_slice.gap)
+            self._step = None
 
     def _grow(self, size: int) -> None:
         more = size - self.size
@@ -112,10 +117,6 @@ class Rate:
             self._step = None
             for name in _ARRAYS:
                 setattr(self, name, np.pad(getattr(self, name), (0, more)))
-
-    def _expect(self, start_ns: int) -> None:
-        self.baseline.expect(start_ns)
-        self._step = None
 
     def score(self, window_slice: Slice) -> RateScores:
         """Tail probabilities of a slice's windows.
@@ -137,15 +138,24 @@ class Rate:
                 total += self._recent[at - back : at - back + rows]
             far |= total > self.baseline.limit[span]
             totals.append(total.copy())
-        far &= self.baseline.seen >= YOUNG
+        far &= self.baseline.settled()
         row, key = np.nonzero(far)
+        bursts = np.zeros((2, 0), np.int64)
         if len(row):
             sums = np.stack([each[row, key] for each in totals]).astype(np.float64)
+            mean = np.maximum(self.baseline.high[key], 1e-6)
             phi = self.baseline.phi[:, key] + self.baseline.uncertainty(key)
-            spike[row, key], span_of = rise_tails(sums, np.maximum(self.baseline.high[key], 1e-6), phi)
+            tails, span_of = rise_tails(sums, mean, phi)
+            wild = np.flatnonzero(tails < BURST)
+            if len(wild):
+                bursts = np.stack([row[wild], key[wild]])
+                mean = np.maximum(mean[wild], self.habits.usual(key[wild], window_slice.first + row[wild]))
+                tails[wild], span_of[wild] = rise_tails(sums[:, wild], mean, phi[:, wild])
+            spike[row, key] = tails
             best[row, key] = span_of
             most[row, key] = sums[span_of, np.arange(len(row))]
-        return RateScores(spike, best, most, *self._silences.score(window_slice, self._zero_step(), self.born))
+        silences = self._silences.score(window_slice, self._zero_step(), self.born)
+        return RateScores(spike, best, most, *silences, bursts)
 
     def _zero_step(self) -> NDArray[np.float64]:
         """float64[k]: log of the probability that a window is zero by chance."""
@@ -162,6 +172,8 @@ class Rate:
                 REBASE_BLOCKS blocks.
         """
         self._silences.learn(window_slice, Zeros(scores.silence, scores.zeros, scores.unheard, scores.source_zeros))
+        row, key = scores.bursts
+        self.habits.learn(key, window_slice.first + row, window_slice.counts[row, key])
         self.born |= window_slice.counts.any(axis=0)
         self._odd |= odd
         self._rows += len(window_slice)
@@ -194,6 +206,7 @@ class Rate:
             self._odd[new] |= self._odd[old]
             self.born[new] = True
         self.baseline.merge(old, new)
+        self.habits.merge(old, new)
         self._recent[:, new] += self._recent[:, old]
         self.forget(old)
 
@@ -202,6 +215,7 @@ class Rate:
         if key < self.size:
             self.baseline.forget(key)
             self._silences.forget(key)
+            self.habits.forget(key)
             self._recent[:, key] = 0.0
             self._step = None
             for name in _ARRAYS:
@@ -212,6 +226,7 @@ class Rate:
         return {
             "baseline": self.baseline.state(),
             "silences": self._silences.state(),
+            "habits": self.habits.state(),
             "past_known": self._past_known,
             "block_end_ns": self._block_end_ns,
             "_past": pack_array(self._recent[:HISTORY]),
@@ -223,6 +238,7 @@ class Rate:
         """Take a copy back. Raises StateError where it does not fit."""
         self.baseline.restore(state["baseline"])
         self._silences.restore(state["silences"], self.size)
+        self.habits.restore(state["habits"])
         self._past_known, self._block_end_ns = int(state["past_known"]), int(state["block_end_ns"])
         past, block = (unpack_array(state[name], np.float32) for name in ("_past", "_block"))
         rows = len(block) if block.ndim == 2 else 0

@@ -50,6 +50,7 @@ class SeverityShift:
 
     def __init__(self) -> None:
         self._rate = 1.0 - 0.5 ** (1.0 / HALF_LIFE)
+        self._counted: tuple[Slice, NDArray[np.float64]] | None = None
         for name, dtype in _ARRAYS.items():
             setattr(self, name, np.zeros((*_LEADING.get(name, ()), 0), dtype))
 
@@ -91,7 +92,7 @@ class SeverityShift:
             service: int32[k], the service of each key of the slice.
         """
         services = len(self._seen)
-        both = _by_service(window_slice, service, services)
+        both = self._by_service(window_slice, service)
         before = np.concatenate([self._past, self._block], axis=1)[:, -HISTORY:]
         rows = both.shape[1]
         sums = np.cumsum(np.concatenate([before, both], axis=1), axis=1)
@@ -126,9 +127,25 @@ class SeverityShift:
     def learn(self, window_slice: Slice, service: NDArray[np.int32], odd: NDArray[np.bool_]) -> None:
         """Take the slice in. `odd`: bool[s], services whose errors teach nothing now, for REBASE_BLOCKS at most."""
         self._odd |= odd
-        self._block = np.concatenate([self._block, _by_service(window_slice, service, len(self._seen))], axis=1)
+        self._block = np.concatenate([self._block, self._by_service(window_slice, service)], axis=1)
+        self._counted = None
         if window_slice.ends_block:
             self._finish_block()
+
+    def _by_service(self, window_slice: Slice, service: NDArray[np.int32]) -> NDArray[np.float64]:
+        """float64[2, b, s]: errors and records of each service; `learn` finds what `score` counted."""
+        services = len(self._seen)
+        if self._counted is not None and self._counted[0] is window_slice and self._counted[1].shape[2] == services:
+            return self._counted[1]
+        rows, keys = window_slice.counts.shape
+        both = np.zeros((2, rows, services))
+        mine = service[:keys]
+        for row in range(rows):
+            both[1, row] = np.bincount(mine, weights=window_slice.counts[row], minlength=services)
+            if window_slice.severe[row].any():
+                both[0, row] = np.bincount(mine, weights=window_slice.severe[row], minlength=services)
+        self._counted = window_slice, both
+        return both
 
     def _finish_block(self) -> None:
         rows = self._block.shape[1]
@@ -164,18 +181,6 @@ class SeverityShift:
             if array.shape != (*rows, services):
                 raise StateError(f"saved severity shift: {name} has shape {array.shape}, expected {services} columns")
             setattr(self, name, array)
-
-
-def _by_service(window_slice: Slice, service: NDArray[np.int32], services: int) -> NDArray[np.float64]:
-    """float64[2, b, s]: errors and records of each service."""
-    rows, keys = window_slice.counts.shape
-    flat = (np.arange(rows)[:, None] * services + service[None, :keys]).ravel()
-    return np.stack(
-        [
-            np.bincount(flat, weights=values.ravel(), minlength=rows * services).reshape(rows, services)
-            for values in (window_slice.severe, window_slice.counts)
-        ]
-    )
 
 
 _ARRAYS: dict[str, Any] = {
