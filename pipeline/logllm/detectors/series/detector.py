@@ -21,9 +21,9 @@ ALERT = 0.5
 """The score from which a point is worth an alert, chosen once for all series and without a label of the user's."""
 
 _HALF = 1.5
-"""Times the square root of a record's surprise: the surprise that scores ALERT. About a record of one kind, or high
-ranks in several. The root stands between one threshold for all, by which a longer series, whose records surprise more,
-gives as many alerts a point as a short one, and the surprise as a share of a record's, by which it gives no more in all.
+"""Times the square root of a record's surprise: the surprise that scores ALERT. That is about a record of one kind, or
+high ranks in several. Records of a longer series surprise more. With one threshold for all, it gives as many alerts a
+point as a short one; with the surprise as a share of a record's, no more in all. The root stands between.
 """
 
 _LEARN_POINTS = FIT_POINTS // 2

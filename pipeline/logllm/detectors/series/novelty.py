@@ -74,7 +74,7 @@ class Contexts(msgspec.Struct, forbid_unknown_fields=True):
         self.points = points = self.points + 1
         # One logarithm for six: their product is below (1.7e4)^6, far from a double's end.
         shares = (a + _UNSEEN) * (b + _UNSEEN) * (c + _UNSEEN) * (d + _UNSEEN) * (e + _UNSEEN) * (f + _UNSEEN)
-        rare = 3.0 * log(points) - 0.5 * log(shares)
+        rare = 3.0 * log(points - 1 + _UNSEEN) - 0.5 * log(shares)
         if points >= MEMORY_POINTS:
             self._halve()
         return rare

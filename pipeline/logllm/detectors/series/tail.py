@@ -22,6 +22,9 @@ _PURGE_POINTS = 256
 _PRIOR_EXCESS = 1.0
 """Excess, in nats, that one of the largest is taken to have had: no tail is infinitely steep, flat as it was so far."""
 
+_RESOLUTION = 0.01
+"""Nats that are no difference. The rounding of halved counts must not be a record of a series that is constant."""
+
 _SHARE = 0.035
 """A pause of this share of the points so far: a series that is short so far is watched at a quicker pace."""
 
@@ -58,7 +61,7 @@ class Tail(msgspec.Struct, forbid_unknown_fields=True):
             self._purge()
         largest = self.largest
         least = largest[0][0]
-        if value <= least:
+        if value <= least + _RESOLUTION:
             return 0.0
         seen = points if points < TAIL_POINTS else TAIL_POINTS
         place = bisect_left(largest, (value, -1))
