@@ -48,7 +48,7 @@ _KEY_SHAPE = 20.0
 """How many episodes the assumption weighs that the probabilities are right: for a budget, and for one key's count and
 tail. An incident or two on a key change its level little; twenty false episodes settle it."""
 
-_YOUNG = 4.0
+_YOUNG = 12.0
 """So many times as many episodes are assumed at first: what is known of a few hours is wrong more often."""
 
 _FLOOR = 5.0
