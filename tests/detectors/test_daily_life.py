@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from logllm.detectors.rate import Rate
-from logllm.detectors.slices import BLOCK
-from tests.detectors.counts import slices_of
+from logllm.detectors.slices import BLOCK, Slice
+from logllm.detectors.windows import Windows
+from tests.detectors.counts import MINUTE_NS, slices_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -198,3 +199,56 @@ def test_two_months_of_a_quiet_fleet_keep_what_is_remembered_within_bounds() -> 
     life.live(_noise(np.full((60 * BLOCK, 50), 0.3)))
 
     assert len(msgpack.packb(life.rate.habits.state())) < 50_000
+
+
+def _arriving(held_back: range, until: int, extra: int = 0) -> list[Slice]:
+    """Twelve records a minute of two sources, one of which sends what it held back all at once."""
+    windows, slices = Windows(), []
+    for minute in range(until):
+        waiting = minute in held_back
+        own = [] if waiting else [minute] * (12 + (extra if minute == held_back.stop else 0))
+        own += list(held_back) * 12 if minute == held_back.stop else []
+        times = [minute * MINUTE_NS + 30 * 10**9] * 12 + [each * MINUTE_NS + 40 * 10**9 for each in own]
+        keys = np.array([0] * 12 + [1] * len(own), np.int32)
+        slices += windows.add(np.array(times, np.int64), keys, np.zeros(len(keys), np.bool_), 2)
+    return slices
+
+
+def _spiking(slices: list[Slice]) -> set[int]:
+    rate, found = Rate(), set()
+    for each in slices:
+        rate.enter(each)
+        scores = rate.score(each)
+        found |= {each.first + int(row) for row in np.flatnonzero(scores.spike[:, 1] < LEVEL)}
+        rate.learn(each, scores, np.zeros(2, np.bool_))
+    return found
+
+
+def test_records_that_were_held_up_and_come_all_at_once_are_no_spike() -> None:
+    slices = _arriving(range(1000, 1010), 1100)
+
+    assert sum(int(each.late[2].sum()) for each in slices) == 10 * 12
+    assert max(float(each.counts[:, 1].max()) for each in slices) >= 100
+    assert not _spiking(slices)
+
+
+def test_a_spike_is_found_also_where_late_records_pile_up() -> None:
+    assert _spiking(_arriving(range(1000, 1010), 1100, extra=2_000))
+
+
+def test_how_late_records_are_cut_into_slices_does_not_matter() -> None:
+    slices = _arriving(range(1000, 1010), 1100)
+    single = [
+        Slice(
+            each.first + row,
+            each.counts[row : row + 1],
+            each.severe[row : row + 1],
+            0 if row else each.gap,
+            each.ends_block and row == len(each) - 1,
+            late=each.late[:, each.late[0] == each.first + row],
+        )
+        for each in slices
+        for row in range(len(each))
+    ]
+
+    assert _spiking(single) == _spiking(slices)

@@ -64,7 +64,7 @@ def test_a_merged_key_keeps_its_habits_under_its_new_number_and_a_forgotten_one_
     assert [_usual(habits, key, 100 + 2 * DAY) for key in (1, 2, 7)] == [0.0, 0.0, 10.0]
 
 
-def test_past_its_bound_the_key_whose_last_burst_is_longest_ago_is_forgotten() -> None:
+def test_past_its_bound_keys_whose_last_burst_is_longest_ago_are_forgotten() -> None:
     habits = Habits()
     for key in range(MOST_KEYS):
         _learn(habits, key, 1000 + (key * 7) % MOST_KEYS)
@@ -72,9 +72,9 @@ def test_past_its_bound_the_key_whose_last_burst_is_longest_ago_is_forgotten() -
     _learn(habits, MOST_KEYS, 9_000)
 
     kept = habits.state()["keys"]
-    assert habits.forgotten == 1
-    assert len(kept) == MOST_KEYS
+    assert habits.forgotten == MOST_KEYS - len(kept) + 1 > 0
     assert 0 not in kept
+    assert MOST_KEYS in kept
 
 
 def test_a_state_goes_through_msgpack_and_back() -> None:

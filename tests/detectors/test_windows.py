@@ -372,3 +372,28 @@ def test_a_saved_state_whose_cells_have_no_shape_of_cells_is_refused(name: str) 
 
     with pytest.raises(StateError, match="cells"):
         Windows().restore(state)
+
+
+def test_late_records_are_told_apart_where_they_are_counted_also_after_a_restart() -> None:
+    windows, restored = Windows(), Windows()
+    minutes = [0, 1, 2, 9, 3, 3, 4, 9]
+    add(windows, [(START_NS + minute * MINUTE_NS, minute % 2, False) for minute in minutes])
+
+    restored.restore(msgpack.unpackb(msgpack.packb(windows.state())))
+    slices = restored.finish(4)
+    late = np.concatenate([each.late for each in slices], axis=1)
+
+    counted_in = START_NS // MINUTE_NS + 8
+    assert late.T.tolist() == [[counted_in, 0, 1], [counted_in, 1, 2]]
+    assert restored.late == 3
+
+
+def test_late_records_of_merged_keys_are_of_one_and_those_of_a_forgotten_key_are_gone() -> None:
+    windows = Windows()
+    add(windows, [(START_NS + minute * MINUTE_NS, minute % 3, False) for minute in (0, 9, 3, 4, 5)])
+
+    windows.merge(0, 1)
+    windows.forget([2])
+    (late,) = (each.late[1:] for each in windows.finish(4) if each.late.size)
+
+    assert late.tolist() == [[1], [2]]

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["MOST_KEYS", "Habits"]
 
 MOST_KEYS = 4096
-"""Keys whose bursts are remembered; past it, the key whose last burst is longest ago is forgotten."""
+"""Keys whose bursts are remembered; past it, those whose last burst is longest ago are forgotten."""
+
+_AT_ONCE = 64
 
 _BURSTS = 24
 """Of each key: a day of an hourly job, three weeks of a nightly one."""
@@ -91,8 +93,10 @@ class Habits:
 
     def _new(self, key: int) -> int:
         if len(self._row) >= MOST_KEYS:
-            self.forgotten += 1
-            self.forget(min(self._row, key=lambda other: int(self._last[self._row[other], 0])))
+            oldest = sorted(self._row, key=lambda other: (int(self._last[self._row[other], 0]), other))
+            for other in oldest[:_AT_ONCE]:
+                self.forget(other)
+            self.forgotten += _AT_ONCE
         row = len(self._row)
         if row >= len(self._first):
             more = ((0, max(16, row)), (0, 0))

@@ -10,7 +10,7 @@ import numpy as np
 from logllm.detectors.baseline import Baseline
 from logllm.detectors.habits import Habits
 from logllm.detectors.packing import pack_array, unpack_array
-from logllm.detectors.rises import HISTORY, SPANS, rise_tails
+from logllm.detectors.rises import HISTORY, MIN_SPIKE, SPANS, rise_tails
 from logllm.detectors.slices import BLOCK
 from logllm.detectors.zeros import ZeroRuns, Zeros
 from logllm.errors import StateError
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["Rate", "RateScores"]
 
 YOUNG_SILENCE = 60
+MOST_BURSTS = 500
+"""Keys that burst in one window: where more do, it is no job of theirs, and no habit."""
+
 BURST = 1e-5
 """Tails below this are bursts that may become a habit."""
 
@@ -85,6 +88,7 @@ class Rate:
     born: NDArray[np.bool_]
     _odd: NDArray[np.bool_]
     _odd_blocks: NDArray[np.int32]
+    _piled: NDArray[np.int32]
 
     @property
     def size(self) -> int:
@@ -145,8 +149,10 @@ class Rate:
             sums = np.stack([each[row, key] for each in totals]).astype(np.float64)
             mean = np.maximum(self.baseline.high[key], 1e-6)
             phi = self.baseline.phi[:, key] + self.baseline.uncertainty(key)
+            sums = np.where(self._piled_within(window_slice, row, key), np.minimum(sums, _WINDOWS * mean), sums)
             tails, span_of = rise_tails(sums, mean, phi)
             wild = np.flatnonzero(tails < BURST)
+            wild = wild[np.bincount(row[wild], minlength=rows)[row[wild]] <= MOST_BURSTS]
             if len(wild):
                 bursts = np.stack([row[wild], key[wild]])
                 mean = np.maximum(mean[wild], self.habits.usual(key[wild], window_slice.first + row[wild]))
@@ -156,6 +162,24 @@ class Rate:
             most[row, key] = sums[span_of, np.arange(len(row))]
         silences = self._silences.score(window_slice, self._zero_step(), self.born)
         return RateScores(spike, best, most, *silences, bursts)
+
+    def _piled_within(self, window_slice: Slice, row: NDArray[np.int64], key: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """bool[len(SPANS), n]: sums of some keys up to some rows in which late records pile up.
+
+        They say nothing of their window; the longest sum, as long as records may be late, has them where they belong.
+        """
+        latest = self._piled[key]
+        for window, piled, _ in self._piles(window_slice).T.tolist():
+            latest = np.where((key == piled) & (window_slice.first + row >= window), window, latest)
+        within: NDArray[np.bool_] = window_slice.first + row - latest < _WINDOWS
+        within[-1] = False
+        return within
+
+    def _piles(self, window_slice: Slice) -> NDArray[np.int64]:
+        """Of a slice's late records those that are more than a window of their key usually has; in order of time."""
+        late = window_slice.late
+        late = late[:, late[2] >= np.maximum(self.baseline.high[late[1]], MIN_SPIKE)]
+        return late[:, np.argsort(late[0], kind="stable")]
 
     def _zero_step(self) -> NDArray[np.float64]:
         """float64[k]: log of the probability that a window is zero by chance."""
@@ -172,6 +196,8 @@ class Rate:
                 REBASE_BLOCKS blocks.
         """
         self._silences.learn(window_slice, Zeros(scores.silence, scores.zeros, scores.unheard, scores.source_zeros))
+        window, key, _ = self._piles(window_slice)
+        self._piled[key] = window
         row, key = scores.bursts
         self.habits.learn(key, window_slice.first + row, window_slice.counts[row, key])
         self.born |= window_slice.counts.any(axis=0)
@@ -204,6 +230,7 @@ class Rate:
             self._silences.merge(old, new, both=bool(self.born[new]))
             self._odd_blocks[new] = max(self._odd_blocks[old], self._odd_blocks[new])
             self._odd[new] |= self._odd[old]
+            self._piled[new] = max(self._piled[old], self._piled[new])
             self.born[new] = True
         self.baseline.merge(old, new)
         self.habits.merge(old, new)
@@ -254,4 +281,5 @@ class Rate:
         self._rows, self._step = rows, None
 
 
-_ARRAYS: dict[str, Any] = {"born": np.bool_, "_odd": np.bool_, "_odd_blocks": np.int32}
+_ARRAYS: dict[str, Any] = {"born": np.bool_, "_odd": np.bool_, "_odd_blocks": np.int32, "_piled": np.int32}
+_WINDOWS = np.array(SPANS)[:, None]

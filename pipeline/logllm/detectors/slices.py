@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +29,8 @@ class Slice:
         gap: windows skipped just before `first` in which the whole source was silent; -1 where time went back.
         ends_block: True when the last window is the last of its block.
         live: True when the wall clock closed it: nothing that came later is known yet.
+        late: int64[3, c], window, key and records: how many of `counts` belong to windows that had closed before, up
+            to LATE_WINDOWS earlier.
     """
 
     first: int
@@ -37,6 +39,7 @@ class Slice:
     gap: int
     ends_block: bool
     live: bool = False
+    late: NDArray[np.int64] = field(default_factory=lambda: np.zeros((3, 0), np.int64))
 
     @property
     def start_ns(self) -> int:
@@ -52,15 +55,25 @@ class Slice:
         return len(self.counts)
 
 
-def slice_of(cells: NDArray[np.int64], first: int, end: int, key_count: int, gap: int, *, live: bool) -> Slice:
-    """The windows from `first` to before `end` as one slice, of the cells that lie in them."""
+def slice_of(
+    cells: NDArray[np.int64],
+    first: int,
+    end: int,
+    key_count: int,
+    gap: int,
+    *,
+    live: bool,
+    late: NDArray[np.int64] | None = None,
+) -> Slice:
+    """The windows from `first` to before `end` as one slice, of the cells that lie in them, and of any `late` ones."""
     rows = end - first
     flat = (cells[0] - first) * key_count + cells[1]
     counts, severe = (
         np.bincount(flat, weights=values, minlength=rows * key_count).astype(np.float64).reshape(rows, key_count)
         for values in cells[2:]
     )
-    return Slice(first, counts, severe, gap, end % BLOCK == 0, live)
+    late = np.zeros((3, 0), np.int64) if late is None else late[:, (late[0] >= first) & (late[0] < end)]
+    return Slice(first, counts, severe, gap, end % BLOCK == 0, live, late)
 
 
 def cells_of(window: NDArray[np.int64], keys: NDArray[Any], severe: NDArray[Any]) -> NDArray[np.int64]:

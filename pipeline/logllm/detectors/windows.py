@@ -59,6 +59,7 @@ class Windows:
         self._gap = 0
         self._watermark_ns = 0
         self._cells: list[NDArray[np.int64]] = []
+        self._late = np.zeros((3, 0), np.int64)
         self._aside: list[NDArray[np.int64]] = []
         self._aside_records = 0
         self.late = 0
@@ -70,6 +71,11 @@ class Windows:
     def watermark_ns(self) -> int:
         """Event time up to which everything is closed or about to be; 0 before the first record."""
         return self._watermark_ns
+
+    @property
+    def oldest_open(self) -> int:
+        """The window in which a record that comes late is counted; 0 before the first record."""
+        return self._closed
 
     def stretch(self, time_ns: NDArray[np.int64]) -> int:
         """How many records may be added before a window closes: up to and with the one that closes it, at least 1."""
@@ -119,6 +125,10 @@ class Windows:
         if behind.any() or self._aside_records:
             near = self._put_aside(window, keys, severe)
             self.late += int(behind[near].sum())
+            if behind[near].any():
+                mine = np.bincount(keys[near][behind[near]])
+                at = np.flatnonzero(mine)
+                self._late = _added(self._late, np.stack([np.full(len(at), self._closed), at, mine[at]]))
             window = np.where(behind, self._closed, window)[near]
             time_ns, keys, severe = time_ns[near], keys[near], severe[near]
         if len(window):
@@ -207,8 +217,9 @@ class Windows:
 
     def merge(self, old: int, new: int) -> None:
         """Count what is still open of key `old` as of key `new`."""
-        for cells in (*self._cells, *self._aside):
+        for cells in (*self._cells, *self._aside, self._late):
             cells[1, cells[1] == old] = new
+        self._late = _added(self._late, np.zeros((3, 0), np.int64))
 
     def forget(self, keys: list[int]) -> None:
         """Drop what is still open of these keys: they are gone."""
@@ -221,6 +232,7 @@ class Windows:
             cells[1, gone] = 0
         for aside in self._aside:
             aside[1, np.isin(aside[1], keys)] = 0
+        self._late = self._late[:, ~np.isin(self._late[1], keys)]
 
     def _step(self) -> int:
         return BLOCK if self.whole_blocks else 1
@@ -234,6 +246,7 @@ class Windows:
         now = cells[0] < until
         closing, later = cells[:, now], cells[:, ~now]
         self._cells = [later] if later.shape[1] else []
+        late, self._late = self._late[:, self._late[0] < until], self._late[:, self._late[0] >= until]
         occupied = np.unique(closing[0]).tolist()
         if self._next < 0:
             if not occupied:
@@ -242,7 +255,7 @@ class Windows:
         slices = []
         for first, end, gap in self._runs(occupied, until, live=live):
             inside = closing[:, (closing[0] >= first) & (closing[0] < end)]
-            slices.append(slice_of(inside, first, end, key_count, gap, live=live))
+            slices.append(slice_of(inside, first, end, key_count, gap, live=live, late=late))
         return slices
 
     def _runs(self, occupied: list[int], until: int, *, live: bool) -> list[tuple[int, int, int]]:
@@ -274,14 +287,17 @@ class Windows:
         return {
             "cells": pack_array(np.concatenate([np.zeros((4, 0), np.int64), *self._cells], axis=1)),
             "aside": pack_array(np.concatenate([np.zeros((3, 0), np.int64), *self._aside], axis=1)),
+            "late_cells": pack_array(self._late),
             **{name: getattr(self, name) for name in _NUMBERS},
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take a copy back. Raises StateError where it does not fit."""
         cells, aside = unpack_array(state["cells"], np.int64), unpack_array(state["aside"], np.int64)
-        if cells.ndim != 2 or len(cells) != 4 or aside.ndim != 2 or len(aside) != 3:
-            raise StateError(f"saved windows: cells have shapes {cells.shape} and {aside.shape}")
+        late = unpack_array(state["late_cells"], np.int64)
+        if [array.shape[:-1] for array in (cells, aside, late)] != [(4,), (3,), (3,)]:
+            raise StateError(f"saved windows: cells have shapes {cells.shape}, {aside.shape} and {late.shape}")
+        self._late = late
         self._cells = [cells] if cells.size else []
         self._aside, self._aside_records = ([aside] if aside.size else []), aside.shape[1]
         for name in _NUMBERS:
@@ -289,3 +305,14 @@ class Windows:
 
 
 _NUMBERS = ("_started", "_closed", "_next", "_gap", "_watermark_ns", "late", "dropped", "rebased", "_given")
+
+
+def _added(cells: NDArray[np.int64], more: NDArray[np.int64]) -> NDArray[np.int64]:
+    """int64[3, c]: windows, keys and records, one column a distinct (window, key)."""
+    both = np.concatenate([cells, more], axis=1)
+    if not both.shape[1]:
+        return both
+    distinct, inverse = np.unique(both[:2], axis=1, return_inverse=True)
+    records = np.zeros(distinct.shape[1], np.int64)
+    np.add.at(records, inverse.ravel(), both[2])
+    return np.vstack([distinct, records])
