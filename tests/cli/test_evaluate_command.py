@@ -81,6 +81,14 @@ def test_sessions_of_a_column_that_is_not_there_are_refused(events: Path, labels
     assert "no column 'span', expected one of when, request, message" in str(result.exception)
 
 
+def test_each_command_is_listed_and_others_are_refused() -> None:
+    listed, refused = called("--help"), called("words")
+
+    assert [line.split()[0] for line in listed.stdout.splitlines()[-3:]] == ["lines", "series", "sessions"]
+    assert refused.exit_code == 2
+    assert "No such command 'words'" in refused.output
+
+
 @pytest.fixture
 def lines_file(tmp_path: Path) -> Path:
     """Three problems of one kind among ordinary lines."""
@@ -115,3 +123,39 @@ def test_labels_of_ones_own_may_be_normal(lines_file: Path) -> None:
     result = called("lines", lines_file, "--label", "Label", "--normal", "-", "--normal", "Disk", "--json")
 
     assert json.loads(result.stdout)["problems"] == 0
+
+
+@pytest.fixture
+def series_file(tmp_path: Path) -> Path:
+    """Three days of a value a minute that hardly changes, but for ten minutes of the last one."""
+    path = tmp_path / "series.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["timestamp", "value", "label"])
+        for minute in range(3 * 1_440):
+            bad = 4_000 <= minute < 4_010
+            writer.writerow([1_700_000_000 + 60 * minute, 900.0 if bad else 10.0 + minute % 7 / 10, int(bad)])
+    return path
+
+
+def test_series_as_json_are_one_object_with_the_oracle_apart(series_file: Path) -> None:
+    result = called("series", series_file, "--json")
+
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
+    assert (said["points"], said["windows"], said["skipped"]) == (4_320, 1, 0)
+    assert said["figures"]["recall"] == 1.0
+    assert said["oracle"]["f1"] >= said["figures"]["f1"]
+
+
+def test_series_for_a_person_say_what_was_found_and_how_late(series_file: Path, tmp_path: Path) -> None:
+    windows = tmp_path / "windows.json"
+    windows.write_text('[["2023-11-17 16:53:20", "2023-11-17 17:03:20"]]')
+
+    result = called("series", series_file, "--labels", windows)
+
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert "recall 1.000" in lines[0]
+    assert lines[1].startswith("1 of 1 windows found, 0 s after their begin on average")
+    assert lines[-1] == "4,320 points in 3.0 days"
