@@ -35,6 +35,7 @@ NO_KEY = b"\0"  # stands in no message: it is cut there
 
 _DIGITS = b"0123456789"
 # Runs of hex digits that are an identifier by their length: UUIDs, and twelve digits or more.
+_MAYBE_CODE = re.compile(r"[A-Za-z][0-9]|[A-Z]-[0-9]")
 _HEX_RUN = re.compile(rb"[0-9a-fA-F]{8}(?:[0-9a-fA-F]{4,}|(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})")
 
 
@@ -95,7 +96,7 @@ def record_key(key: bytes, message: str) -> bytes | None:
     short = b"\3" + _HEX_RUN.sub(b"", record.stripped.encode("utf-8", "surrogatepass")).translate(None, _DIGITS)
     if record.names:
         short = b"\1".join((short, *(name.encode("utf-8", "surrogatepass") for name in record.names)))
-    return coded(short, record.stripped) if may_hold_code(short) else short
+    return coded(short, record.stripped) if _MAYBE_CODE.search(record.stripped) else short
 
 
 class _Table(dict[bytes, int]):

@@ -48,7 +48,7 @@ class Record(NamedTuple):
 def record_of(message: str) -> Record | None:
     """None where a message is neither one JSON object nor a line of at least three `key=value` and little else.
 
-    Cost: some 5 microseconds for ten fields, less than to decode them.
+    Cost: about what `json.loads` takes for the same text.
 
     >>> record_of('{"event":"login","user":"bob"}').stripped
     '{"event":"login","user":""}'
