@@ -1,0 +1,84 @@
+"""The windows of the block that runs, series by series, until it is finished."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from logllm.detectors.baseline import pack_array, unpack_array
+from logllm.detectors.slices import BLOCK
+from logllm.errors import StateError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Measured"]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What is judged of the values of some windows.
+
+    Shapes:
+        level: float64[b, k], the mean of the winsorised logarithms, in bins.
+        squared: float64[b, k], squared deviations from it, summed.
+        count: float64[b, k], values.
+        beyond: float64[b, k], those beyond the threshold.
+    """
+
+    level: NDArray[np.float64]
+    squared: NDArray[np.float64]
+    count: NDArray[np.float64]
+    beyond: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.count)
+
+    @classmethod
+    def none(cls) -> Measured:
+        """No window."""
+        return cls(*(np.zeros((0, 0)) for _ in fields(cls)))
+
+    def then(self, other: Measured) -> Measured:
+        """These windows and others after them, which may have more series."""
+        more = other.count.shape[1] - self.count.shape[1]
+        return Measured(
+            *(
+                np.vstack([np.pad(getattr(self, each.name), ((0, 0), (0, more))), getattr(other, each.name)])
+                for each in fields(self)
+            )
+        )
+
+    def merged(self, old: int, new: int) -> Measured:
+        """The same with the values of series `old` among those of `new`."""
+        if old >= self.count.shape[1]:
+            return self
+        wider = self.then(Measured(*(np.zeros((0, max(self.count.shape[1], new + 1))) for _ in fields(self))))
+        count = wider.count[:, new] + wider.count[:, old]
+        some = np.maximum(count, 1.0)
+        level = (wider.level[:, new] * wider.count[:, new] + wider.level[:, old] * wider.count[:, old]) / some
+        wider.level[:, new], wider.count[:, new] = level, count
+        wider.squared[:, new] += wider.squared[:, old]
+        wider.beyond[:, new] += wider.beyond[:, old]
+        return wider
+
+    def clear(self, series: list[int]) -> None:
+        """Forget some series."""
+        for each in fields(self):
+            array = getattr(self, each.name)
+            array[:, [number for number in series if number < array.shape[1]]] = 0.0
+
+    def state(self) -> dict[str, Any]:
+        """A msgpack-able copy."""
+        return {each.name: pack_array(getattr(self, each.name)) for each in fields(self)}
+
+    @classmethod
+    def restored(cls, state: dict[str, Any], size: int) -> Measured:
+        """A copy back, of at most `size` series. Raises StateError where it does not fit."""
+        arrays = [unpack_array(state.get(each.name, {}), np.float64) for each in fields(cls)]
+        shape = arrays[0].shape
+        if len(shape) != 2 or shape[0] >= BLOCK or shape[1] > size or any(each.shape != shape for each in arrays):
+            raise StateError(f"saved windows have shape {shape}, expected at most {BLOCK - 1} of {size} series")
+        return cls(*arrays)

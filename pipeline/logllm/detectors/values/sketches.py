@@ -1,0 +1,167 @@
+"""How many distinct words each series had in each window that is still open, and a sample of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from logllm.detectors.baseline import pack_array, unpack_array
+from logllm.detectors.values.hyperloglog import REGISTERS, add
+from logllm.detectors.values.leading import leading
+from logllm.errors import StateError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["SAMPLE", "TOGETHER", "Sketches", "repeated"]
+
+TOGETHER = 15
+"""Windows put together, to count words that do not come every minute."""
+
+SAMPLE = 128
+"""The first words of a series in a window: enough to tell whether they repeat each other."""
+
+
+class _Open:
+    """One window.
+
+    Shapes:
+        registers: uint8[k, REGISTERS]. count: int64[k]. lead: int64[k], -1 for none. sample: uint64[2, s], series, hash.
+    """
+
+    def __init__(self) -> None:
+        self.registers = np.zeros((0, REGISTERS), np.uint8)
+        self.count = np.zeros(0, np.int64)
+        self.lead = np.zeros(0, np.int64)
+        self.sample = np.zeros((2, 0), np.uint64)
+
+    def grow(self, size: int) -> None:
+        more = size - len(self.count)
+        if more > 0:
+            self.registers = np.pad(self.registers, ((0, more), (0, 0)))
+            self.count = np.pad(self.count, (0, more))
+            self.lead = np.pad(self.lead, (0, more), constant_values=-1)
+
+
+class Sketches:
+    """A sketch, a count, a sample and the first key of each series and window; two kilobytes each.
+
+    Order and cuts make no difference to what is in them, but that the sample is of the first words.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[int, _Open] = {}
+        self._closed: dict[int, _Open] = {}
+        self._since = -1
+
+    def add(
+        self,
+        window: NDArray[np.int64],
+        series: NDArray[np.int64],
+        codes: NDArray[np.int64],
+        hashes: NDArray[np.uint64],
+        keys: NDArray[np.int64],
+    ) -> None:
+        """Take some words in, in order.
+
+        Shapes:
+            window, series, codes, keys: int64[n]; each word's code is its place in `hashes`: uint64[w].
+        """
+        for number in np.unique(window).tolist():
+            here = np.flatnonzero(window == number)
+            opened = self._open.setdefault(number, _Open())
+            mine = series[here]
+            opened.grow(int(mine.max()) + 1)
+            pairs = np.unique(mine * len(hashes) + codes[here])
+            add(opened.registers, pairs // len(hashes), hashes[pairs % len(hashes)])
+            sampled = leading(mine, np.maximum(SAMPLE - opened.count, 0))
+            words = hashes[codes[here][sampled]]
+            opened.sample = np.concatenate([opened.sample, np.stack([mine[sampled].astype(np.uint64), words])], axis=1)
+            opened.count += np.bincount(mine, minlength=len(opened.count))
+            distinct, first = np.unique(mine, return_index=True)
+            new = opened.lead[distinct] < 0
+            opened.lead[distinct[new]] = keys[here][first[new]]
+
+    def of(self, window: int, size: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
+        """Registers, counts and leading keys of a window's series; all empty where it had none."""
+        opened = self._open.get(window, _Open())
+        opened.grow(size)
+        return opened.registers, opened.count, opened.lead
+
+    def repeats(self, window: int, size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """float64[k] each: how likely two sampled words of a series are the same, and how many were sampled."""
+        opened = self._open.get(window)
+        if opened is None or not opened.sample.shape[1]:
+            return np.zeros(size), np.zeros(size)
+        pairs, times = np.unique(opened.sample, axis=1, return_counts=True)
+        series = pairs[0].astype(np.int64)
+        sampled = np.bincount(series, times, size).astype(np.float64)
+        same = np.bincount(series, times * (times - 1.0), size)
+        return repeated(same.astype(np.float64), sampled), sampled
+
+    def together(self, window: int, size: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Registers and counts of the TOGETHER windows that end with this one, as one."""
+        registers, counts = np.zeros((size, REGISTERS), np.uint8), np.zeros(size, np.int64)
+        for number in range(window - TOGETHER + 1, window + 1):
+            opened = self._open.get(number, self._closed.get(number))
+            if opened is not None:
+                k = len(opened.count)
+                np.maximum(registers[:k], opened.registers, out=registers[:k])
+                counts[:k] += opened.count
+        return registers, counts
+
+    def begin(self, first: int, *, anew: bool) -> None:
+        """The next window to be judged; with `anew` nothing is known of those before it."""
+        if anew or self._since < 0:
+            self._closed, self._since = {}, first
+
+    def whole(self, window: int) -> bool:
+        """Whether all of the windows are known that `together` puts together."""
+        return self._since >= 0 and window - self._since >= TOGETHER - 1
+
+    def close(self, end: int) -> None:
+        """The windows before `end` are done; the last of them are remembered for `together`."""
+        for window in sorted(window for window in self._open if window < end):
+            self._closed[window] = self._open.pop(window)
+            self._closed[window].sample = np.zeros((2, 0), np.uint64)
+        self._closed = {window: closed for window, closed in self._closed.items() if window > end - TOGETHER}
+
+    def merge(self, old: int, new: int) -> None:
+        """Key `old` is part of key `new`."""
+        for opened in self._open.values():
+            opened.lead[opened.lead == old] = new
+
+    def state(self) -> dict[str, Any]:
+        """A msgpack-able copy."""
+        return {"since": self._since, "open": _packed(self._open), "closed": _packed(self._closed)}
+
+    def restore(self, state: dict[str, Any], size: int) -> None:
+        """Take a copy back, of at most `size` series. Raises StateError where it does not fit."""
+        self._since = int(state["since"])
+        self._open, self._closed = _unpacked(state["open"], size), _unpacked(state["closed"], size)
+
+
+def _packed(windows: dict[int, _Open]) -> list[Any]:
+    return [
+        [window, *(pack_array(each) for each in (opened.registers, opened.count, opened.lead, opened.sample))]
+        for window, opened in windows.items()
+    ]
+
+
+def _unpacked(state: list[Any], size: int) -> dict[int, _Open]:
+    found = {}
+    for window, *arrays in state:
+        opened = found[int(window)] = _Open()
+        dtypes = (np.uint8, np.int64, np.int64, np.uint64)
+        opened.registers, opened.count, opened.lead, opened.sample = map(unpack_array, arrays, dtypes)
+        k = len(opened.count)
+        shapes = (opened.registers.shape, opened.lead.shape, opened.sample.shape[:1])
+        if shapes != ((k, REGISTERS), (k,), (2,)) or k > size or (opened.sample[0] >= max(k, 1)).any():
+            raise StateError(f"saved sketches have shapes {shapes}, expected at most {size} series")
+    return found
+
+
+def repeated(same: NDArray[np.float64], count: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How likely two words are the same, of `same` ordered pairs that are (Simpson 1949): unbiased for any count."""
+    return np.where(count > 1, same / np.maximum(count * (count - 1.0), 1.0), 0.0)

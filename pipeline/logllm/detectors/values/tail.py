@@ -1,0 +1,272 @@
+"""How a series' values are spread about its usual level, and how many of them lie far out.
+
+A histogram that forgets holds how far values were from the level of their window. From it come the bounds that a mean
+is winsorised at, and the threshold beyond which one value in fifty lies; how many do is a count, over-dispersed as all
+counts of log records are. A generalised Pareto tail for single values was tried and is not here: see
+`docs/decisions/0020-values.md`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from logllm.detectors.baseline import negative_binomial_tail, pack_array, unpack_array
+from logllm.detectors.values.spans import HISTORY, SPANS, STILL
+from logllm.errors import StateError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["ENOUGH", "REACH", "Tail"]
+
+ENOUGH = 200
+"""Values that a series must have learned from before anything is said of it."""
+
+REACH = 240
+"""Bins on either side of the usual level: a factor of 2**30."""
+
+_TAIL = 0.98
+_WIDER, _OCTAVE = 3.0, 8.0
+"""Values are winsorised at three times the distance of percentiles 1 and 99 and an octave: one freak moves no mean, and
+a level that is four times as high is still seen to be."""
+_HALF_LIFE = 2880.0
+_PRIOR_PHI = (0.5, 0.5, 0.5, 0.5)
+_PRIOR_SQUARES = 5.0
+_LEAST_PHI, _MOST_PHI = 0.02, 50.0
+_YOUNG = 20.0
+
+
+class Tail:
+    """Histograms of `k` series and what follows from them.
+
+    Shapes:
+        values: float64[k], how many values a series has learned from, old ones less.
+        low, middle, high: float64[k], distances from the usual level, in bins: percentiles 1, 50 and 99.
+        threshold: int64[k], the distance beyond which 2 % of the values lie, about.
+        variance: float64[k], of the winsorised values of one window, in bins squared.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        for name, dtype in _ARRAYS.items():
+            setattr(self, name, np.zeros((*_LEADING.get(name, ()), 0, *_TRAILING.get(name, ())), dtype))
+
+    values: NDArray[np.float64]
+    low: NDArray[np.float64]
+    middle: NDArray[np.float64]
+    high: NDArray[np.float64]
+    threshold: NDArray[np.int64]
+    variance: NDArray[np.float64]
+    _histogram: NDArray[np.float32]
+    _share: NDArray[np.float64]
+    _excess: NDArray[np.float64]
+    _squares: NDArray[np.float64]
+    _windows: NDArray[np.float64]
+    _past_beyond: NDArray[np.float64]
+    _past_count: NDArray[np.float64]
+
+    def grow(self, size: int) -> None:
+        """Make room for series up to `size` - 1."""
+        more = size - self.size
+        if more > 0:
+            for name, dtype in _ARRAYS.items():
+                old = getattr(self, name)
+                shape = (*_LEADING.get(name, ()), more, *_TRAILING.get(name, ()))
+                setattr(self, name, np.concatenate([old, np.zeros(shape, dtype)], axis=len(_LEADING.get(name, ()))))
+            self._blank(slice(self.size, size))
+            self.size = size
+
+    def _blank(self, series: Any) -> None:
+        self.low[series], self.high[series] = -REACH, REACH
+        self.threshold[series] = REACH
+
+    @property
+    def ready(self) -> NDArray[np.bool_]:
+        """bool[k]: whether enough is known."""
+        return self.values >= ENOUGH
+
+    @property
+    def bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """float64[k] each: how far below and above the usual level a value counts, as it is, in a mean."""
+        below, above = self.middle - self.low, self.high - self.middle
+        return self.middle - _WIDER * below - _OCTAVE, self.middle + _WIDER * above + _OCTAVE
+
+    def restart(self) -> None:
+        """Nothing is known of the windows before the next one."""
+        self._past_beyond = np.zeros_like(self._past_beyond)
+        self._past_count = np.zeros_like(self._past_count)
+
+    def _phi(self, span: int) -> NDArray[np.float64]:
+        weight = _PRIOR_SQUARES
+        phi = (self._excess[span] + weight * _PRIOR_PHI[span]) / (self._squares[span] + weight)
+        bounded: NDArray[np.float64] = np.clip(phi, _LEAST_PHI, _MOST_PHI)
+        return bounded
+
+    def judge(
+        self, beyond: NDArray[np.float64], count: NDArray[np.float64], rows: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """P(so many values beyond the threshold), the smallest of the spans, and its index; 1.0 where all is usual.
+
+        Shapes:
+            beyond, count: float64[b, k], values beyond the threshold and all, in the windows of the block so far.
+            returns: float64[rows, k], int64[rows, k], of the last `rows` windows.
+        """
+        tail, best = np.ones((rows, self.size)), np.zeros((rows, self.size), np.int64)
+        still = np.ones(tail.shape, np.bool_)
+        for span, (found, mean) in enumerate(self._sums(beyond, count, rows)):
+            phi = self._phi(span)
+            limit = mean + 3.0 * np.sqrt(mean + phi * mean * mean)
+            row, series = np.nonzero((found > limit) & (found >= 3) & (mean > 0) & self.ready & still)
+            if SPANS[span] == STILL:
+                still = found > 2.0 * mean
+            if len(row):
+                unsure = phi[series] + 1.0 / np.maximum(self._share[series] * self.values[series], 1.0)
+                here = negative_binomial_tail(found[row, series], mean[row, series], unsure)
+                better = here < tail[row, series]
+                tail[row[better], series[better]] = here[better]
+                best[row[better], series[better]] = span
+        return tail, best
+
+    def _sums(
+        self, beyond: NDArray[np.float64], count: NDArray[np.float64], rows: int
+    ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """Values beyond the threshold and how many were expected, over each span that ends in the last windows."""
+        sums = [
+            np.cumsum(np.vstack([np.zeros((1, self.size)), past, now]), axis=0)
+            for past, now in ((self._past_beyond, beyond), (self._past_count, count))
+        ]
+        at = len(sums[0]) - rows
+        over = [[each[at:] - each[at - span : at - span + rows] for each in sums] for span in SPANS]
+        return [(found, self._share * total) for found, total in over]
+
+    def learn_windows(
+        self,
+        beyond: NDArray[np.float64],
+        count: NDArray[np.float64],
+        variance: tuple[NDArray[np.float64], NDArray[np.float64]],
+        quiet: NDArray[np.bool_],
+    ) -> None:
+        """Take a block's windows in.
+
+        Args:
+            variance: float64[k] squared deviations from the windows' means, and float64[k] their degrees of freedom.
+
+        Shapes:
+            beyond, count: float64[rows, k]. quiet: bool[k], series that may learn.
+        """
+        rows = len(beyond)
+        windows = (count > 0).sum(axis=0)
+        rate = windows / (np.minimum(self._windows, _HALF_LIFE) + windows + 1.0)
+        for span, (found, mean) in enumerate(self._sums(beyond, count, rows)):
+            measured = count > 0
+            scale = np.maximum(measured.sum(axis=0), 1)
+            limit = mean + 6.0 * np.sqrt(mean + mean * mean) + 3.0
+            excess = np.where(measured, (np.minimum(found, limit) - mean) ** 2 - mean, 0.0).sum(axis=0) / scale
+            squares = np.where(measured, mean * mean, 0.0).sum(axis=0) / scale
+            learns = quiet & self.ready & (windows > 0)
+            # Sums, not means: what little is known must not outweigh the prior.
+            for array, new in ((self._excess[span], excess * windows), (self._squares[span], squares * windows)):
+                array *= np.where(learns, 0.5 ** (windows / _HALF_LIFE), 1.0)
+                array += np.where(learns, new, 0.0)
+        squared, freedom = variance
+        learns = quiet & (freedom > 0)
+        found_variance = np.where(freedom > 0, squared / np.maximum(freedom, 1.0), 0.0)
+        self.variance += np.where(learns, np.maximum(rate, 0.01) * (found_variance - self.variance), 0.0)
+        first = learns & (self._windows < _YOUNG)
+        self.variance = np.where(first, np.maximum(self.variance, found_variance), self.variance)
+        self._windows += np.where(quiet, windows, 0)
+        self._past_beyond = np.vstack([self._past_beyond, beyond])[-HISTORY:]
+        self._past_count = np.vstack([self._past_count, count])[-HISTORY:]
+
+    def learn_values(
+        self,
+        series: NDArray[np.int64],
+        distance: NDArray[np.int64],
+        count: NDArray[np.int64],
+        keep: NDArray[np.float64],
+    ) -> None:
+        """Put values into the histograms and find anew what follows from them.
+
+        Shapes:
+            series, distance, count: int64[c]. keep: float64[k], what is left of a histogram; 1.0 where nothing is new.
+        """
+        touched = np.unique(series)
+        if not len(touched):
+            return
+        self._histogram[touched] *= keep[touched, None].astype(np.float32)
+        place = np.clip(distance, -REACH, REACH) + REACH
+        np.add.at(self._histogram, (series, place), count.astype(np.float32))
+        sums = np.cumsum(self._histogram[touched].astype(np.float64), axis=1)
+        total = sums[:, -1]
+        self.values[touched] = total
+        for name, share in (("low", 0.01), ("middle", 0.5), ("high", 0.99)):
+            getattr(self, name)[touched] = _quantile(sums, share)
+        threshold = (sums < _TAIL * total[:, None]).sum(axis=1)
+        self.threshold[touched] = threshold - REACH
+        self._share[touched] = (total - sums[np.arange(len(sums)), threshold] + 0.5) / (total + 1.0)
+
+    def merge(self, old: int, new: int) -> None:
+        """What is known of series `old` goes to `new`, if that knows less; `old` is forgotten."""
+        if self.values[old] > self.values[new]:
+            for name in _ARRAYS:
+                lead = (slice(None),) * len(_LEADING.get(name, ()))
+                array = getattr(self, name)
+                array[(*lead, new)] = array[(*lead, old)]
+        self.forget(old)
+
+    def forget(self, series: int) -> None:
+        """Know nothing of a series any more."""
+        for name in _ARRAYS:
+            getattr(self, name)[(*(slice(None),) * len(_LEADING.get(name, ())), series)] = 0
+        self._blank(series)
+
+    def state(self) -> dict[str, Any]:
+        """A msgpack-able copy."""
+        return {name: pack_array(getattr(self, name)) for name in _ARRAYS}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take a copy back. Raises StateError where it does not fit."""
+        arrays = {name: unpack_array(state.get(name, {}), dtype) for name, dtype in _ARRAYS.items()}
+        size = arrays["values"].shape[-1]
+        for name, array in arrays.items():
+            if array.shape != (*_LEADING.get(name, ()), size, *_TRAILING.get(name, ())):
+                raise StateError(f"saved tails: {name} has shape {array.shape}, expected {size} series")
+            setattr(self, name, array)
+        self.size = size
+
+
+def _quantile(sums: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+    """Distances, by running sums of histograms, within a bin by how much of it is needed."""
+    wanted = share * sums[:, -1]
+    at = (sums < wanted[:, None]).sum(axis=1)
+    rows = np.arange(len(sums))
+    before = np.where(at > 0, sums[rows, at - 1], 0.0)
+    inside = (wanted - before) / np.maximum(sums[rows, at] - before, 1e-9)
+    found: NDArray[np.float64] = at - REACH - 0.5 + inside
+    return found
+
+
+_ARRAYS: dict[str, Any] = {
+    "values": np.float64,
+    "low": np.float64,
+    "middle": np.float64,
+    "high": np.float64,
+    "threshold": np.int64,
+    "variance": np.float64,
+    "_histogram": np.float32,
+    "_share": np.float64,
+    "_excess": np.float64,
+    "_squares": np.float64,
+    "_windows": np.float64,
+    "_past_beyond": np.float64,
+    "_past_count": np.float64,
+}
+_LEADING: dict[str, tuple[int, ...]] = {
+    "_excess": (len(SPANS),),
+    "_squares": (len(SPANS),),
+    "_past_beyond": (HISTORY,),
+    "_past_count": (HISTORY,),
+}
+_TRAILING: dict[str, tuple[int, ...]] = {"_histogram": (2 * REACH + 1,)}

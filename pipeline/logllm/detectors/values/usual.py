@@ -1,0 +1,311 @@
+"""What is usual of a level: the logarithm of a latency, of a number of distinct values, and how far windows stray.
+
+A window's level is measured from few or many values, so each comes with its sampling variance. What is left of the
+spread of windows is their own, and it is learned for sums over each span separately, as `Baseline` does for counts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from logllm.detectors.baseline import pack_array, unpack_array
+from logllm.detectors.values.spans import FEWEST, HISTORY, SPANS, STILL, Departure, over, student
+from logllm.errors import StateError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["YOUNG", "Usual"]
+
+YOUNG = 30
+"""Windows with a measurement that a column must have learned from before it is judged."""
+
+HOURS = 24
+_FAST_HALF_LIFE = 120.0
+_SLOW_HALF_LIFE = 2880.0
+_LATEST_HALF_LIFE = 20.0
+_HOUR_WINDOWS = 420.0
+_SEASON_WINDOWS = 2880.0
+
+_PRIOR_SPREAD = 0.15**2
+"""Variance of a level between windows, in squared logarithms: 15 %, until a column's own is known."""
+_PRIOR_WINDOWS = 30.0
+_SPREAD_WINDOWS = 1440.0
+"""Windows the spread looks back on: while no season is known it is larger than later."""
+_LEAST_SPREAD = 0.01**2
+_PRIOR_FACTOR = (1.0, 1.5, 2.0, 2.5)
+"""How much more a mean over a span varies than that of independent windows would."""
+_MOST_FACTOR = 200.0
+
+
+class Usual:
+    """Means, hour-of-day season and spread of `k` levels, each in its own column.
+
+    Once a season is known (two days) what is usual lies between the season of the hour and that season as it was off in
+    the last hours; until then it is the mean of the last hours and what the last blocks brought. It does not know why
+    a level changed; the caller says which columns must not learn now, and which have found a new normal.
+
+    Shapes:
+        high, low: float64[k], the larger and the smaller of the usual levels for the block that runs.
+        seen: float64[k], windows with a measurement that a column has learned from.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        for name in _ARRAYS:
+            setattr(self, name, np.zeros((*_LEADING.get(name, ()), 0)))
+
+    high: NDArray[np.float64]
+    low: NDArray[np.float64]
+    seen: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    _age: NDArray[np.float64]
+    _fast: NDArray[np.float64]
+    _season: NDArray[np.float64]
+    _off: NDArray[np.float64]
+    _slow: NDArray[np.float64]
+    _latest: NDArray[np.float64]
+    _hour: NDArray[np.float64]
+    _hour_seen: NDArray[np.float64]
+    _factor: NDArray[np.float64]
+    _levels: NDArray[np.float64]
+    _weights: NDArray[np.float64]
+    _counts: NDArray[np.float64]
+
+    def grow(self, size: int) -> None:
+        """Make room for columns up to `size` - 1; new ones know nothing."""
+        more = size - self.size
+        if more > 0:
+            for name in _ARRAYS:
+                old = getattr(self, name)
+                setattr(self, name, np.concatenate([old, np.zeros((*old.shape[:-1], more))], axis=-1))
+            self._blank(slice(self.size, size))
+            self.size = size
+
+    def _blank(self, columns: Any) -> None:
+        self.spread[columns] = _PRIOR_SPREAD
+        for span, factor in enumerate(_PRIOR_FACTOR):
+            self._factor[span, columns] = factor
+
+    @property
+    def middle(self) -> NDArray[np.float64]:
+        """float64[k]: the level that is usual for the block that runs."""
+        return 0.5 * (self.high + self.low)
+
+    @property
+    def ready(self) -> NDArray[np.bool_]:
+        """bool[k]: whether enough windows are known."""
+        return self.seen >= YOUNG
+
+    def restart(self, start_ns: int) -> None:
+        """Nothing is known of the windows before the next one, which begins then."""
+        self.expect(start_ns)
+        self._levels = np.zeros_like(self._levels)
+        self._weights = np.zeros_like(self._weights)
+        self._counts = np.zeros_like(self._counts)
+
+    def judge(
+        self, level: NDArray[np.float64], variance: NDArray[np.float64], count: NDArray[np.float64], rows: int
+    ) -> Departure:
+        """How unlikely the levels of the last `rows` windows of the block that runs are. Nothing changes.
+
+        Shapes:
+            level: float64[b, k], all of the block so far. variance: float64[b, k], of its sampling; infinite where
+                there was none. count: float64[b, k], values it rests on: a span with fewer than FEWEST is not judged,
+                the mean of a few is far from normal.
+        """
+        weight = self._weight(variance)
+        totals = np.cumsum(np.vstack([self._weights, weight]), axis=0)
+        sums = np.cumsum(np.vstack([self._levels * self._weights, np.where(weight > 0, level, 0.0) * weight]), axis=0)
+        shape = (rows, self.size)
+        found = Departure(
+            np.ones(shape),
+            np.ones(shape),
+            np.zeros(shape, np.int64),
+            np.zeros(shape, np.int64),
+            np.zeros(shape),
+            np.zeros(shape),
+        )
+        measured = weight[len(weight) - rows :] > 0
+        # The mean is itself estimated: from as many windows as the fast one looks back on.
+        unsure = self.spread / np.maximum(np.minimum(self.seen, _FAST_HALF_LIFE), 1.0)
+        counts = np.cumsum(np.vstack([self._counts, count]), axis=0)
+        lately = self.middle
+        for span, windows in enumerate(SPANS):
+            total, mean = over(totals, windows, rows), over(sums, windows, rows)
+            some = (total > 0) & self.ready & measured & (over(counts, windows, rows) >= FEWEST)
+            mean = np.where(some, mean / np.where(some, total, 1.0), self.middle)
+            lately = mean if windows == STILL else lately
+            deviation = np.sqrt(self._factor[span] / np.where(some, total, 1.0) + unsure)
+            for up in (True, False):
+                distance = mean - self.high if up else self.low - mean
+                far = some & (distance > 2.5 * deviation)
+                if windows > STILL:
+                    # What is over is not told for as long as it is remembered.
+                    far &= (lately - self.high if up else self.low - lately) > 0.5 * distance
+                row, column = np.nonzero(far)
+                if len(row):
+                    tail = student(distance[row, column] / deviation[row, column])
+                    best = found.up if up else found.down
+                    better = tail < best[row, column]
+                    place = row[better], column[better]
+                    best[place] = tail[better]
+                    (found.up_span if up else found.down_span)[place] = span
+                    (found.up_level if up else found.down_level)[place] = mean[place]
+        return found
+
+    def _weight(self, variance: NDArray[np.float64]) -> NDArray[np.float64]:
+        weight: NDArray[np.float64] = 1.0 / (variance + self.spread)
+        return weight
+
+    def learn(
+        self,
+        end_ns: int,
+        level: NDArray[np.float64],
+        variance: NDArray[np.float64],
+        count: NDArray[np.float64],
+        quiet: NDArray[np.bool_],
+        anew: NDArray[np.bool_],
+    ) -> None:
+        """Take a finished block in, and set what is usual in the one that follows it.
+
+        Args:
+            end_ns: End of the block.
+
+        Shapes:
+            level, variance, count: float64[rows, k], as for `judge`.
+            quiet: bool[k], False for columns that must not learn.
+            anew: bool[k], columns for which this block is the new normal.
+        """
+        rows = len(level)
+        weight = self._weight(variance)
+        measured = weight > 0
+        young = ~self.ready
+        middle = self.middle
+        reach = 4.0 * np.sqrt(np.where(measured, variance, 0.0) + self.spread)
+        clipped = np.where(young | anew, level, np.clip(level, middle - reach, middle + reach))
+        clipped = np.where(measured, clipped, 0.0)
+        self._counts = np.vstack([self._counts, count])[-HISTORY:]
+        count = measured.sum(axis=0)
+        total = weight.sum(axis=0)
+        mean = np.where(count > 0, (clipped * weight).sum(axis=0) / np.where(count > 0, total, 1.0), middle)
+        learns = (quiet | anew) & (count > 0)
+        self._learn_spread(clipped, variance, weight, learns & ~young & ~anew)
+        hour = int((end_ns - 1) // 3_600_000_000_000) % HOURS
+        self._shift(anew & learns, mean, hour)
+        after = self.seen + count
+        for array, half_life in (
+            (self._latest, _LATEST_HALF_LIFE),
+            (self._fast, _FAST_HALF_LIFE),
+            (self._slow, _SLOW_HALF_LIFE),
+        ):
+            rate = np.maximum(1.0 - 0.5 ** (count / half_life), count / np.maximum(after, 1.0))
+            array += np.where(learns, rate * (mean - array), 0.0)
+        rate = 1.0 - 0.5 ** (count / _FAST_HALF_LIFE)
+        self._off += np.where(learns & (self.seen > 0), rate * (mean - self._season - self._off), 0.0)
+        hour_after = self._hour_seen[hour] + count
+        rate = np.maximum(1.0 - (1.0 - 1.0 / _HOUR_WINDOWS) ** count, count / np.maximum(hour_after, 1.0))
+        self._hour[hour] += np.where(learns, rate * (mean - self._hour[hour]), 0.0)
+        self._hour_seen[hour] += np.where(learns, count, 0)
+        self.seen += np.where(learns, count, 0)
+        self._age += np.where(self.seen > 0, rows, 0)
+        self._levels = np.vstack([self._levels, np.where(measured, level, 0.0)])[-HISTORY:]
+        self._weights = np.vstack([self._weights, weight])[-HISTORY:]
+        self.expect(end_ns)
+
+    def _learn_spread(
+        self,
+        clipped: NDArray[np.float64],
+        variance: NDArray[np.float64],
+        weight: NDArray[np.float64],
+        learns: NDArray[np.bool_],
+    ) -> None:
+        rows = len(clipped)
+        middle = self.middle
+        count = (weight > 0).sum(axis=0)
+        total = np.maximum(weight.sum(axis=0), 1e-300)
+        off = np.where(weight > 0, clipped - middle, 0.0)
+        excess = (weight * (off * off - np.where(weight > 0, variance, 0.0))).sum(axis=0) / total
+        rate = count / (_PRIOR_WINDOWS + np.minimum(self.seen, _SPREAD_WINDOWS) + count)
+        sums = np.cumsum(np.vstack([(self._levels - middle) * self._weights, off * weight]), axis=0)
+        totals = np.cumsum(np.vstack([self._weights, weight]), axis=0)
+        for span, windows in enumerate(SPANS):
+            share, whole = over(sums, windows, rows), over(totals, windows, rows)
+            some = (whole > 0) & (weight > 0)
+            squares = np.where(some, share * share / np.where(some, whole, 1.0), 0.0)
+            factor = squares.sum(axis=0) / np.maximum(some.sum(axis=0), 1)
+            updated = self._factor[span] + rate * (np.minimum(factor, _MOST_FACTOR) - self._factor[span])
+            self._factor[span] = np.where(learns, np.maximum(updated, 1.0), self._factor[span])
+        updated = np.maximum(self.spread + rate * (excess - self.spread), _LEAST_SPREAD)
+        self.spread = np.where(learns, updated, self.spread)
+
+    def _shift(self, columns: NDArray[np.bool_], level: NDArray[np.float64], hour: int) -> None:
+        """These columns have another level from now on; the shape of their day stays."""
+        if columns.any():
+            usual = np.where(self._hour_seen[hour] > 0, self._hour[hour], self._slow)
+            by = np.where(columns, level - usual, 0.0)
+            self._hour += np.where(self._hour_seen > 0, by, 0.0)
+            for array in (self._fast, self._latest):
+                array[columns] = level[columns]
+            self._slow += by
+            self._season += by
+            self._off[columns] = 0.0
+
+    def expect(self, start_ns: int) -> None:
+        """Set what is usual in a block that starts now, from the means and the season."""
+        hour_exact = start_ns / 3.6e12 - 0.375
+        before = int(np.floor(hour_exact)) % HOURS
+        part = hour_exact - np.floor(hour_exact)
+        season = np.zeros(self.size)
+        for hour, share in ((before, 1.0 - part), ((before + 1) % HOURS, part)):
+            trust = self._hour_seen[hour] / (self._hour_seen[hour] + 30.0)
+            season += share * (trust * self._hour[hour] + (1.0 - trust) * self._slow)
+        self._season = season
+        known = np.minimum(self._age / _SEASON_WINDOWS, 1.0)
+        high, low = np.maximum(self._fast, self._latest), np.minimum(self._fast, self._latest)
+        self.high = known * (season + np.maximum(self._off, 0.0)) + (1.0 - known) * high
+        self.low = known * (season + np.minimum(self._off, 0.0)) + (1.0 - known) * low
+
+    def merge(self, old: int, new: int) -> None:
+        """What is known of column `old` goes to `new`, if that knows less; `old` is forgotten."""
+        if self.seen[old] > self.seen[new]:
+            for name in _ARRAYS:
+                array = getattr(self, name)
+                array[..., new] = array[..., old]
+        self.forget(old)
+
+    def forget(self, column: int) -> None:
+        """Know nothing of a column any more."""
+        for name in _ARRAYS:
+            getattr(self, name)[..., column] = 0.0
+        self._blank(column)
+
+    def state(self) -> dict[str, Any]:
+        """A msgpack-able copy."""
+        return {name: pack_array(getattr(self, name)) for name in _ARRAYS}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take a copy back. Raises StateError where it does not fit."""
+        arrays = {name: unpack_array(state.get(name, {}), np.float64) for name in _ARRAYS}
+        size = arrays["seen"].shape[-1]
+        for name, array in arrays.items():
+            if array.shape != (*_LEADING.get(name, ()), size):
+                raise StateError(f"saved levels: {name} has shape {array.shape}, expected {size} columns")
+            setattr(self, name, array)
+        self.size = size
+
+
+_ARRAYS = (
+    "high", "low", "seen", "spread", "_age", "_fast", "_season", "_off", "_slow", "_latest", "_hour", "_hour_seen",
+    "_factor", "_levels", "_weights", "_counts",
+)  # fmt: skip
+_LEADING = {
+    "_hour": (HOURS,),
+    "_hour_seen": (HOURS,),
+    "_factor": (len(SPANS),),
+    "_levels": (HISTORY,),
+    "_weights": (HISTORY,),
+    "_counts": (HISTORY,),
+}
