@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import click
+
+from logllm.cli.lazy import At, LazyGroup
 
 __all__ = ["evaluate"]
 
 
-class _Commands(click.Group):
-    """Imports a command when it is asked for: `logllm --help` needs none of them."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return ["lines", "series", "sessions"]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name == "lines":
-            from logllm.cli.evaluate_lines import lines
-
-            return lines
-        if cmd_name == "series":
-            from logllm.cli.evaluate_series import series
-
-            return series
-        if cmd_name == "sessions":
-            from logllm.cli.evaluate_sessions import sessions
-
-            return sessions
-        return None
+class _Commands(LazyGroup):
+    at: ClassVar = {
+        "lines": At("evaluate_lines", "lines", "Lines with labels, an operator answering some questions."),
+        "series": At("evaluate_series", "series", "A numeric series with anomalous windows."),
+        "sessions": At("evaluate_sessions", "sessions", "Events of sessions, and a label for each session."),
+    }
 
 
 @click.group(name="eval", cls=_Commands)

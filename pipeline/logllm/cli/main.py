@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
 from logllm import __version__
-from logllm.cli.actions import actions
-from logllm.cli.alerts import alerts
-from logllm.cli.doctor import doctor
-from logllm.cli.evaluate import evaluate
-from logllm.cli.guarantees import guarantees
-from logllm.cli.incidents import incidents
-from logllm.cli.model import model
-from logllm.cli.plugin import plugin, plugins
-from logllm.cli.replay import replay
-from logllm.cli.routes import routes
-from logllm.cli.serve import serve
-from logllm.cli.silence import silence
-from logllm.cli.stats import stats
-from logllm.cli.tail import tail
-from logllm.cli.templates import templates
+from logllm.cli.lazy import At, LazyGroup
 
 __all__ = ["main"]
 
 
-class _Program(click.Group):
+_COMMANDS = {
+    "actions": At("actions", "actions", "Actions of runbooks: approve them, see what was done."),
+    "alerts": At("alerts", "alerts", "Messages about incidents: sent, waiting, given up."),
+    "doctor": At("doctor", "doctor", "See what would lose records or alerts."),
+    "eval": At("evaluate", "evaluate", "How well it would have done on labelled data of yours."),
+    "guarantees": At("guarantees", "guarantees", "What logllm promises, and whether it keeps it here."),
+    "incidents": At("incidents", "incidents", "Incidents that were kept, and what people say of them."),
+    "model": At("model", "model", "Language models that run on this machine."),
+    "plugin": At("plugin", "plugin", "Make, try, test and hand on filters in WebAssembly."),
+    "plugins": At("plugin", "plugins", "List plugins, and how those that run fare."),
+    "replay": At("replay", "replay", "What would be told of a file, and what would go on."),
+    "routes": At("routes", "routes", "Who is told of which incident."),
+    "serve": At("serve", "serve", "Take records over Fluent Bit's forward protocol."),
+    "silence": At("silence", "silence", "Times in which incidents are not told."),
+    "stats": At("stats", "stats", "What came, what went on and what that saves."),
+    "tail": At("tail", "tail", "Read files, report what stands out, then follow them."),
+    "templates": At("templates", "templates", "What a log consists of: list, rename, merge, pin."),
+}
+
+
+class _Program(LazyGroup):
     """Turns every error we raise on purpose into one line and its exit code."""
+
+    at: ClassVar = _COMMANDS
 
     def invoke(self, ctx: click.Context) -> Any:
         from logllm.errors import LogllmError
@@ -59,21 +67,3 @@ def main() -> None:
     logllm serve                   take records from Fluent Bit's forward output
     logllm replay --proof app.log  what would be sent on, and that nothing an incident cites is missing
     """
-
-
-main.add_command(tail)
-main.add_command(serve)
-main.add_command(incidents)
-main.add_command(replay)
-main.add_command(stats)
-main.add_command(templates)
-main.add_command(evaluate)
-main.add_command(alerts)
-main.add_command(routes)
-main.add_command(silence)
-main.add_command(actions)
-main.add_command(doctor)
-main.add_command(guarantees)
-main.add_command(model)
-main.add_command(plugin)
-main.add_command(plugins)
