@@ -34,8 +34,8 @@ TOLD_A_DAY = 3
 QUIET_BLOCKS = 16
 """A service's next changes so soon after one that was told belong to it."""
 
-_CORRECTION = 0.6
-"""A further change within a day that is a smaller part of the one told only sets right how large that was."""
+_CORRECTED_BLOCKS, _CORRECTION = 2 * BLOCKS_A_DAY, 0.6
+"""A further change within two days that is a smaller part of the one told only sets right how large that was."""
 
 _CANDIDATE_BLOCKS = 48
 """What the trigger points at is looked at for half a day, then dropped."""
@@ -57,24 +57,25 @@ class ChangePoint:
     a factor of LEAST_RATIO, their first and second half alike. Then the past is drawn to the new level, and
     `rebased` and `ratios` tell it to other baselines; `learn` after those have asked.
 
-    Silent on daily seasons and, from their second time on, on weekends. Blind for a series' first three days, to
-    smaller changes, and to what comes less than once a block. River is imported when the first residual is known
-    (0.8 to 1.5 s). What is found at a block's end is told with the first window after it.
+    Silent on daily seasons. A level that is as it was a week ago is learned, not told: weekends, from the second one
+    on. Blind for a series' first three days, to smaller changes, and to what comes less than once a block. What is
+    found at a block's end is told with the first window after it.
     """
 
     kind = "change"
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: Keys, *, told_a_day: int = TOLD_A_DAY) -> None:
         self._keys = keys
+        self._told_a_day = told_a_day
         size = MOST_KEYS + MOST_SERVICES
-        self.levels = Levels(size)
+        self.levels = Levels()
         self.untold = 0
         self._ids = np.full(size, _NOBODY, np.int64)
         self._totals = np.zeros(0)
         self._sums = np.zeros(size)
         self._held = np.zeros(size, np.bool_)
         self._rows = 0
-        self._block = _NOBODY
+        self._block = self._active = _NOBODY
         self._candidate = np.zeros(size, np.int64)
         self._tests = DriftTests(size)
         self._level = 0.0
@@ -96,7 +97,8 @@ class ChangePoint:
         They are to learn in this slice even where they are held back.
         """
         changed = np.zeros(window_slice.counts.shape[1], np.bool_)
-        changed[list(self._ratios)] = True
+        if self._news_for(window_slice) or self._active == window_slice.first // BLOCK:
+            changed[list(self._ratios)] = True
         return changed
 
     def ratios(self, window_slice: Slice) -> NDArray[np.float64]:
@@ -105,7 +107,7 @@ class ChangePoint:
         1.0 but for the keys of `rebased` with the first slice after the change was found.
         """
         ratios = np.ones(window_slice.counts.shape[1])
-        if self._fresh:
+        if self._news_for(window_slice):
             ratios[list(self._ratios)] = list(self._ratios.values())
         return ratios
 
@@ -115,32 +117,35 @@ class ChangePoint:
         `expected` and `seen` are records a window before and since, `span` the windows since.
         """
         self._level = level
+        if not self._news_for(window_slice):
+            return []
         return [msgspec.structs.replace(each, window=window_slice.first) for each in self._pending]
 
     def learn(self, window_slice: Slice, held: NDArray[np.bool_]) -> None:
         """Take the slice in; held keys are watched like others, but are no example to come."""
-        self._pending, self._fresh = [], False
         block = window_slice.first // BLOCK
         if block != self._block:
+            self._active = block if self._fresh else _NOBODY
+            self._pending, self._fresh = [], False
             self._finish()
         self._block = block
         counts = window_slice.counts.sum(axis=0)
         self._grow(len(counts))
         self._totals[: len(counts)] += counts
-        keys, services = self._followed()
-        inside = keys < len(counts)
-        columns = np.flatnonzero(self._ids >= 0)
-        self._sums[columns[inside]] += counts[keys[inside]]
-        self._held[columns[inside]] |= held[keys[inside]]
+        columns = np.flatnonzero((self._ids >= 0) & (self._ids < len(counts)))
+        self._sums[columns] += counts[self._ids[columns]]
+        self._held[columns] |= held[self._ids[columns]]
         totals = np.bincount(self._keys.service[: len(counts)], weights=counts, minlength=len(self._keys.services))
-        self._sums[self._ids < _NOBODY] += totals[services]
+        services = self._ids < _NOBODY
+        self._sums[services] += totals[-2 - self._ids[services]]
         self._rows += len(window_slice)
         if window_slice.ends_block:
             self._finish()
+            self._block = self._active = _NOBODY
 
-    def _followed(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Key numbers and service numbers, in order of their columns."""
-        return self._ids[self._ids >= 0], -2 - self._ids[self._ids < _NOBODY]
+    def _news_for(self, window_slice: Slice) -> bool:
+        """Whether this slice is the first one after something was found."""
+        return self._fresh and window_slice.first // BLOCK != self._block
 
     def _grow(self, size: int) -> None:
         self._totals = np.pad(self._totals, (0, max(0, size - len(self._totals))))
@@ -154,7 +159,9 @@ class ChangePoint:
         if rows < _LEAST_ROWS:
             sums[:] = np.nan
         self._ratios = {}
-        self.levels.append(block, sums, ~self._held & (self._candidate == 0))
+        self.levels.grow(int(np.flatnonzero(self._ids != _NOBODY).max(initial=-1)) + 1)
+        usual = ~self._held & (self._candidate == 0)
+        self.levels.append(block, sums[: self.levels.size], usual[: self.levels.size])
         self._sums, self._held = np.zeros_like(self._sums), np.zeros_like(self._held)
         self._candidate[self._tests.feed(self.levels.off)] = _CANDIDATE_BLOCKS
         changes = []
@@ -184,21 +191,21 @@ class ChangePoint:
     def _tell(self, block: int, changes: list[LevelChange]) -> list[Anomaly]:
         """One anomaly a service: its total where that changed, else its key with the least chance."""
         services: dict[int, list[LevelChange]] = {}
-        for change in changes:
+        for change in (each for each in changes if not each.known):
             number = int(self._ids[change.column])
             services.setdefault(int(self._keys.service[number]) if number >= 0 else -2 - number, []).append(change)
-        self._told = {service: each for service, each in self._told.items() if abs(block - each[0]) < BLOCKS_A_DAY}
+        self._told = {service: each for service, each in self._told.items() if abs(block - each[0]) < _CORRECTED_BLOCKS}
         told = []
         for service, mine in sorted(services.items(), key=lambda item: min(each.log_tail for each in item[1])):
-            at, size = self._told.get(service, (block - BLOCKS_A_DAY, 0.0))
+            at, size = self._told.get(service, (block - _CORRECTED_BLOCKS, 0.0))
             largest = max(abs(math.log(each.ratio)) for each in mine)
             if abs(block - at) <= QUIET_BLOCKS or largest < _CORRECTION * size:
                 continue
-            if self._told_today >= TOLD_A_DAY:
+            self._told[service] = (block, largest)
+            if self._told_today >= self._told_a_day:
                 self.untold += 1
                 continue
             self._told_today += 1
-            self._told[service] = (block, largest)
             mine.sort(key=lambda each: (self._ids[each.column] >= 0, each.log_tail, each.column))
             keys = [int(self._ids[each.column]) for each in mine if self._ids[each.column] >= 0]
             whole = self._ids[mine[0].column] < 0
@@ -323,4 +330,4 @@ _ARRAYS: dict[str, Any] = {
     "held": np.bool_,
     "candidate": np.int64,
 }
-_NUMBERS = ("rows", "block", "fresh", "told_today", "day")
+_NUMBERS = ("rows", "block", "active", "fresh", "told_today", "day")

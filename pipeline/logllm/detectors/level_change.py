@@ -24,6 +24,9 @@ LEAST_BLOCKS = 5
 LEAST_RATIO = 1.15
 _MOST_AFTER = _MOST_BEFORE = BLOCKS_A_DAY
 _LEAST_BEFORE = 24
+_SAME_AS_THEN = 0.25
+"""As a part of the change, in logs: how far from a week ago a level may be and count as that of then."""
+
 _LEAST_FACTOR = 1e-3
 _HOUR = 4
 _MOST_SCALE = 8.0
@@ -31,7 +34,10 @@ _MOST_SCALE = 8.0
 
 @dataclass(frozen=True, slots=True)
 class LevelChange:
-    """`rows` blocks on another level: `now` records a window instead of `before`, `ratio` times as many."""
+    """`rows` blocks on another level: `now` records a window instead of `before`, `ratio` times as many.
+
+    `known`: it stood at about the same height a week before.
+    """
 
     column: int
     rows: int
@@ -39,6 +45,7 @@ class LevelChange:
     before: float
     now: float
     log_tail: float
+    known: bool
 
 
 def find_change(levels: Levels, column: int, level: float) -> LevelChange | None:
@@ -46,8 +53,7 @@ def find_change(levels: Levels, column: int, level: float) -> LevelChange | None
 
     The difference of the mean residual after and before the beginning must have less than `level` of a chance, with
     all beginnings counted that were looked at; the deviation is measured on what was before, by hours too, because
-    blocks that follow each other are alike. Both halves of the blocks since and the last LEAST_BLOCKS must show it.
-    What stood at about the same height a week before is no change.
+    blocks that follow each other are alike. Both halves of the blocks since and the last of them must show it.
     """
     rows = np.flatnonzero(~np.isnan(levels.off[:, column]))
     off = levels.off[rows, column].astype(np.float64)
@@ -74,17 +80,17 @@ def find_change(levels: Levels, column: int, level: float) -> LevelChange | None
     ratio = max(now / before, _LEAST_FACTOR)
     since = len(levels.blocks) - int(rows[end])
     a_week = levels.week_ago(column, since)
-    known = a_week > 0.0 and abs(math.log(a_week)) < 0.5 * abs(math.log(ratio))
-    if known or 1.0 / LEAST_RATIO < ratio < LEAST_RATIO:
+    known = a_week > 0.0 and abs(math.log(a_week)) < _SAME_AS_THEN * abs(math.log(ratio))
+    if 1.0 / LEAST_RATIO < ratio < LEAST_RATIO:
         return None
     windows = (len(off) - end) * BLOCK
-    return LevelChange(column, since, ratio, before / windows, now / windows, log_tail)
+    return LevelChange(column, since, ratio, before / windows, now / windows, log_tail, known)
 
 
 def _lasts(off: NDArray[np.float64], usual: float, moved: float) -> bool:
     half = len(off) // 2
-    parts = (off[:half], off[half:], off[-LEAST_BLOCKS:])
-    return all((float(part.mean()) - usual) / moved >= 0.5 for part in parts)
+    parts = (off[:half], off[half:], off[-LEAST_BLOCKS:], off[-2:])
+    return (off[-1] - usual) / moved >= 0.25 and all((float(part.mean()) - usual) / moved >= 0.5 for part in parts)
 
 
 def _scale(off: NDArray[np.float64]) -> float:

@@ -36,7 +36,7 @@ _LEAST_EXPECTED = 1.0
 
 
 class Levels:
-    """The last KEPT_BLOCKS block sums of `size` series, each expected by its own blocks of that time of other days.
+    """The last KEPT_BLOCKS block sums of some series, each expected by its own blocks of that time of other days.
 
     A sum is taken as over-dispersed (variance `m + phi * m * m`, `phi` measured on what was expected at the time).
     Blind until a time of day has been seen on two days. A season longer than a day shows as residuals; `week_ago` knows
@@ -44,31 +44,48 @@ class Levels:
 
     Shapes, where r is the number of blocks kept:
         blocks: int64[r], number of each block (its start / block length).
-        sums, expected: float32[r, size], records; NaN where not known.
+        sums, expected: float32[r, size], records, those before a change drawn to the new level; NaN where not known.
+        came: float32[r, size], the sums as they were.
         off: float32[r, size], residuals in standard deviations, within MOST_OFF; NaN where not known.
         usual: bool[r, size], whether a block is an example of what is normal.
     """
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self) -> None:
         self.blocks = np.zeros(0, np.int64)
+        for name, dtype in _TABLES.items():
+            setattr(self, name, np.zeros((0, 0), dtype))
+
+    @property
+    def size(self) -> int:
+        """Series there is room for."""
+        return self.sums.shape[1]
+
+    def grow(self, size: int) -> None:
+        """Make room for series up to `size` - 1, of which nothing is known."""
+        more = max(0, size - self.size)
         for name in _TABLES:
-            setattr(self, name, np.zeros((0, size), _TABLES[name]))
+            table = getattr(self, name)
+            empty = np.full((len(table), more), False if name == "usual" else np.nan, table.dtype)
+            setattr(self, name, np.concatenate([table, empty], axis=1))
 
     sums: NDArray[np.float32]
+    came: NDArray[np.float32]
     expected: NDArray[np.float32]
     off: NDArray[np.float32]
     usual: NDArray[np.bool_]
 
-    def expect(self, block: int) -> NDArray[np.float64]:
-        """float64[size]: what a block of this number should bring; NaN where that is not known yet."""
+    def expect(self, block: int, phi: NDArray[np.float64]) -> NDArray[np.float64]:
+        """float64[size]: what a block of this number should bring; NaN where that is not known yet.
+
+        Shapes: phi: float64[size], see `dispersion`.
+        """
         age = block - self.blocks
         distance = (age + 2) % BLOCKS_A_DAY
         rows = np.flatnonzero((distance < len(_NEIGHBOURS)) & (np.abs(age) > _OTHER_DAY))
         if not len(rows):
             return np.full(self.size, np.nan)
         sums, expected = self.sums[rows].astype(np.float64), self.expected[rows].astype(np.float64)
-        spread = MOST_OFF * np.sqrt(expected + self.dispersion() * expected * expected)
+        spread = MOST_OFF * np.sqrt(expected + phi * expected * expected)
         cut = np.where(np.isnan(expected), sums, np.clip(sums, expected - spread, expected + spread))
         aged = _NEIGHBOURS[distance[rows]] * 0.5 ** (np.abs(age[rows]) / (BLOCKS_A_DAY * _AGE_HALF_LIFE_DAYS))
         weight = np.where(self.usual[rows] & ~np.isnan(sums), aged[:, None], 0.0)
@@ -91,20 +108,21 @@ class Levels:
 
     def append(self, block: int, sums: NDArray[np.float64], usual: NDArray[np.bool_]) -> None:
         """Take a block in. Shapes: sums: float64[size], NaN where not known. usual: bool[size]."""
-        expected = self.expect(block)
-        spread = np.sqrt(expected + self.dispersion() * expected * expected)
+        phi = self.dispersion()
+        expected = self.expect(block, phi)
+        spread = np.sqrt(expected + phi * expected * expected)
         off = np.clip((sums - expected) / np.maximum(spread, 1e-9), -MOST_OFF, MOST_OFF)
         self.blocks = np.append(self.blocks, block)[-KEPT_BLOCKS:]
-        for name, row in (("sums", sums), ("expected", expected), ("off", off), ("usual", usual)):
+        for name, row in (("sums", sums), ("came", sums), ("expected", expected), ("off", off), ("usual", usual)):
             table = np.concatenate([getattr(self, name), row[None].astype(_TABLES[name])])
             setattr(self, name, table[-KEPT_BLOCKS:])
 
     def week_ago(self, column: int, rows: int) -> float:
         """The last `rows` sums of a series over those of the same times a week before; 0.0 where few are known."""
-        now = self.sums[-rows:, column].astype(np.float64)
+        now = self.came[-rows:, column].astype(np.float64)
         place = np.searchsorted(self.blocks, self.blocks[-rows:] - 7 * BLOCKS_A_DAY)
         same = self.blocks[np.minimum(place, len(self.blocks) - 1)] == self.blocks[-rows:] - 7 * BLOCKS_A_DAY
-        then = np.where(same, self.sums[np.minimum(place, len(self.blocks) - 1), column].astype(np.float64), np.nan)
+        then = np.where(same, self.came[np.minimum(place, len(self.blocks) - 1), column].astype(np.float64), np.nan)
         both = ~np.isnan(now) & ~np.isnan(then)
         if 4 * int(both.sum()) < 3 * rows or float(then[both].sum()) <= 0.0:
             return 0.0
@@ -134,12 +152,19 @@ class Levels:
         """Take a copy back. Raises StateError where it does not fit."""
         blocks = unpack_array(state.get("blocks", {}), np.int64)
         tables = {name: unpack_array(state.get(name, {}), dtype) for name, dtype in _TABLES.items()}
+        size = tables["sums"].shape[-1] if tables["sums"].ndim else 0
         for name, table in tables.items():
-            if blocks.ndim != 1 or len(blocks) > KEPT_BLOCKS or table.shape != (len(blocks), self.size):
-                raise StateError(f"saved levels: {name} has shape {table.shape}, expected {len(blocks)} x {self.size}")
+            if blocks.ndim != 1 or len(blocks) > KEPT_BLOCKS or table.shape != (len(blocks), size):
+                raise StateError(f"saved levels: {name} has shape {table.shape}, expected {len(blocks)} x {size}")
         self.blocks = blocks
         for name, table in tables.items():
             setattr(self, name, table)
 
 
-_TABLES: dict[str, Any] = {"sums": np.float32, "expected": np.float32, "off": np.float32, "usual": np.bool_}
+_TABLES: dict[str, Any] = {
+    "sums": np.float32,
+    "came": np.float32,
+    "expected": np.float32,
+    "off": np.float32,
+    "usual": np.bool_,
+}
