@@ -165,3 +165,16 @@ def test_a_file_that_is_not_there_or_not_text_is_told(tmp_path: Path) -> None:
         evaluate_series(series, tmp_path / "none.json")
     with pytest.raises(ConfigError, match=r"b\.csv: not UTF-8"):
         evaluate_series(tmp_path / "b.csv")
+
+
+def test_points_above_the_threshold_that_follow_each_other_are_one_false_alert(tmp_path: Path) -> None:
+    series = [*values()[:1602]]
+    series[1601] = 1e9
+    lines = [f"{iso(at)},{value},0" for at, value in enumerate(series)]
+
+    one = evaluate_series(write(tmp_path / "a.csv", None, lines[:1601]))
+    both = evaluate_series(write(tmp_path / "b.csv", None, lines))
+    apart = evaluate_series(write(tmp_path / "c.csv", None, [*lines[:1601], f"{iso(1601)},10.0,0", *lines[1601:]]))
+
+    assert both.figures.false_alerts == one.figures.false_alerts
+    assert apart.figures.false_alerts == one.figures.false_alerts + 1
