@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from logllm.config import Config
-from logllm.detectors.budget import BudgetConfig
+from logllm.detectors.config import DetectConfig
 from logllm.events import WINDOW_NS, Chunk, Columns, IncidentEvent, Severity
 from logllm.filters.host import Signal
 from logllm.pipeline import Pipeline
@@ -79,7 +79,7 @@ def test_signals_of_one_rule_are_one_incident_and_count() -> None:
 
 
 def test_a_flood_of_rules_is_held_by_the_alert_budget() -> None:
-    pipeline = Pipeline(Config(detect=BudgetConfig(alerts_per_day=2.0)))
+    pipeline = Pipeline(Config(detect=DetectConfig(alerts_per_day=2.0)))
     flood = {
         minute: [signal(f"rule{'abcdefghij'[minute]}", service=f"s{minute}{n}") for n in range(16)]
         for minute in range(1, 9)

@@ -105,6 +105,10 @@ def _write(path: Path, text: str) -> None:
         descriptor = os.open(temporary, flags, _MODE)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             os.fchmod(file.fileno(), path.stat().st_mode & 0o777)
+            if os.geteuid() == 0:
+                # Written by root for a service that is another user's.
+                folder = path.parent.stat()
+                os.fchown(file.fileno(), folder.st_uid, folder.st_gid)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -112,8 +116,8 @@ def _write(path: Path, text: str) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(folder)
+        os.fsync(directory)
     finally:
-        os.close(folder)
+        os.close(directory)

@@ -23,7 +23,7 @@ from pathlib import Path
 import msgpack  # type: ignore[import-untyped]
 
 from logllm import Config, Pipeline
-from logllm.detectors.budget import BudgetConfig
+from logllm.detectors.config import DetectConfig
 from logllm.events import Chunk
 from logllm.service.reduction import Reduction
 from logllm.service.replay import ReplayOptions, replay
@@ -46,7 +46,7 @@ def prove(path: Path, records: int) -> None:
     day = made(int(records * 0.93))
     day.write(path)
     begun = time.process_time()
-    config = Config(detect=BudgetConfig(alerts_per_day=200.0))
+    config = Config(detect=DetectConfig(alerts_per_day=200.0))
     replayed = replay(ReplayOptions(str(path), proof=True), config, Silent())
     took = time.process_time() - begun
     reduced, proofs = replayed.summary.reduced, replayed.proofs
@@ -92,7 +92,7 @@ def busy(records: int, round_number: int) -> list[Chunk]:
 
 def measure(title: str, before: list[Chunk], chunks_of: Callable[[int], list[Chunk]], rounds: int) -> None:
     """Print what taking chunks in costs with a reducer and without."""
-    config = Config(detect=BudgetConfig(alerts_per_day=200.0))
+    config = Config(detect=DetectConfig(alerts_per_day=200.0))
     alone, reduced = Pipeline(config), Pipeline(config)
     reduction = Reduction(ReduceConfig(enabled=True), reduced)
 

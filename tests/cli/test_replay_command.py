@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from logllm.cli.replay import replay
 from logllm.config import Config
-from logllm.detectors.budget import BudgetConfig
+from logllm.detectors.config import DetectConfig
 from logllm.errors import ConfigError, SourceError
 from logllm.events import IncidentEvent
 from logllm.service.proof import Prover
@@ -34,7 +34,7 @@ from tests.incidents.stream import START_NS, blocks, eventful
 from tests.sinks.reduce.day import Day, made
 from tests.sinks.reduce.silent import Silent
 
-CONFIG = Config(detect=BudgetConfig(alerts_per_day=100.0))
+CONFIG = Config(detect=DetectConfig(alerts_per_day=100.0))
 
 
 def ran(path: Path, **options: Any) -> tuple[Replayed, Silent]:
@@ -166,7 +166,7 @@ def test_of_a_day_with_fifty_incidents_all_that_they_cite_and_its_context_is_in_
     outlet = Silent()
 
     # Of so few records twelve an hour of each template are most: the day of a million is in tests/bench/reduce.py.
-    config = Config(detect=BudgetConfig(alerts_per_day=200.0), reduce=ReduceConfig(per_hour=1))
+    config = Config(detect=DetectConfig(alerts_per_day=200.0), reduce=ReduceConfig(per_hour=1))
     replayed = run_replay(ReplayOptions(str(path), proof=True), config, outlet)
 
     reduced, proofs = replayed.summary.reduced, replayed.proofs

@@ -5,12 +5,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
-from logllm.config import Config
 from logllm.events import Chunk
 from logllm.filtering import Filtering
 from logllm.pipeline import Pipeline
 from logllm.service.judging import Judging
-from logllm.service.learning import Learning
 
 if TYPE_CHECKING:
     from logllm.filters.host import Signal
@@ -34,10 +32,7 @@ class Holding(Filtering):
 def test_each_record_that_a_plugin_lets_go_reaches_the_sinks() -> None:
     filtering = Holding()
     pipeline = Pipeline(filtering=filtering)
-    learning = Learning(Config(), None, lambda _: None)
-    run = cast(
-        "Run", SimpleNamespace(pipeline=pipeline, filtering=filtering, tell=list, notice=list, learning=learning)
-    )
+    run = cast("Run", SimpleNamespace(pipeline=pipeline, filtering=filtering, tell=list, look_again=lambda: None))
 
     given = [Judging(run, None, lambda: True).pass_time() for _ in range(3)]
 

@@ -13,7 +13,7 @@ import msgpack  # type: ignore[import-untyped]
 import pytest
 
 from logllm.config import Config
-from logllm.detectors.budget import BudgetConfig
+from logllm.detectors.config import DetectConfig
 from logllm.events import Chunk, IncidentEvent
 from logllm.pipeline import Pipeline
 from logllm.service.reduction import ACCOUNT_FILE, METRIC_TAGS, METRIC_TEMPLATES, Reduction
@@ -26,7 +26,7 @@ SETTINGS: dict[str, Any] = {"enabled": True, "burst": 3, "per_hour": 4, "sample"
 
 
 def made(data_dir: Path | None = None, **settings: Any) -> tuple[Pipeline, Reduction]:
-    pipeline = Pipeline(Config(detect=BudgetConfig(alerts_per_day=100.0)))
+    pipeline = Pipeline(Config(detect=DetectConfig(alerts_per_day=100.0)))
     pipeline.advice.use(catalogue())
     return pipeline, Reduction(ReduceConfig(**{**SETTINGS, **settings}), pipeline, data_dir, lambda: 1_000.0)
 

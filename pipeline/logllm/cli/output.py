@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from logllm.events import Event, Explanation, IncidentEvent, Summary
-    from logllm.service.run import Outlet
+    from logllm.service.outlet import Outlet
 
 __all__ = ["JsonOutlet", "outlet"]
 

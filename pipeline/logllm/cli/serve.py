@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from logllm.config import Config
-    from logllm.service.run import Outlet
+    from logllm.service.outlet import Outlet
 
 __all__ = ["serve"]
 

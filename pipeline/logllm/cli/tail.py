@@ -9,7 +9,7 @@ import click
 from logllm.cli.options import configured, run_options
 
 if TYPE_CHECKING:
-    from logllm.service.run import Outlet
+    from logllm.service.outlet import Outlet
 
 __all__ = ["tail"]
 

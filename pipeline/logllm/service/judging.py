@@ -42,7 +42,7 @@ class Judging:
         Raises:
             PluginStopped: A plugin failed whose `on_error` is `stop`.
         """
-        self._run.learning.refresh(self._run.pipeline, self._run.notice)
+        self._run.look_again()
         return self._judge(*(ready or self._run.filtering.ingest(chunk)), time.time_ns())
 
     def flush(self, *, at_end: bool = False) -> list[Chunk]:
@@ -57,7 +57,7 @@ class Judging:
 
     def pass_time(self) -> list[Chunk]:
         """The clock has gone on; returns what goes on to the sinks by that. Raises PluginStopped."""
-        self._run.learning.refresh(self._run.pipeline, self._run.notice)
+        self._run.look_again()
         chunks = self.flush()
         # Not `tick`: what filters give goes on to the sinks, and has been asked for.
         self._run.tell(self._run.pipeline.advance(time.time_ns()))

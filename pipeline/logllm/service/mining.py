@@ -28,7 +28,7 @@ _MAX_CELL_CHARS = 1 << 20
 
 
 class Row(NamedTuple):
-    """One record: the number of its first line, or of its row below a CSV's head, from 1; and the index of its template."""
+    """One record: the number of its first line, or of its row below a CSV's head, from 1; its template's index."""
 
     line: int
     template: int

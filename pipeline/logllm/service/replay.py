@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from logllm.config import Config
     from logllm.events import Chunk, IncidentEvent, Summary
     from logllm.filters.host import Signal
+    from logllm.service.outlet import Outlet
     from logllm.service.proof import IncidentProof
-    from logllm.service.run import Outlet
 
 __all__ = ["ReplayOptions", "Replayed", "replay"]
 

@@ -10,7 +10,7 @@ import os
 import threading
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -24,6 +24,7 @@ from logllm.explain.worker import ExplainWorker
 from logllm.filtering import Filtering
 from logllm.incidents.store import IncidentStore
 from logllm.pipeline import Pipeline
+from logllm.service.edits import EditsFile, refresh
 from logllm.service.learning import Learning
 
 if TYPE_CHECKING:
@@ -32,29 +33,11 @@ if TYPE_CHECKING:
     from logllm.config import Config
     from logllm.events import Explanation, IncidentEvent, Summary
     from logllm.service.alerts import Alerts
+    from logllm.service.outlet import Outlet
 
-__all__ = ["Outlet", "Run"]
+__all__ = ["Run"]
 
 _log = logging.getLogger("logllm.service")
-
-
-class Outlet(Protocol):
-    """Who is told. Called from one thread at a time."""
-
-    def incident(self, event: IncidentEvent) -> None:
-        """An incident opened, changed or ended."""
-
-    def explanation(self, explanation: Explanation, incident: IncidentEvent) -> None:
-        """What the model and the checks made of it."""
-
-    def status(self, lines: int, lines_per_s: float, templates: int, learning: str | None, incidents: int) -> None:
-        """How far the run is; called a few times a second."""
-
-    def notice(self, text: str) -> None:
-        """Something about the run itself."""
-
-    def summary(self, summary: Summary) -> None:
-        """The run has ended."""
 
 
 class Run:
@@ -102,6 +85,7 @@ class Run:
         self.pipeline.advice.use(self.catalogue)
         self._restore()
         self.learning.attach(self.pipeline)
+        self._edits = None if data_dir is None else EditsFile(data_dir)
         self._worker: ExplainWorker | None = None
         self._explainer: Explainer | None = None
         if config.explain.enabled:
@@ -114,6 +98,12 @@ class Run:
     def ask(self, plugin: str, tenant: str, ticket: int, text: str) -> bool:
         """A plugin's question to the model; False where there is none to ask."""
         return self._questions is not None and self._questions.put(plugin, tenant, ticket, text)
+
+    def look_again(self) -> None:
+        """Take what people have changed in their files since: answers, templates. For the pipeline's thread."""
+        self.learning.refresh(self.pipeline, self.notice)
+        if self._edits is not None:
+            refresh(self._edits, self.pipeline, self.notice)
 
     def change_filtering(self, filtering: Filtering) -> None:
         """Go on with other plugins. Nobody may be filtering meanwhile; the old ones save what they keep and end."""

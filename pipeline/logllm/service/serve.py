@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from logllm.config import Config
     from logllm.events import Chunk, Summary
     from logllm.filters.life.status import PluginStatus
-    from logllm.service.run import Outlet
+    from logllm.service.outlet import Outlet
     from logllm.sources.forward.peer import Peer
     from logllm.sources.forward.protocol import Received, Skipped
     from logllm.sources.forward.senders import Sender

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from logllm.config import Config
     from logllm.events import Chunk, Summary
-    from logllm.service.run import Outlet
+    from logllm.service.outlet import Outlet
 
 __all__ = ["TailOptions", "tail"]
 
@@ -137,7 +137,7 @@ class _Tail:
 
     def _pass_time(self) -> None:
         """What the clock brings once the past has been reported."""
-        self._run.learning.refresh(self._run.pipeline, self._run.notice)
+        self._run.look_again()
         if not self._run.pipeline.looks_back:
             self._run.tell(self._run.pipeline.tick(time.time_ns()))
             self._save_sometimes()
@@ -219,7 +219,7 @@ class _Tail:
                 columns = only_service(columns, self._options.services)
             self._left_out += before - len(columns)
             chunk.columns, chunk.count = columns, len(columns)
-        self._run.learning.refresh(self._run.pipeline, self._run.notice)
+        self._run.look_again()
         try:
             self._run.tell(self._run.pipeline.feed(chunk))
         except PluginStopped:
