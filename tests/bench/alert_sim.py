@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 FLEET = Path(__file__).parents[2] / ".." / "shared" / "bench" / "alert_sim.py"
 
 
-PROMISED = 1.35
+PROMISED = 1.25
 """Spikes that the tails promise for one alert of the budget: two keys of three cannot spike detectably, and the windows
 of a spike are one alert. In service the ratio is measured on the log itself."""
 
