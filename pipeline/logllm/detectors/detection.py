@@ -117,7 +117,8 @@ class Detection:
         self.shift.enter(window_slice, len(self._keys.services))
         self.silences.enter(keys)
         self._begin(window_slice, special)
-        self._severe = np.pad(self._severe, ((0, 0), (0, max(0, keys - self._severe.shape[1]))))
+        if keys > self._severe.shape[1]:
+            self._severe = np.pad(self._severe, ((0, 0), (0, keys - self._severe.shape[1])))
         if window_slice.gap:
             self._severe = np.zeros_like(self._severe)
         severe = np.vstack([self._severe, window_slice.severe])
