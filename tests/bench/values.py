@@ -21,8 +21,9 @@ import numpy as np
 
 from logllm.detectors.contract import Seen
 from logllm.detectors.slices import BLOCK, Slice
-from logllm.detectors.values.distinct import DistinctJump
-from logllm.detectors.values.shift import TESTS, ValueShift
+from logllm.detectors.values.distinct import TESTS, DistinctJump
+from logllm.detectors.values.shift import TESTS as LEVEL_TESTS
+from logllm.detectors.values.shift import ValueShift
 from logllm.events import Columns, Fields
 
 if TYPE_CHECKING:
@@ -149,19 +150,22 @@ def main() -> None:
         "all": ValueShift(service_of=lambda key: key),
         "share alone": ValueShift(service_of=lambda key: key, tests=frozenset(("share",))),
         **{
-            f"without {test}": ValueShift(service_of=lambda key: key, tests=TESTS - {test})
+            f"without {test}": ValueShift(service_of=lambda key: key, tests=LEVEL_TESTS - {test})
             for test in ("share", "down")
         },
     }
-    distinct = DistinctJump(service_of=lambda keys: keys.astype(np.int64))
-    raised: dict[str, list[Anomaly]] = {name: [] for name in (*shifts, "distinct")}
+    jumps = {
+        f"distinct{name}": DistinctJump(service_of=lambda keys: keys.astype(np.int64), tests=tests)
+        for name, tests in (("", TESTS), (" count", ("count",)), (" long", ("long",)), (" mix", ("mix",)))
+    }
+    raised: dict[str, list[Anomaly]] = {name: [] for name in (*shifts, *jumps)}
     spent = dict.fromkeys(raised, 0.0)
     records = 0
     for minute, service, latency, user in fleet.windows():
         seen, window_slice = seen_of(minute, service, latency, user), slice_at(minute, service)
         records += len(service)
         held = np.zeros(SERVICES, np.bool_)
-        detectors: dict[str, ValueShift | DistinctJump] = {**shifts, "distinct": distinct}
+        detectors: dict[str, ValueShift | DistinctJump] = {**shifts, **jumps}
         for name, detector in detectors.items():
             before = time.process_time()
             detector.see(seen)
@@ -170,7 +174,7 @@ def main() -> None:
             detector.learn(window_slice, held)
             spent[name] += time.process_time() - before
     for name in raised:
-        wanted = ("distinct", "dominant") if name == "distinct" else ("x1.5", "x2", "x4", "tail")
+        wanted = ("distinct", "dominant") if name in jumps else ("x1.5", "x2", "x4", "tail")
         counts, false, a_day = scored(fleet, raised[name], wanted)
         each = ", ".join(f"{kind} {count} of {EVENTS}" for kind, count in counts.items())
         print(f"{name}: {each}; {false} false, {a_day:.2f} a day; {spent[name] / records * 1e6:.2f} us a record")

@@ -28,11 +28,16 @@ if TYPE_CHECKING:
     from logllm.detectors.values.messages import Messages
     from logllm.detectors.values.spans import Departure
 
-__all__ = ["DistinctJump"]
+__all__ = ["TESTS", "DistinctJump"]
 
-_LEAST_COUNT_RATIO = 2.0
-_LEAST_REPEAT_RATIO = 3.0
+TESTS = ("count", "long", "mix", "text")
+"""Words of a window, words of fifteen, how they repeat each other, and how those within messages do."""
+
+_LEAST_RATIO = {"count": 2.0, "long": 1.5, "mix": 3.0, "text": 3.0}
 """By how much the number of distinct words must differ to be news."""
+_GROWTH = 0.5
+"""Of twice as many records 2**0.5 times as many distinct words are expected (Heaps' law; 0.1 to 0.9 were seen): that
+more came is for the rate to tell."""
 _FEWEST_DISTINCT = 10.0
 _FEWEST_SAMPLED = 8
 _SOFT = 0.02
@@ -57,10 +62,11 @@ class _Now:
 class DistinctJump:
     """Watches the distinct words of each field in each service, and at each parameter of each template.
 
-    Three tests on logarithms over 1 to 45 windows, against the series' own history: more distinct words than usual (a
-    HyperLogLog sketch each window, its error in the variance); and, in a sample, two words that are the same more
-    rarely than usual (one user was tried, now many are) or more often (one address sends everything). `expected` and
-    `seen` are numbers of distinct words; in the sample the number of equally frequent ones that would repeat as often.
+    Tests on logarithms over 1 to 45 windows, against the series' own history: more distinct words than usual for so
+    many records, in one window and in fifteen (a HyperLogLog sketch each, its error in the variance); and, in a
+    sample, two words that are the same more rarely than usual (one user was tried, now many are) or more often (one
+    address sends everything). `expected` and `seen` are numbers of distinct words; in the sample the number of equally
+    frequent ones that would repeat as often.
 
     Not for fields that name a session, request or trace: these are always new. Words of a message are those of the
     first 32 records of its key in a window.
@@ -68,6 +74,7 @@ class DistinctJump:
     Args:
         service_of: The service of each key, int64[n] for int32[n].
         messages: Where words within messages are watched; it belongs to `ValueShift`, which is asked before this one.
+        tests: Which of TESTS are made.
 
     Costs 0.1 us a word, and 0.2 us for each distinct one of a chunk.
     """
@@ -79,10 +86,13 @@ class DistinctJump:
         config: ValuesConfig | None = None,
         service_of: Callable[[NDArray[np.int32]], NDArray[np.int64]] = lambda keys: np.zeros(len(keys), np.int64),
         messages: Messages | None = None,
+        *,
+        tests: tuple[str, ...] = TESTS,
     ) -> None:
         self._config = config or ValuesConfig()
         self._service_of = service_of
         self._messages = messages
+        self._tests = tests
         self._series = Series(self._config.most_sketches)
         self._texts = Series(self._config.most_series)
         self._sketches = Sketches()
@@ -155,6 +165,8 @@ class DistinctJump:
                 least = ups
             else:
                 least = np.minimum(ups, departure.down)
+            if name not in self._tests:
+                least = np.ones_like(least)
             odd[name] = np.asarray((least < min(_ODD_TIMES * level, _SURELY_USUAL)).any(axis=0), np.bool_)
             for row, series in zip(*(axis.tolist() for axis in np.nonzero(least < level)), strict=True):
                 up = float(ups[row, series]) <= float(least[row, series])
@@ -204,13 +216,14 @@ class DistinctJump:
         level = float((departure.up_level if up else departure.down_level)[place])
         middle = float(self._tracks[name].usual.middle[series])
         if name in _COUNTS:
-            expected, seen = math.exp(middle), math.exp(level)
-            if seen < _FEWEST_DISTINCT or seen < _LEAST_COUNT_RATIO * expected:
+            of_records = max(float(getattr(now, name)[2][place]), 1.0) ** _GROWTH
+            expected, seen = math.exp(middle) * of_records, math.exp(level) * of_records
+            if seen < _FEWEST_DISTINCT or seen < _LEAST_RATIO[name] * expected:
                 return None
         else:
             sampled = max(float(getattr(now, name)[2][place]), 1.0)
             expected, seen = (1.0 / max(float(_of_level(np.array(each))), 1.0 / sampled) for each in (middle, level))
-            if max(seen / expected, expected / seen) < _LEAST_REPEAT_RATIO:
+            if max(seen / expected, expected / seen) < _LEAST_RATIO[name]:
                 return None
         if name == "text":
             key, about = self._texts.pair(series)
@@ -286,10 +299,10 @@ class DistinctJump:
 def _estimate(
     into: list[NDArray[np.float64]], row: int, registers: NDArray[np.uint8], counted: NDArray[np.int64]
 ) -> None:
-    """The logarithm of how many distinct words there are, its variance, and how many words."""
+    """The logarithm of how many distinct words there are for so many records, its variance, and how many records."""
     some = np.flatnonzero(counted)
     estimates = np.maximum(distinct(registers[some]), 1.0)
-    into[0][row, some] = np.log(estimates)
+    into[0][row, some] = np.log(estimates) - _GROWTH * np.log(counted[some])
     into[1][row, some] = RELATIVE_ERROR**2 + 0.5 / estimates
     into[2][row] = counted
 

@@ -75,8 +75,8 @@ def reading(place: Place, value: str) -> tuple[str, float]:
 
     >>> reading(Place(1, "took", "number", "s"), "0.35"), reading(Place(0, "in", "unit"), "17ms")
     (('took_s', 0.35), ('in_ms', 17.0))
-    >>> reading(Place(0, "in", "unit"), "17")
-    ('in', nan)
+    >>> reading(Place(0, "in", "unit"), "17"), reading(Place(0, "wait_s", "number"), "20ms")
+    (('in', nan), ('wait_s', 0.02))
     """
     value = value.strip("\"'()[],;")
     if place.unit:
@@ -85,5 +85,6 @@ def reading(place: Place, value: str) -> tuple[str, float]:
     kind = dimension(value)
     if not kind:
         return place.name, number_of(place.name, value) if place.kind == "number" else float("nan")
-    name = place.name if place.kind == "number" else f"{place.name}_{'ms' if kind == 'time' else 'bytes'}"
+    has_unit = "_" in place.name and dimension(f"1{place.name.rpartition('_')[2]}") == kind
+    name = place.name if has_unit else f"{place.name}_{'ms' if kind == 'time' else 'bytes'}"
     return name, number_of(name, value)

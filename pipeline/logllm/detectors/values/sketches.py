@@ -27,7 +27,8 @@ class _Open:
     """One window.
 
     Shapes:
-        registers: uint8[k, REGISTERS]. count: int64[k]. lead: int64[k], -1 for none. sample: uint64[2, s], series, hash.
+        registers: uint8[k, REGISTERS]. count: int64[k]. lead: int64[k], -1 for none.
+        sample: uint64[2, s], series and hash.
     """
 
     def __init__(self) -> None:
