@@ -14,7 +14,7 @@ class Links(Protocol):
     """Where a person answers for an incident, over HTTP."""
 
     def url(self, incident: str, verb: str) -> str:
-        """A signed address that says `verb` (`acknowledge`, `expected`, `noise`) of an incident; empty without one."""
+        """A signed address that says `acknowledge`, `expected`, `noise` or `real` of an incident; empty without one."""
 
 
 class Destination(Protocol):

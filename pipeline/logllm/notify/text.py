@@ -38,7 +38,7 @@ __all__ = [
 
 SUMMARY_CHARS = 200
 BODY_CHARS = 4_000
-VERBS = ("acknowledge", "expected", "noise")
+VERBS = ("acknowledge", "expected", "noise", "real")
 """What a link may say of an incident."""
 ANSWERED = {
     "acknowledge": "acknowledged",
@@ -57,7 +57,12 @@ _HAPPENED = {
     "reminder": "still open",
     "escalation": "nobody answered",
 }
-_TO_SAY = {"acknowledge": "Acknowledge", "expected": "It was expected", "noise": "It is noise"}
+_TO_SAY = {
+    "acknowledge": "Acknowledge",
+    "expected": "It was expected",
+    "noise": "It is noise",
+    "real": "It is a real problem",
+}
 _LINE_CHARS = 300
 _STEP_CHARS = 200
 _EVIDENCE = 5

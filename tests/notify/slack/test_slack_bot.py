@@ -71,7 +71,11 @@ def test_an_incident_that_is_over_says_for_how_long_it_was(tmp_path: Path) -> No
     changed, reply = (one["body"] for one in sent(fake))
     assert changed["blocks"][0]["text"]["text"].startswith("✅ RESOLVED after 31 min · payments")
     assert reply["blocks"][0]["text"]["text"] == "✅ Resolved after 31 min, 5,118 records in all."
-    assert [one["action_id"] for one in changed["blocks"][-1]["elements"]] == ["logllm:expected", "logllm:noise"]
+    assert [one["action_id"] for one in changed["blocks"][-1]["elements"]] == [
+        "logllm:expected",
+        "logllm:noise",
+        "logllm:real",
+    ]
 
 
 def test_news_without_a_first_message_is_told_in_full(tmp_path: Path) -> None:
@@ -267,9 +271,9 @@ def test_an_action_is_approved_by_a_button_only_where_slack_signs_for_it_and_no_
         "approve:act-5d0e9f3a1b27",
         "reject:act-5d0e9f3a1b27",
     ]
-    assert "systemctl restart payments-pool" in signed[3]["confirm"]["text"]["text"]
+    assert "systemctl restart payments-pool" in signed[4]["confirm"]["text"]["text"]
     assert [one["action_id"] for one in linked] == [
-        f"logllm:link:{verb}" for verb in ("acknowledge", "expected", "noise")
+        f"logllm:link:{verb}" for verb in ("acknowledge", "expected", "noise", "real")
     ]
     assert "logllm actions approve act-77c1d2e3f405" in str(fake.requests[1].json())
 

@@ -60,9 +60,9 @@ def test_a_runbook_that_is_known_by_its_id_alone_is_named() -> None:
 @pytest.mark.parametrize(
     ("verdict", "told", "left"),
     [
-        ("acknowledge", "👀 Acknowledged by payments-lead (U1), 14 May 10:49 UTC", ["Expected", "Noise"]),
-        ("expected", "👌 Expected, so says payments-lead (U1), 14 May 10:49 UTC", ["Noise"]),
-        ("noise", "🔇 Noise, so says payments-lead (U1), 14 May 10:49 UTC", ["Expected"]),
+        ("acknowledge", "👀 Acknowledged by payments-lead (U1), 14 May 10:49 UTC", ["Expected", "Noise", "Real"]),
+        ("expected", "👌 Expected, so says payments-lead (U1), 14 May 10:49 UTC", ["Noise", "Real"]),
+        ("noise", "🔇 Noise, so says payments-lead (U1), 14 May 10:49 UTC", ["Expected", "Real"]),
         ("real", "❗ Real, so says payments-lead (U1), 14 May 10:49 UTC", ["Expected", "Noise"]),
     ],
 )

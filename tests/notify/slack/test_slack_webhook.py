@@ -176,7 +176,7 @@ def test_buttons_are_links_or_are_left_out_where_there_is_no_address() -> None:
 
     linked, bare = (one["body"]["blocks"] for one in sent(fake))
     assert [one["url"] for one in linked[-1]["elements"]] == [
-        LINKS.url("inc-7f3a90c1d2", verb) for verb in ("acknowledge", "expected", "noise")
+        LINKS.url("inc-7f3a90c1d2", verb) for verb in ("acknowledge", "expected", "noise", "real")
     ]
     assert "actions" not in [block["type"] for block in bare]
 

@@ -19,7 +19,7 @@ ACTION_PREFIX = "logllm:"
 LINK_PREFIX = "logllm:link:"
 """Slack tells of a click on a link as well; there is nothing to do then."""
 
-_LABELS = {"acknowledge": "Acknowledge", "expected": "Expected", "noise": "Noise"}
+_LABELS = {"acknowledge": "Acknowledge", "expected": "Expected", "noise": "Noise", "real": "Real"}
 _LONGEST_URL = 3_000
 _LONGEST_VALUE = 2_000
 _LONGEST_REQUEST = 128

@@ -22,6 +22,7 @@ from logllm.notify.slack.parts import (
     runbook,
 )
 from logllm.notify.slack.text import prose, shortened
+from logllm.notify.text import VERBS
 
 if TYPE_CHECKING:
     from logllm.events import IncidentEvent
@@ -34,8 +35,6 @@ _TEXT = 600
 _PLAIN = 3_500
 _PAGES = frozenset(("open", "reminder", "escalation", "digest"))
 """What may call people by the configured mention, where it is critical."""
-
-_VERBS = ("acknowledge", "expected", "noise")
 
 
 class Composer:
@@ -146,7 +145,7 @@ class Composer:
     def _row(self, told: Notification) -> list[Block]:
         incident = told.incidents[0]
         said = told.answer.verdict if told.answer is not None else ""
-        verbs = [verb for verb in _VERBS if verb != said]
+        verbs = [verb for verb in VERBS if verb != said]
         if incident.event == "resolve" or said:
             verbs = [verb for verb in verbs if verb != "acknowledge"]
         rows = self._buttons.row(incident.id, verbs)
