@@ -2,8 +2,8 @@
 
     python tests/bench/tick.py [KEYS...]
 
-Prints milliseconds of processor time a window for most windows and for the one that ends a block, the same as multiples of adding two
-arrays of a float64 a key in the same run, and the bytes a key holds.
+Prints milliseconds of processor time a window for most windows and for the one that ends a block, the same as
+multiples of adding two arrays of a float64 a key in the same run, and the bytes a key holds.
 """
 
 from __future__ import annotations

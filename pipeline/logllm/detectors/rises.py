@@ -28,7 +28,7 @@ _RISES = (3.0, 5.0, 9.0, 30.0)
 
 _CHANCE = 0.02
 """Runs of windows above a ratio of A begin by chance this many times as often as 1 / A, the bound that holds for any
-mixture: measured on independent negative binomial counts of 0.5 to 120 a window (test_rises)."""
+mixture: measured on independent negative binomial counts of 0.05 to 120 a window."""
 
 _LARGEST = 650.0
 """exp() of more than this is no number."""

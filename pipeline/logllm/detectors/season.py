@@ -26,7 +26,7 @@ moves a local pattern against the clock that we count by. Smooth days differ by 
 _AN_HOUR = np.float32(60.0)
 """Windows."""
 
-_HALF_TRUSTED = np.float32(30.0)
+_HALF_TRUSTED = np.float32(10.0)
 _ANGLES = 2.0 * np.pi * np.arange(HOURS) / HOURS
 _WAVES = np.float32(HOURS / 2)
 _EACH = np.float32(1 / HOURS)
