@@ -193,7 +193,7 @@ def test_a_deploy_that_changes_rates_for_good_is_learned_within_some_hours() -> 
     assert life.rate.baseline.high[5] > 2.0 * means[: 4 * DAY, 5].mean()
 
 
-def test_two_months_of_a_quiet_fleet_keep_what_is_remembered_within_bounds() -> None:
+def test_a_quiet_fleet_leaves_hardly_anything_to_remember() -> None:
     life = _Life()
 
     life.live(_noise(np.full((60 * BLOCK, 50), 0.3)))
