@@ -156,7 +156,7 @@ def main() -> None:
     }
     jumps = {
         f"distinct{name}": DistinctJump(service_of=lambda keys: keys.astype(np.int64), tests=tests)
-        for name, tests in (("", TESTS), (" count", ("count",)), (" long", ("long",)), (" mix", ("mix",)))
+        for name, tests in (("", TESTS), (" count", ("count",)), (" mix", ("mix",)))
     }
     raised: dict[str, list[Anomaly]] = {name: [] for name in (*shifts, *jumps)}
     spent = dict.fromkeys(raised, 0.0)

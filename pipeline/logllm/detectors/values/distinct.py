@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 __all__ = ["TESTS", "DistinctJump"]
 
-TESTS = ("count", "long", "mix", "text")
-"""Words of a window, words of fifteen, how they repeat each other, and how those within messages do."""
+TESTS = ("count", "mix", "text")
+"""How many words there are in fifteen windows, how they repeat each other in one, and how those within messages do."""
 
-_LEAST_RATIO = {"count": 2.0, "long": 1.5, "mix": 3.0, "text": 3.0}
+_LEAST_RATIO = {"count": 1.5, "mix": 3.0, "text": 3.0}
 """By how much the number of distinct words must differ to be news."""
 _GROWTH = 0.5
 """Of twice as many records 2**0.5 times as many distinct words are expected (Heaps' law; 0.1 to 0.9 were seen): that
@@ -42,9 +42,8 @@ _FEWEST_DISTINCT = 10.0
 _FEWEST_SAMPLED = 8
 _SOFT = 0.02
 """Words are told apart as well as a fiftieth: between one in fifty the same and none there is no difference."""
-_ALL_DIFFERENT = 0.01
+_ALL_DIFFERENT = 0.001
 """Where two words are the same more rarely than this, how many there are says only how many records there are."""
-_COUNTS = ("count", "long")
 _ODD_TIMES, _SURELY_USUAL = 100.0, 1e-3
 
 
@@ -53,7 +52,6 @@ class _Now:
     """A slice: levels by track, and the first key of each of the service's series, int64[b, k]."""
 
     count: Levels
-    long: Levels
     mix: Levels
     text: Levels
     lead: NDArray[np.int64]
@@ -63,7 +61,7 @@ class DistinctJump:
     """Watches the distinct words of each field in each service, and at each parameter of each template.
 
     Tests on logarithms over 1 to 45 windows, against the series' own history: more distinct words than usual for so
-    many records, in one window and in fifteen (a HyperLogLog sketch each, its error in the variance); and, in a
+    many records, in fifteen windows together (HyperLogLog sketches, their error in the variance); and, in a
     sample, two words that are the same more rarely than usual (one user was tried, now many are) or more often (one
     address sends everything). `expected` and `seen` are numbers of distinct words; in the sample the number of equally
     frequent ones that would repeat as often.
@@ -96,7 +94,7 @@ class DistinctJump:
         self._series = Series(self._config.most_sketches)
         self._texts = Series(self._config.most_series)
         self._sketches = Sketches()
-        self._tracks = {"count": Track(), "long": Track(), "mix": Track(), "text": Track()}
+        self._tracks = {"count": Track(), "mix": Track(), "text": Track()}
         self._hashes: dict[str, tuple[list[str], NDArray[np.uint64]]] = {}
         self._end = 0
         self._judged: tuple[_Now, dict[str, NDArray[np.bool_]]] | None = None
@@ -104,7 +102,7 @@ class DistinctJump:
     @property
     def tested(self) -> int:
         """Tests it makes in a window now."""
-        return sum((1 if name in _COUNTS else 2) * int(track.usual.ready.sum()) for name, track in self._tracks.items())
+        return sum((1 if name == "count" else 2) * int(track.usual.ready.sum()) for name, track in self._tracks.items())
 
     @property
     def refused(self) -> int:
@@ -158,7 +156,7 @@ class DistinctJump:
         for name, track in self._tracks.items():
             departure = track.judge(getattr(now, name))
             ups = departure.up
-            if name in _COUNTS:
+            if name == "count":
                 # Of words that are all different there are as many as records: that is for the rate to tell.
                 usual = self._tracks["mix"].usual
                 ups = np.where(usual.ready & (_of_level(usual.middle) < _ALL_DIFFERENT), 1.0, ups)
@@ -185,13 +183,12 @@ class DistinctJump:
         rows, size = len(window_slice), self._series.count
         same, sampled = np.zeros((rows, size)), np.zeros((rows, size))
         lead = np.full((rows, size), -1, np.int64)
-        count, long = ([np.zeros((rows, size)), np.full((rows, size), np.inf), np.zeros((rows, size))] for _ in "cl")
+        count = np.zeros((rows, size)), np.full((rows, size), np.inf), np.zeros((rows, size))
         for row in range(rows):
             window = window_slice.first + row
-            registers, counted, lead[row] = self._sketches.of(window, size)
-            _estimate(count, row, registers, counted)
+            lead[row] = self._sketches.leads(window, size)
             if self._sketches.whole(window):
-                _estimate(long, row, *self._sketches.together(window, size))
+                _estimate(count, row, *self._sketches.together(window, size))
             same[row], sampled[row] = self._sketches.repeats(window_slice.first + row, size)
         text_same, text_sampled = (np.zeros((rows, self._texts.count)) for _ in range(2))
         for place, number in numbers.items():
@@ -199,13 +196,7 @@ class DistinctJump:
                 times = np.array(list(said[place].values()), np.float64)
                 text_sampled[place[0], number] = times.sum()
                 text_same[place[0], number] = repeated((times * (times - 1.0)).sum(), times.sum())
-        return _Now(
-            (count[0], count[1], count[2]),
-            (long[0], long[1], long[2]),
-            _mix(same, sampled),
-            _mix(text_same, text_sampled),
-            lead,
-        )
+        return _Now(count, _mix(same, sampled), _mix(text_same, text_sampled), lead)
 
     def _anomaly(
         self, window: int, name: str, row: int, series: int, departure: Departure, now: _Now, *, up: bool
@@ -215,7 +206,7 @@ class DistinctJump:
         span = SPANS[int((departure.up_span if up else departure.down_span)[place])]
         level = float((departure.up_level if up else departure.down_level)[place])
         middle = float(self._tracks[name].usual.middle[series])
-        if name in _COUNTS:
+        if name == "count":
             of_records = max(float(getattr(now, name)[2][place]), 1.0) ** _GROWTH
             expected, seen = math.exp(middle) * of_records, math.exp(level) * of_records
             if seen < _FEWEST_DISTINCT or seen < _LEAST_RATIO[name] * expected:
@@ -296,9 +287,7 @@ class DistinctJump:
         self._judged = None
 
 
-def _estimate(
-    into: list[NDArray[np.float64]], row: int, registers: NDArray[np.uint8], counted: NDArray[np.int64]
-) -> None:
+def _estimate(into: Levels, row: int, registers: NDArray[np.uint8], counted: NDArray[np.int64]) -> None:
     """The logarithm of how many distinct words there are for so many records, its variance, and how many records."""
     some = np.flatnonzero(counted)
     estimates = np.maximum(distinct(registers[some]), 1.0)

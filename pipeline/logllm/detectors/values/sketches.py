@@ -84,11 +84,11 @@ class Sketches:
             new = opened.lead[distinct] < 0
             opened.lead[distinct[new]] = keys[here][first[new]]
 
-    def of(self, window: int, size: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
-        """Registers, counts and leading keys of a window's series; all empty where it had none."""
+    def leads(self, window: int, size: int) -> NDArray[np.int64]:
+        """int64[k]: the first key of each series in a window, -1 where it had none."""
         opened = self._open.get(window, _Open())
         opened.grow(size)
-        return opened.registers, opened.count, opened.lead
+        return opened.lead
 
     def repeats(self, window: int, size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """float64[k] each: how likely two sampled words of a series are the same, and how many were sampled."""

@@ -23,7 +23,7 @@ STILL = 5
 HISTORY = max(SPANS) - 1
 """Windows before the one judged that the longest span reaches back to."""
 
-_DEGREES = 16.0
+_DEGREES = 30.0
 """Degrees of freedom of Student's t: windows stray a little further than a normal distribution has it."""
 
 

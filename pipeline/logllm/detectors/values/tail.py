@@ -198,13 +198,16 @@ class Tail:
         self._histogram[touched] *= keep[touched, None].astype(np.float32)
         place = np.clip(distance, -REACH, REACH) + REACH
         np.add.at(self._histogram, (series, place), count.astype(np.float32))
-        sums = np.cumsum(self._histogram[touched].astype(np.float64), axis=1)
+        # Values lie within some octaves: what is empty for all is not gone through.
+        used = np.flatnonzero(self._histogram.any(axis=0))
+        first = int(used[0])
+        sums = np.cumsum(self._histogram[touched, first : int(used[-1]) + 1], axis=1, dtype=np.float64)
         total = sums[:, -1]
         self.values[touched] = total
         for name, share in (("low", 0.01), ("middle", 0.5), ("high", 0.99)):
-            getattr(self, name)[touched] = _quantile(sums, share)
+            getattr(self, name)[touched] = _quantile(sums, share) + (first - REACH)
         threshold = (sums < _TAIL * total[:, None]).sum(axis=1)
-        self.threshold[touched] = threshold - REACH
+        self.threshold[touched] = threshold + (first - REACH)
         self._share[touched] = (total - sums[np.arange(len(sums)), threshold] + 0.5) / (total + 1.0)
 
     def merge(self, old: int, new: int) -> None:
@@ -238,13 +241,13 @@ class Tail:
 
 
 def _quantile(sums: NDArray[np.float64], share: float) -> NDArray[np.float64]:
-    """Distances, by running sums of histograms, within a bin by how much of it is needed."""
+    """Places in running sums of histograms, within a bin by how much of it is needed."""
     wanted = share * sums[:, -1]
     at = (sums < wanted[:, None]).sum(axis=1)
     rows = np.arange(len(sums))
     before = np.where(at > 0, sums[rows, at - 1], 0.0)
     inside = (wanted - before) / np.maximum(sums[rows, at] - before, 1e-9)
-    found: NDArray[np.float64] = at - REACH - 0.5 + inside
+    found: NDArray[np.float64] = at - 0.5 + inside
     return found
 
 
