@@ -8,9 +8,9 @@ import msgpack  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 
-from logllm.detectors.baseline import pack_array
 from logllm.detectors.change import MOST_KEYS, MOST_SERVICES, TOLD_A_DAY, ChangePoint
 from logllm.detectors.keys import Keys
+from logllm.detectors.packing import pack_array
 from logllm.detectors.slices import BLOCK, Slice
 from logllm.errors import StateError
 from logllm.events import Anomaly, Severity

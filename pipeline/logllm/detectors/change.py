@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from logllm.detectors.baseline import pack_array, unpack_array
 from logllm.detectors.drift import DriftTests
 from logllm.detectors.level_change import LevelChange, find_change
 from logllm.detectors.levels import BLOCKS_A_DAY, Levels
+from logllm.detectors.packing import pack_array, unpack_array
 from logllm.detectors.slices import BLOCK
 from logllm.errors import StateError
 from logllm.events import Anomaly, Severity

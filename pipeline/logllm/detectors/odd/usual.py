@@ -1,0 +1,136 @@
+"""What a count usually is: its mean at that hour, and how far sums over some windows stray from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from logllm.detectors.packing import pack_array, unpack_array
+from logllm.errors import StateError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["REACH", "SPANS", "Usual"]
+
+SPANS = (1, 5, 15)
+"""Windows in a sum: what is wild for a moment, and what is a little off for long."""
+
+REACH = max(SPANS) - 1
+"""Windows before one that the longest sum reaches back to."""
+
+YOUNG = 60
+"""Windows a count must have been learned from."""
+
+_HOURS = 24
+_HOUR_NS = 3_600_000_000_000
+_FAST, _SLOW, _HOUR = (1.0 - 0.5 ** (1.0 / half_life) for half_life in (120.0, 2880.0, 300.0))
+_SEASON_WINDOWS = 2880.0
+_TRUST_WINDOWS = 30.0
+_PRIOR_PHI, _PRIOR_SQUARES, _PRIOR_WINDOWS = 0.3, 0.05, 60.0
+_LEAST_PHI, _MOST_PHI = 0.02, 50.0
+_WILD = 4.0
+
+
+class Usual:
+    """Means by hour of day, and dispersions (variance `m + phi * m * m`) of sums over each of SPANS, of `size` counts.
+
+    For vectors, where the likeliest value is wanted; `Baseline` keeps bounds for tests of single counts. The mean is
+    half the season and half the last hours; before two days are known, the last hours. It stays as it is within a
+    block. Seasons of a week are not known.
+
+    Shapes:
+        mean: float64[size], records expected in a window. seen: float64[size], windows learned from.
+        phi: float64[len(SPANS), size].
+    """
+
+    def __init__(self, size: int) -> None:
+        self.mean, self.seen = np.zeros(size), np.zeros(size)
+        self.fast, self.slow = np.zeros(size), np.zeros(size)
+        self.hour, self.hour_seen = np.zeros((_HOURS, size)), np.zeros((_HOURS, size))
+        self.excess, self.squares = np.zeros((len(SPANS), size)), np.zeros((len(SPANS), size))
+
+    @property
+    def phi(self) -> NDArray[np.float64]:
+        """float64[len(SPANS), size], drawn to a prior where it rests on little."""
+        weight = _PRIOR_SQUARES + self.squares * _PRIOR_WINDOWS / np.maximum(self.seen, 1.0)
+        found = (self.excess + weight * _PRIOR_PHI) / (self.squares + weight)
+        phi: NDArray[np.float64] = np.clip(found, _LEAST_PHI, _MOST_PHI)
+        return phi
+
+    def off(self, sums: NDArray[np.float64], span: int) -> NDArray[np.float64]:
+        """Deviations of sums over SPANS[span] windows; 0.0 for counts that are too young. Shapes: [..., size] both."""
+        mean = SPANS[span] * self.mean
+        spread = np.sqrt(mean + self.phi[span] * mean * mean)
+        return np.where(self.seen >= YOUNG, (sums - mean) / np.maximum(spread, 0.5), 0.0)
+
+    def learn(self, end_ns: int, history: NDArray[np.float64], quiet: NDArray[np.bool_], known: int) -> None:
+        """Take a block in.
+
+        Args:
+            end_ns: End of the block.
+            known: Windows before the block that were seen, REACH at most.
+
+        Shapes:
+            history: float64[REACH + rows, size]. quiet: bool[size], False for what is no example.
+        """
+        rows = len(history) - REACH
+        most = self.mean + _WILD * np.sqrt(self.mean + self.phi[0] * self.mean * self.mean) + 3.0
+        clipped = np.where(self.seen >= YOUNG, np.minimum(history, most), history)
+        self._learn_dispersion(clipped, rows, quiet & (self.seen >= YOUNG), known)
+        value = clipped[-rows:].mean(axis=0)
+        self.seen += np.where(quiet, rows, 0)
+        hour = (end_ns - 1) // _HOUR_NS % _HOURS
+        self.hour_seen[hour] += np.where(quiet, rows, 0)
+        for array, seen, slowest in (
+            (self.fast, self.seen, _FAST),
+            (self.slow, self.seen, _SLOW),
+            (self.hour[hour], self.hour_seen[hour], _HOUR),
+        ):
+            rate = np.maximum(1.0 - (1.0 - slowest) ** rows, rows / np.maximum(seen, rows))
+            array += np.where(quiet, rate * (value - array), 0.0)
+        self.expect(end_ns)
+
+    def _learn_dispersion(self, clipped: NDArray[np.float64], rows: int, ready: NDArray[np.bool_], known: int) -> None:
+        rate = np.where(ready, np.maximum(1.0 - (1.0 - _SLOW) ** rows, rows / (self.seen + rows)), 0.0)
+        sums = np.concatenate([np.zeros((1, clipped.shape[1])), np.cumsum(clipped, axis=0)])
+        for span, windows in enumerate(SPANS):
+            whole = (sums[REACH + 1 :] - sums[REACH + 1 - windows : -windows])[max(0, windows - 1 - known) :]
+            if len(whole):
+                mean = windows * self.mean
+                excess = ((whole - mean) ** 2).mean(axis=0) - mean
+                self.excess[span] += rate * (excess - self.excess[span])
+                self.squares[span] += rate * (mean * mean - self.squares[span])
+
+    def expect(self, start_ns: int) -> None:
+        """Set the means for a block that starts now."""
+        exact = (start_ns + _HOUR_NS // 8) / _HOUR_NS - 0.5
+        before = int(np.floor(exact)) % _HOURS
+        later = exact - np.floor(exact)
+        season = np.zeros(len(self.mean))
+        for hour, share in ((before, 1.0 - later), ((before + 1) % _HOURS, later)):
+            trust = self.hour_seen[hour] / (self.hour_seen[hour] + _TRUST_WINDOWS)
+            season += share * (trust * self.hour[hour] + (1.0 - trust) * self.slow)
+        known = 0.5 * np.minimum(self.seen / _SEASON_WINDOWS, 1.0)
+        self.mean = known * season + (1.0 - known) * self.fast
+
+    def clear(self, columns: NDArray[np.bool_]) -> None:
+        """Know nothing of some counts any more. Shapes: columns: bool[size]."""
+        for name in _ARRAYS:
+            getattr(self, name)[..., columns] = 0.0
+
+    def state(self) -> dict[str, Any]:
+        """A msgpack-able copy."""
+        return {name: pack_array(getattr(self, name)) for name in _ARRAYS}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take a copy back. Raises StateError where it does not fit."""
+        for name in _ARRAYS:
+            array = unpack_array(state.get(name, {}), np.float64)
+            if array.shape != getattr(self, name).shape:
+                raise StateError(f"saved odd windows: {name} has shape {array.shape}")
+            setattr(self, name, array)
+
+
+_ARRAYS = ("mean", "seen", "fast", "slow", "hour", "hour_seen", "excess", "squares")

@@ -1,0 +1,300 @@
+"""A window of a service as a vector: its volume, its mix, its errors, each against what is usual at that time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from logllm.detectors.odd.followed import MOST_KEYS, MOST_SERVICES, Followed
+from logllm.detectors.odd.reading import PLACES, SHAPES, Rows, no_rows, read, sums_of
+from logllm.detectors.odd.shares import Shares
+from logllm.detectors.odd.usual import REACH, SPANS, Usual
+from logllm.detectors.packing import pack_array, unpack_array
+from logllm.errors import StateError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from logllm.detectors.keys import Keys
+    from logllm.detectors.slices import Slice
+
+__all__ = ["FEATURES", "Leading", "Vectors"]
+
+FEATURES = (
+    "records",
+    "records in a quarter of an hour",
+    "many messages together",
+    "messages apart",
+    "messages apart in a quarter of an hour",
+    "ratio of two messages",
+    "ratio of two messages in a quarter of an hour",
+    "mix of messages",
+    "distinct messages",
+    "new messages",
+    "evenness of messages",
+    "share of errors",
+)
+"""What each entry of a vector says, in its order."""
+
+_COLUMNS = MOST_SERVICES * (1 + MOST_KEYS)
+_SPAN = (0, 2, 1, 0, 2, 1, 2, 2, 0, 0, 0, 1)
+"""The span, in SPANS, of each entry."""
+
+_OF_SHAPES = (8, 9, 10)
+_MOST_OFF = 12.0
+_PAIR_CORRELATION = 0.3
+_PAIR_BLOCKS = 32
+"""Blocks after which it is known which messages go together; then it is looked at anew each day."""
+
+_KEEP_DAY = 0.5 ** (1.0 / 96.0)
+_KEEP_SHAPES = 0.5 ** (1.0 / 24.0)
+_ALL = -1
+"""The partner of a key that goes with none: all that its service logs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leading:
+    """What of a vector's entry stands out: keys, and records expected and seen in `span` windows."""
+
+    keys: list[int]
+    expected: float
+    seen: float
+    span: int
+
+
+class Vectors:
+    """Turns slices into vectors of len(FEATURES) numbers a service and window, about 0 where all is as usual.
+
+    `of` changes nothing; `learn` follows it. Bounded: MOST_SERVICES services, MOST_KEYS keys of each. All entries are
+    0 until a count has been learned from for an hour, ratios until _PAIR_BLOCKS blocks.
+    """
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+        self.followed = Followed(keys)
+        self._usual = Usual(_COLUMNS)
+        self._shares = Shares(_COLUMNS, SPANS)
+        self._partner = np.full((MOST_SERVICES, MOST_KEYS), _ALL, np.int64)
+        self._together = np.zeros((MOST_SERVICES, MOST_KEYS, MOST_KEYS))
+        self._age = np.zeros(MOST_SERVICES)
+        self._mean, self._square = np.zeros((MOST_SERVICES, SHAPES)), np.zeros((MOST_SERVICES, SHAPES))
+        self._past, self._block = no_rows(REACH), no_rows()
+        self._held = np.zeros(PLACES, np.bool_)
+        self._known, self._end_ns, self._day = 0, 0, -1
+
+    def of(self, window_slice: Slice) -> NDArray[np.float64]:
+        """float64[b, MOST_SERVICES, len(FEATURES)]: the vectors of a slice, finite and within _MOST_OFF."""
+        return self._vectors(self._history(window_slice), len(window_slice))
+
+    def _history(self, window_slice: Slice) -> Rows:
+        before = no_rows(REACH) if window_slice.gap else self._past + self._block
+        return before.last(REACH) + read(window_slice, self.followed, self._keys.service)
+
+    def _vectors(self, history: Rows, rows: int) -> NDArray[np.float64]:
+        apart = [self._apart(history.counts, span, rows) for span in range(len(SPANS))]
+        pairs = [self._pairs(history, span, rows) for span in range(len(SPANS))]
+        ready = np.maximum((self.followed.keys >= 0).sum(axis=1), 1)
+        keys = [each[:, :, 1:] for each in apart]
+        shares = pairs[2][:, :, 1:]
+        ratios = [np.where(self._partner == _ALL, 0.0, each[:, :, 1:]) for each in pairs]
+        shapes = self._shapes_off(history.shapes[-rows:])
+        vectors = np.stack(
+            [
+                apart[0][:, :, 0],
+                apart[2][:, :, 0],
+                keys[1].sum(axis=2) / np.sqrt(ready),
+                _energy(keys[0], ready),
+                _energy(keys[2], ready),
+                np.abs(ratios[1]).max(axis=2),
+                np.abs(ratios[2]).max(axis=2),
+                _energy(shares, ready),
+                shapes[:, :, 0],
+                shapes[:, :, 1],
+                shapes[:, :, 2],
+                pairs[1][:, :, 0],
+            ],
+            axis=2,
+        )
+        return np.clip(np.where(self.followed.services[:, None] >= 0, vectors, 0.0), -_MOST_OFF, _MOST_OFF)
+
+    def _apart(self, counts: NDArray[np.float64], span: int, rows: int) -> NDArray[np.float64]:
+        """float64[rows, S, 1 + K]: deviations of each count's sums, each by itself."""
+        sums = sums_of(counts, SPANS[span], rows).reshape(rows, _COLUMNS)
+        return self._usual.off(sums, span).reshape(rows, *PLACES)
+
+    def _pairs(self, history: Rows, span: int, rows: int) -> NDArray[np.float64]:
+        """float64[rows, S, 1 + K]: deviations of the share of errors, and of each key's share with its partner."""
+        part, whole = self._parts(history)
+        windows = SPANS[span]
+        sums = (sums_of(each, windows, rows).reshape(rows, _COLUMNS) for each in (part, whole))
+        return self._shares.off(span, *sums).reshape(rows, *PLACES)
+
+    def _parts(self, history: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        counts = history.counts
+        other = np.take_along_axis(counts, np.where(self._partner == _ALL, 0, self._partner + 1)[None], axis=2)
+        whole = counts.copy()
+        whole[:, :, 1:] = np.where(self._partner == _ALL, other, counts[:, :, 1:] + other)
+        part = counts.copy()
+        part[:, :, 0] = history.severe
+        return part, whole
+
+    def _shapes_off(self, shapes: NDArray[np.float64]) -> NDArray[np.float64]:
+        spread = np.sqrt(np.maximum(self._square - self._mean**2, 1e-2))
+        return np.where(self._age[:, None] >= 4.0, (shapes - self._mean) / spread, 0.0)
+
+    def leading(self, window_slice: Slice, row: int, place: int, feature: int) -> Leading:
+        """What stands out in one entry of a slice's vectors."""
+        history = self._history(window_slice)
+        end = len(history) - len(window_slice) + row + 1
+        history = Rows(history.counts[:end], history.severe[:end], history.shapes[:end]).last(1 + REACH)
+        name, span = FEATURES[feature], _SPAN[feature]
+        windows = SPANS[span]
+        part, whole = (sums_of(each, windows, 1)[0, place] for each in self._parts(history))
+        keys = self.followed.keys[place]
+        if name.startswith("ratio") or name == "share of errors":
+            off = np.abs(self._pairs(history, span, 1)[0, place])
+            off[1:][self._partner[place] == _ALL] = 0.0
+            column = 0 if name == "share of errors" else 1 + int(off[1:].argmax())
+            expected = float(whole[column] * self._shares.share().reshape(PLACES)[place, column])
+            mine = [] if column == 0 else [int(keys[column - 1]), int(keys[self._partner[place, column - 1]])]
+            return Leading(mine, expected, float(part[column]), windows)
+        if feature in _OF_SHAPES:
+            shape = _OF_SHAPES.index(feature)
+            now, usual = float(history.shapes[-1, place, shape]), float(self._mean[place, shape])
+            back = (np.square, np.expm1, float)[shape]
+            return Leading([], float(back(usual)), float(back(now)), 1)
+        off = np.abs(self._apart(history.counts, span, 1)[0, place])
+        order = np.argsort(-off[1:], kind="stable")[:3]
+        column = 0 if name.startswith(("records", "many")) else 1 + int(order[0])
+        mean = windows * self._usual.mean.reshape(PLACES)[place, column]
+        mine = [int(keys[each]) for each in order if keys[each] >= 0]
+        seen = sums_of(history.counts, windows, 1)[0, place, column]
+        return Leading(mine, float(mean), float(seen), windows)
+
+    def learn(self, window_slice: Slice, held: NDArray[np.bool_]) -> None:
+        """Take the slice in. Shapes: held: bool[k], keys that are no example of what is normal."""
+        if window_slice.gap:
+            self._finish()
+            self._past, self._known = no_rows(REACH), 0
+            self._usual.expect(window_slice.start_ns)
+        self._block = self._block + read(window_slice, self.followed, self._keys.service)
+        self.followed.count(window_slice.counts)
+        inside = (self.followed.keys >= 0) & (self.followed.keys < len(held))
+        bad = inside & held[np.where(inside, self.followed.keys, 0)] if len(held) else inside
+        self._held[:, 1:] |= bad
+        self._held[:, 0] |= np.isin(self.followed.services, self._keys.service[: len(held)][held])
+        self._end_ns = window_slice.end_ns
+        if window_slice.ends_block:
+            self._finish()
+
+    def _finish(self) -> None:
+        rows = len(self._block)
+        if rows:
+            self._take(rows)
+            self._past, self._block = (self._past + self._block).last(REACH), no_rows()
+            self._known = min(REACH, self._known + rows)
+        day = self._end_ns // _DAY_NS
+        self._clear(self.followed.choose(anew=day != self._day))
+        self._day = day
+        self._held = np.zeros(PLACES, np.bool_)
+
+    def _take(self, rows: int) -> None:
+        quiet = ~self._held & (np.column_stack([self.followed.services, self.followed.keys]) >= 0)
+        apart = self._apart((self._past + self._block).counts, 0, rows)[:, :, 1:]
+        cut = np.where(quiet[:, 1:], np.clip(apart, -3.0, 3.0), 0.0)
+        self._together = self._together * _KEEP_DAY + np.einsum("wsi,wsj->sij", cut, cut)
+        part, whole = (each.reshape(rows, _COLUMNS) for each in self._parts(self._block))
+        self._shares.learn(part, whole, quiet.ravel(), 4.0)
+        counts = (self._past + self._block).counts.reshape(-1, _COLUMNS)
+        self._usual.learn(self._end_ns, counts, quiet.ravel(), self._known)
+        mine = quiet[:, 0]
+        self._age[mine] += 1.0
+        keep = np.minimum(_KEEP_SHAPES, 1.0 - 1.0 / np.maximum(self._age, 1.0))[:, None]
+        spread = 4.0 * np.sqrt(np.maximum(self._square - self._mean**2, 1e-2))
+        known = self._age[:, None] > 4.0
+        shapes = np.where(
+            known, np.clip(self._block.shapes, self._mean - spread, self._mean + spread), self._block.shapes
+        )
+        for array, new in ((self._mean, shapes.mean(axis=0)), (self._square, (shapes**2).mean(axis=0))):
+            array[mine] = (array * keep + new * (1.0 - keep))[mine]
+        again = mine & (self._age % _PAIR_BLOCKS == 0) & ((self._age == _PAIR_BLOCKS) | (self._age % 96 == 0))
+        if again.any():
+            self._pair(again)
+
+    def _pair(self, places: NDArray[np.bool_]) -> None:
+        """Find anew which keys go together."""
+        spread = np.sqrt(np.maximum(np.einsum("sii->si", self._together), 1e-9))
+        correlation = self._together / (spread[:, :, None] * spread[:, None, :])
+        np.einsum("sii->si", correlation)[:] = 0.0
+        best = correlation.argmax(axis=2)
+        partner = np.where(correlation.max(axis=2) >= _PAIR_CORRELATION, best, _ALL)
+        moved = (partner != self._partner) & places[:, None]
+        self._partner[moved] = partner[moved]
+        self._shares.clear(np.column_stack([np.zeros(MOST_SERVICES, np.bool_), moved]).ravel())
+
+    def _clear(self, moved: NDArray[np.bool_]) -> None:
+        self._usual.clear(moved.ravel())
+        self._shares.clear(moved.ravel())
+        for rows in (self._past, self._block):
+            rows.counts[:, moved] = 0.0
+        self._partner[moved[:, 1:]] = _ALL
+        places, keys = np.nonzero(moved[:, 1:])
+        self._together[places, keys, :] = 0.0
+        self._together[places, :, keys] = 0.0
+        whole = moved[:, 0]
+        self._age[whole] = 0.0
+        self._mean[whole], self._square[whole] = 0.0, 0.0
+
+    def merge(self, old: int, new: int) -> None:
+        """Key `old` became part of key `new`, which from then on is another count: it is followed from the start."""
+        self.followed.merge(old, new)
+        self._clear(np.column_stack([np.zeros(MOST_SERVICES, np.bool_), np.isin(self.followed.keys, (new, -1))]))
+
+    def forget(self, key: int) -> None:
+        """A key is gone for good."""
+        gone = np.column_stack([np.zeros(MOST_SERVICES, np.bool_), self.followed.keys == key])
+        self.followed.forget(key)
+        self._clear(gone)
+
+    def state(self) -> dict[str, Any]:
+        """A msgpack-able copy, the open block included."""
+        return {
+            "followed": self.followed.state(),
+            "usual": self._usual.state(),
+            "shares": self._shares.state(),
+            "past": self._past.state(),
+            "block": self._block.state(),
+            **{name: pack_array(getattr(self, f"_{name}")) for name in _ARRAYS},
+            **{name: getattr(self, f"_{name}") for name in _NUMBERS},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take a copy back. Raises StateError where it does not fit."""
+        try:
+            for name, part in (("followed", self.followed), ("usual", self._usual), ("shares", self._shares)):
+                part.restore(state[name])
+            self._past, self._block = Rows.restored(state["past"]), Rows.restored(state["block"])
+            for name in _NUMBERS:
+                setattr(self, f"_{name}", int(state[name]))
+            arrays = {name: unpack_array(state[name], getattr(self, f"_{name}").dtype) for name in _ARRAYS}
+        except (KeyError, TypeError, ValueError) as error:
+            raise StateError(f"saved odd windows are damaged: {error}") from error
+        if len(self._past) != REACH:
+            raise StateError(f"saved odd windows: {len(self._past)} windows past, expected {REACH}")
+        for name, array in arrays.items():
+            if array.shape != getattr(self, f"_{name}").shape:
+                raise StateError(f"saved odd windows: {name} has shape {array.shape}")
+            setattr(self, f"_{name}", array)
+
+
+def _energy(off: NDArray[np.float64], ready: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The root of the mean square of what a service's keys are off."""
+    energy: NDArray[np.float64] = np.sqrt((off**2).sum(axis=2) / ready)
+    return energy
+
+
+_DAY_NS = 86_400_000_000_000
+_ARRAYS = ("partner", "together", "age", "mean", "square", "held")
+_NUMBERS = ("known", "end_ns", "day")
