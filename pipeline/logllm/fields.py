@@ -12,7 +12,9 @@ from logllm.events import Severity
 
 __all__ = [
     "KUBE_TAG",
+    "LONGEST_NUMBER",
     "MESSAGE_KEYS",
+    "NUMBER",
     "SERVICE_KEYS",
     "SEVERITY_KEYS",
     "Kind",
@@ -20,6 +22,7 @@ __all__ = [
     "dimension",
     "is_id",
     "number_of",
+    "scale_of",
     "service_of",
     "service_of_tag",
     "severity_of",
@@ -205,18 +208,30 @@ def is_id(name: str) -> bool:
 
 @lru_cache(65_536)
 def _measured(text: str) -> tuple[float, str]:
-    """A number written as text, in seconds or bytes where it has a unit, and the dimension: `time`, `size` or none."""
-    if (match := _NUMBER.fullmatch(text)) is not None:
-        unit = match[2] if match[2] in ("m", "M") else match[2].lower()
-        if unit in ("", "%"):
-            return float(match[1]), ""
-        if unit in _SECONDS:
-            return float(match[1]) * _SECONDS[unit], "time"
-        if unit in _BYTES:
-            return float(match[1]) * _BYTES[unit], "size"
-    elif _GO_DURATION.fullmatch(text):
-        return sum(float(value) * _SECONDS[unit] for value, unit in _GO_PART.findall(text)), "time"
+    """A number written as text and its unit, as it is written; NaN for what is none."""
+    if (match := NUMBER.fullmatch(text)) is not None:
+        return float(match[1]), match[2]
+    if _GO_DURATION.fullmatch(text):
+        return sum(float(value) * _SECONDS[unit] for value, unit in _GO_PART.findall(text)), "s"
     return math.nan, ""
+
+
+@lru_cache(4096)
+def scale_of(name: str, unit: str) -> float:
+    """What a number with this unit is multiplied by, to be in that of the field's name; NaN for what is no unit.
+
+    >>> scale_of("took", "s"), scale_of("latency_s", "ms"), scale_of("took", "parsecs")
+    (1000.0, 0.001, nan)
+    """
+    unit = unit if unit in ("m", "M") else unit.lower()
+    if unit in ("", "%"):
+        return 1.0
+    last = (_tokens(name) or [""])[-1]
+    for units, usual in ((_SECONDS, "ms"), (_BYTES, "b")):
+        if unit in units:
+            target = last if last in units and last not in ("m", "b") else usual
+            return float(f"{units[unit] / units[target]:.12g}")
+    return math.nan
 
 
 def dimension(text: str) -> str:
@@ -225,7 +240,8 @@ def dimension(text: str) -> str:
     >>> dimension("17ms"), dimension("1.5 MiB"), dimension("12")
     ('time', 'size', '')
     """
-    return _measured(text.strip())[1] if len(text) <= _LONGEST_NUMBER else ""
+    unit = _measured(text.strip())[1].lower() if len(text) <= LONGEST_NUMBER else ""
+    return "time" if unit in _SECONDS else "size" if unit in _BYTES else ""
 
 
 def number_of(name: str, value: object) -> float:
@@ -234,8 +250,8 @@ def number_of(name: str, value: object) -> float:
     A bare number is taken as it is. Written with a unit it is given in the unit that the field's name ends in; where
     that names none, in milliseconds or bytes.
 
-    >>> number_of("took", "0.35s"), number_of("latency_seconds", "350 ms"), number_of("took", "1m30s")
-    (350.0, 0.35, 90000.0)
+    >>> number_of("took", "0.35s"), number_of("latency_seconds", "2000 ms"), number_of("took", "1m30s")
+    (350.0, 2.0, 90000.0)
     >>> number_of("took", 17), number_of("took", "12.5"), number_of("took", True), number_of("size", "2KiB")
     (17.0, 12.5, nan, 2048.0)
     """
@@ -248,16 +264,11 @@ def number_of(name: str, value: object) -> float:
             return math.nan
         return number if math.isfinite(number) else math.nan
     if isinstance(value, bytes):
-        value = value[: _LONGEST_NUMBER + 1].decode("utf-8", "replace")
-    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_NUMBER:
+        value = value[: LONGEST_NUMBER + 1].decode("utf-8", "replace")
+    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_NUMBER:
         return math.nan
-    number, kind = _measured(value.strip())
-    if kind:
-        last = (_tokens(name) or [""])[-1]
-        scale = (_SECONDS if kind == "time" else _BYTES).get(last) if last not in ("m", "b") else None
-        number /= scale or (_SECONDS["ms"] if kind == "time" else 1.0)
-        # 0.35 s is 350 ms, not 350.00000000000006.
-        number = float(f"{number:.12g}")
+    number, unit = _measured(value.strip())
+    number *= scale_of(name, unit)
     return number if math.isfinite(number) else math.nan
 
 
@@ -267,10 +278,12 @@ def _names(text: str) -> frozenset[str]:
 
 _TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _MOST_TOKENS = 8
-_LONGEST_NUMBER = 40
-_NUMBER = re.compile(
+LONGEST_NUMBER = 40
+"""Characters a number written as text may have."""
+NUMBER = re.compile(
     r"([+-]?(?:[0-9]{1,25}(?:\.[0-9]{0,25})?|\.[0-9]{1,25})(?:[eE][+-]?[0-9]{1,3})?) ?([A-Za-zµμ%]{0,12})"
 )
+"""A number and its unit, or what may be one: `scale_of` says."""
 _GO_DURATION = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{1,9})?(?:h|ms|m|s|us|µs|ns)){2,6}")
 _GO_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(h|ms|m|s|us|µs|ns)")
 _SECONDS = {

@@ -7,6 +7,7 @@ of them cost next to nothing, and what is found does not depend on how the recor
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from logllm.errors import StateError
 from logllm.events import Fields
-from logllm.fields import Wanted, number_of
+from logllm.fields import LONGEST_NUMBER, NUMBER, Wanted, number_of, scale_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,6 +34,7 @@ _DEEPEST = 3
 _MOST_LOOKED_AT = 256
 _LONGEST_NAME = 128
 _LONGEST_WORD = 256
+_LINES = re.compile(rf"^(?:{NUMBER.pattern}$|(.*)$)", re.MULTILINE)
 _NUMBERS = frozenset((int, float, type(None)))
 _NO_WORDS = frozenset((float, bool, list, dict, bytes))
 
@@ -159,7 +161,24 @@ def numbers_of(name: str, values: list[Any]) -> NDArray[np.float64]:
             numbers = np.array([number_of(name, value) for value in values], np.float64)
         numbers[~np.isfinite(numbers)] = np.nan
         return numbers
+    if set(map(type, values)) <= {str, type(None)}:
+        return _of_texts(name, ["" if value is None else value for value in values])
     return np.array([number_of(name, value) for value in values], np.float64)
+
+
+def _of_texts(name: str, texts: list[str]) -> NDArray[np.float64]:
+    """What `number_of` says of each, all at once: 0.5 us instead of 2."""
+    found = _LINES.findall("\n".join(texts))
+    if len(found) != len(texts) or max(map(len, texts), default=0) > LONGEST_NUMBER:
+        return np.array([number_of(name, text) for text in texts], np.float64)
+    numbers = np.array([number or "nan" for number, _, _ in found], np.float64)
+    units = {unit: scale_of(name, unit) for unit in {unit for _, unit, _ in found}}
+    numbers *= np.array([units[unit] for _, unit, _ in found], np.float64)
+    numbers[~np.isfinite(numbers)] = np.nan
+    for place, (number, _, other) in enumerate(found):
+        if other and not number:
+            numbers[place] = number_of(name, other)
+    return numbers
 
 
 def words_of(values: list[Any]) -> tuple[NDArray[np.int32], list[str]]:
