@@ -18,7 +18,7 @@ LAYERS = (
     {"sources", "filters", "templates", "detectors", "incidents", "explain", "notify", "actions", "sinks"},
     {"checkpoint", "report", "signals", "arrivals"},
     {"config"},
-    {"filtering", "pipeline_state", "pipeline_changes"},
+    {"filtering", "pipeline_state", "pipeline_changes", "pipeline_detectors", "pipeline_signals"},
     {"pipeline"},
     {"service", "doctor", "evaluation"},
     {"web", "guarantees"},

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["STATE_VERSION", "decode", "load", "save", "set_aside"]
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 _MAGIC = b"logllm-state\n"
 
 

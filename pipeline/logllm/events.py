@@ -296,6 +296,7 @@ class Summary(msgspec.Struct, frozen=True, tag_field="type", tag="summary"):
     """What a run saw. `lines` counts physical lines, `records` what they joined to and filters let through.
 
     `plugins`, in their order: name, records in, out and dropped, calls that failed. `reduced` where a reducer ran.
+    `learning`: why nothing is told yet; `missing`: what will be told, or told better, later.
     """
 
     lines: int
@@ -307,6 +308,7 @@ class Summary(msgspec.Struct, frozen=True, tag_field="type", tag="summary"):
     skipped: dict[str, int] = {}
     services: int = 0
     learning: str | None = None
+    missing: list[str] = []
     top: list[dict[str, str | int | float]] = []
     plugins: list[dict[str, str | int]] = []
     reduced: Reduced | None = None

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from msgspec.structs import replace
 
 from logllm.arrivals import Arrivals
 from logllm.config import Config
 from logllm.detectors.budget import Budget
+from logllm.detectors.contract import Seen
 from logllm.detectors.detection import LEARNING_WINDOWS, Detection
 from logllm.detectors.keys import Keys
 from logllm.detectors.names import FirstSight, Names
@@ -20,13 +20,16 @@ from logllm.explain.advice import Advice
 from logllm.explain.redact import Redactor
 from logllm.filtering import Filtering
 from logllm.incidents.compose import Composer, Lookups
+from logllm.incidents.describe import span_of
 from logllm.incidents.feedback import Feedback
 from logllm.incidents.grouper import Grouper, Incident
 from logllm.incidents.recent import Recent
 from logllm.pipeline_changes import forget, merge
+from logllm.pipeline_detectors import detectors_of, wanted_by
+from logllm.pipeline_signals import hear
 from logllm.pipeline_state import restore_into, state_of
 from logllm.report import Report
-from logllm.signals import Raised, columns_of, named
+from logllm.signals import Raised
 from logllm.sources.decode import Decoder
 from logllm.sources.decode_lines import detected
 from logllm.templates.miner import Miner
@@ -83,7 +86,9 @@ class Pipeline:
         self.windows = Windows(whole_blocks=look_back)
         self.names = Names(self.keys, self._template)
         self.budget = Budget(self.config.detect)
-        self.detection = Detection(self.keys, self.budget, self.names.severity)
+        detect = self.config.detect
+        others = detectors_of(detect, self.keys, self.names.severity, self._parameters, self._typed)
+        self.detection = Detection(self.keys, self.budget, self.names.severity, others)
         self.feedback = Feedback(self.keys, self.names.of, self._resolved)
         self.grouper = Grouper(self.keys, self.budget, self.template_id, self.feedback.is_real)
         self.recent = Recent()
@@ -97,7 +102,7 @@ class Pipeline:
         self.first_window = -1
         self.reducer: Reducer | None = None
         self._report: Report | None = None
-        self._decoder = Decoder(detected)
+        self._decoder = Decoder(detected, wanted_by(detect))
         self.advice = Advice(self.config.explain.runbooks)
         self._composer = Composer(
             self.keys,
@@ -105,7 +110,7 @@ class Pipeline:
             Lookups(
                 text=self.template_text,
                 template_id=self.template_id,
-                parameters=lambda key, text: self.miner.parameters(int(self.keys.template[key]), text),
+                parameters=self._parameters,
                 mask=self._mask,
                 runbook=self.advice.runbook,
                 runbook_of_kind=self.advice.of_kind,
@@ -135,11 +140,29 @@ class Pipeline:
     def _resolved(self, template_id: str) -> int | None:
         return self.miner.resolve(template_id)
 
+    def _mask(self, text: str) -> str:
+        return self.redactor.mask(text)
+
+    def _typed(self, key: int) -> str:
+        """A key's template as it was mined, whatever people call it; "" where it is forgotten."""
+        try:
+            return self.miner.template(int(self.keys.template[key])).text
+        except IndexError:
+            return ""
+
+    def _parameters(self, key: int, text: str) -> list[str]:
+        return self.miner.parameters(int(self.keys.template[key]), text)
+
     @property
     def learning(self) -> str | None:
         """What is still missing before detectors may speak, in words; None when they do."""
         missing = self.detection.learning
         return f"{missing} more minutes of log before it can tell what is odd" if missing else None
+
+    @property
+    def missing(self) -> list[str]:
+        """What is still being learned, in words, the soonest first."""
+        return [f"{each.what}: {span_of(each.windows)} more" for each in self.detection.missing()]
 
     def feed(self, chunk: Chunk, now_ns: int | None = None) -> list[IncidentEvent]:
         """Filter a chunk and take it in; returns what opened, changed or ended by it.
@@ -161,12 +184,7 @@ class Pipeline:
             columns = self.arrivals.at_most_now(columns, now_ns)
         source = chunk.origin.peer or chunk.tag
         if signals:
-            # What was raised over records of one service is that service's, where the plugin does not say.
-            alone = (
-                columns.service_names[int(columns.service_codes[0])] if n and np.ptp(columns.service_codes) == 0 else ""
-            )
-            signals = [replace(one, service=one.service or alone) for one in signals]
-            self._signal(signals, int(columns.time_ns[-1]) if n else self.windows.watermark_ns, source)
+            hear(self, signals, columns, self.windows.watermark_ns, source)
         events: list[IncidentEvent] = []
         at = 0
         while at < n:
@@ -178,16 +196,6 @@ class Pipeline:
             events += self._take(columns if end - at == n else columns.part(at, end), source, size_bytes, held_bytes)
             at = end
         return events
-
-    def _signal(self, signals: list[Signal], time_ns: int, source: str) -> None:
-        columns = columns_of(signals, time_ns)
-        templates = np.array([self.miner.named(named(signal)) for signal in signals], np.int32)
-        keys, new = self.keys.number(columns.service_codes, columns.service_names, templates)
-        self.names.listen(new)
-        self.keys.tally(keys, columns.time_ns, columns.severity)
-        for signal, key in zip(signals, keys.tolist(), strict=True):
-            self.raised.add(signal, time_ns, key, int(self.keys.service[key]))
-        self.recent.add(columns, keys, source, sum(map(len, columns.messages)), new)
 
     def _take(self, columns: Columns, source: str, size_bytes: int, held_bytes: int) -> list[IncidentEvent]:
         templates, changes = self._templates(columns)
@@ -206,6 +214,8 @@ class Pipeline:
             self.reducer.see(
                 columns, keys, self.keys.service[keys], bad, closed_ns, self.recent.records, learning=learning
             )
+        window = np.maximum(columns.time_ns // WINDOW_NS, self.windows.oldest_open)
+        self.detection.see(Seen(columns, keys, window))
         events = self._judge(self.windows.add(columns.time_ns, keys, severe, self.keys.count))
         if changes.evicted:
             self._forget(changes)
@@ -313,9 +323,6 @@ class Pipeline:
     def change_of(self, key: int) -> str:
         """How a key's rate of late compares with its usual one, in words; empty where too little is known."""
         return self.detection.rate.baseline.change(key, LEARNING_WINDOWS)
-
-    def _mask(self, text: str) -> str:
-        return self.redactor.mask(text)
 
     def state(self) -> dict[str, Any]:
         """All that was learned, msgpack-able: restore it and feed the rest, and the incidents are the same."""

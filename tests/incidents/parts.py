@@ -48,7 +48,7 @@ class Full:
     covers_critical: bool = True
     asked: list[tuple[int, bool, bool]] = field(default_factory=list)
 
-    def spend(self, now_ns: int, *, critical: bool, again: bool = False) -> bool:
+    def spend(self, now_ns: int, *, critical: bool, again: bool = False, service: str = "") -> bool:
         """Says what it was made to say."""
         self.asked.append((now_ns, critical, again))
         return self.covers_critical if critical else self.covers

@@ -110,6 +110,8 @@ class Layout:
             lines += self._row("skipped", ", ".join(f"{count:,} {reason}" for reason, count in skipped), "yellow")
         if summary.learning:
             lines += self._row("learning", summary.learning)
+        elif summary.missing:
+            lines += self._row("to come", "; ".join(summary.missing))
         return lines + (self._top(summary.top) if summary.top else [])
 
     def notice(self, text: str) -> list[Text]:

@@ -6,6 +6,9 @@ from typing import Annotated
 
 import msgspec
 
+from logllm.detectors.sessions.config import SessionsConfig
+from logllm.detectors.values.config import ValuesConfig
+
 __all__ = ["BudgetConfig", "DetectConfig", "ServiceConfig", "Shares"]
 
 _PerDay = Annotated[float, msgspec.Meta(gt=0, le=10_000)]
@@ -65,6 +68,11 @@ class BudgetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class DetectConfig(BudgetConfig, frozen=True, forbid_unknown_fields=True):
     """The budget, and what detectors have to be told; each detector's own settings are a field here.
 
+    A kind whose share is 0 is not even looked for.
+
     >>> DetectConfig().alerts_per_day
     5.0
     """
+
+    values: ValuesConfig = ValuesConfig()
+    sessions: SessionsConfig = SessionsConfig()

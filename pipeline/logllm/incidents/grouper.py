@@ -58,8 +58,8 @@ class KeyNames(Protocol):
 class Purse(Protocol):
     """Whether one more incident may be told."""
 
-    def spend(self, now_ns: int, *, critical: bool, again: bool = False) -> bool:
-        """Take one alert out of the budget, if it is there; `again`: for an incident it was refused before."""
+    def spend(self, now_ns: int, *, critical: bool, again: bool = False, service: str = "") -> bool:
+        """Take one alert out of the service's budget, if it is there; `again`: for one it was refused before."""
 
 
 class Grouper:
@@ -203,7 +203,9 @@ class Grouper:
         real = not incident.told and any(map(self._is_real, incident.anomalies))
         if not incident.told and (real or fresh or (grave and incident.told_severity != "critical")):
             free = real or incident.kinds == ["release"]
-            if free or self._budget.spend(now_ns, critical=grave, again=incident.told_severity != ""):
+            service = self._keys.services[incident.service] if incident.service >= 0 else ""
+            before = incident.told_severity != ""
+            if free or self._budget.spend(now_ns, critical=grave, again=before, service=service):
                 incident.told = True
                 self._remember(incident)
                 return [("open", incident)]

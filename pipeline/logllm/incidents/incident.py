@@ -85,6 +85,10 @@ _HARMLESS = {"release", "rate", "rare", "change", "odd"}
 """Kinds that are no more than worth knowing where no record says that something is wrong."""
 
 
+_ORDINARY = {"value", "distinct", "session", "change", "odd"}
+"""Kinds whose records are those of any other day: how many there are says nothing of how bad it is."""
+
+
 def _renamed(keys: list[int], old: int, new: int) -> list[int]:
     return list(dict.fromkeys(new if key == old else key for key in keys))
 
@@ -95,9 +99,12 @@ def severity_name(anomalies: list[Anomaly], count: int) -> SeverityName:
     kinds = {a.kind for a in anomalies}
     if worst >= Severity.FATAL:
         return "critical"
-    if worst >= Severity.ERROR and (count >= 50 or any(a.kind == "silence" and a.span == 0 for a in anomalies)):
+    of_more = not _ORDINARY.issuperset(kinds)
+    if worst >= Severity.ERROR and (
+        (of_more and count >= 50) or any(a.kind == "silence" and a.span == 0 for a in anomalies)
+    ):
         return "critical"
-    if worst >= Severity.WARN and kinds - {"rare"} and count >= 200:
+    if worst >= Severity.WARN and of_more and kinds - {"rare"} and count >= 200:
         return "critical"
     if kinds == {"release"} or worst < Severity.WARN:
         return "info" if kinds <= _HARMLESS else "warning"

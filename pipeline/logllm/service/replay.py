@@ -196,16 +196,13 @@ class _Replay:
         pipeline, stats = self._run.pipeline, self._stats
         while stats.notices:
             self._run.notice(stats.notices.pop(0))
-        skipped = dict(stats.skipped)
-        if pipeline.budget.held_back:
-            skipped["incidents over the budget"] = pipeline.budget.held_back
         return summary_of(
             self._run,
             lines=stats.lines,
             records=pipeline.records,
             size_bytes=stats.bytes,
             seconds=time.monotonic() - self._begun_s,
-            skipped=skipped,
+            skipped=dict(stats.skipped),
             reduction=self._reduction,
         )
 

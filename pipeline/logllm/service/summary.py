@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from logllm.events import Summary
 
 if TYPE_CHECKING:
+    from logllm.pipeline import Pipeline
     from logllm.service.reduction import Reduction
     from logllm.service.run import Run
     from logllm.service.serve import Serve
@@ -35,9 +36,10 @@ def summary_of(
         incidents=run.opened,
         seconds=round(seconds, 3),
         bytes=size_bytes,
-        skipped=skipped,
+        skipped=skipped | _held_back(pipeline),
         services=len(pipeline.keys.services),
         learning=pipeline.learning,
+        missing=pipeline.missing,
         top=top or [],
         plugins=run.plugins(),
         reduced=None if reduction is None else reduction.summary(),
@@ -51,8 +53,6 @@ def summary_of_service(service: Serve) -> Summary:
     for reason, count in (
         ("connections closed for what they sent", stats.protocol_errors),
         ("records sent again", service.delivery.duplicates),
-        ("incidents over the budget", pipeline.budget.held_back),
-        ("anomalies held back by answers", sum(pipeline.feedback.held.values())),
         ("records from the future", pipeline.arrivals.ahead),
     ):
         if count:
@@ -66,3 +66,14 @@ def summary_of_service(service: Serve) -> Summary:
         skipped=skipped,
         reduction=service.reduction,
     )
+
+
+def _held_back(pipeline: Pipeline) -> dict[str, int]:
+    """What was found and not told, and what could not be looked at; each where there is some."""
+    counts = {
+        "too late for their window": pipeline.windows.dropped,
+        "incidents over the budget": pipeline.budget.held_back,
+        "alerts told before, again": pipeline.detection.cooldown.held_back,
+        "anomalies held back by answers": sum(pipeline.feedback.held.values()),
+    }
+    return {what: count for what, count in counts.items() if count}

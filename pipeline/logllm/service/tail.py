@@ -257,12 +257,6 @@ class _Tail:
         skipped = dict(self._stats.skipped)
         if self._left_out:
             skipped["left out by --since or --service"] = self._left_out
-        if pipeline.windows.dropped:
-            skipped["too late for their window"] = pipeline.windows.dropped
-        if pipeline.budget.held_back:
-            skipped["incidents over the budget"] = pipeline.budget.held_back
-        if pipeline.feedback.held:
-            skipped["anomalies held back by answers"] = sum(pipeline.feedback.held.values())
         return summary_of(
             self._run,
             lines=self._stats.lines,

@@ -1,0 +1,68 @@
+"""The detectors that look at more than counts, as the configuration wants them, and the fields they need to be read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from logllm.detectors.change import ChangePoint
+from logllm.detectors.odd.windows import OddWindows
+from logllm.detectors.sessions.novelty import SessionNovelty
+from logllm.detectors.values.distinct import DistinctJump
+from logllm.detectors.values.messages import Messages
+from logllm.detectors.values.shift import ValueShift
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from logllm.detectors.config import DetectConfig
+    from logllm.detectors.contract import Detector
+    from logllm.detectors.keys import Keys
+    from logllm.fields import Wanted
+
+__all__ = ["detectors_of", "wanted_by"]
+
+
+def detectors_of(
+    config: DetectConfig,
+    keys: Keys,
+    severity_of: Callable[[int], int],
+    parameters: Callable[[int, str], list[str]],
+    template: Callable[[int], str],
+) -> list[Detector]:
+    """All that have a share of the budget; one without is not even fed.
+
+    Args:
+        parameters: What stands at each parameter of a message of a key.
+        template: A key's template, its parameters as `<type>`; "" where it is forgotten.
+    """
+    shares, values = config.shares, config.values
+    found: list[Detector] = []
+    if shares.session:
+        found.append(SessionNovelty(config.sessions, keys, severity_of))
+    if values.enabled and (shares.value or shares.distinct):
+        messages = Messages(parameters, template) if values.text else None
+        found.append(ValueShift(values, lambda key: int(keys.service[key]), messages))
+        found.append(DistinctJump(values, lambda of: _service(keys, of), messages))
+    if shares.change:
+        found.append(ChangePoint(keys))
+    if shares.odd:
+        found.append(OddWindows(keys))
+    return found
+
+
+def _service(keys: Keys, of: NDArray[np.int32]) -> NDArray[np.int64]:
+    return keys.service[of].astype(np.int64)
+
+
+def wanted_by(config: DetectConfig) -> Wanted:
+    """The fields that sources have to read for them."""
+    wanted = config.values.wanted()
+    key = config.sessions.key
+    if key in {"auto", "off"} or key.startswith("re:"):
+        return wanted
+    return replace(wanted, words=wanted.words | {key})
