@@ -214,8 +214,7 @@ class Pipeline:
             self.reducer.see(
                 columns, keys, self.keys.service[keys], bad, closed_ns, self.recent.records, learning=learning
             )
-        window = np.maximum(columns.time_ns // WINDOW_NS, self.windows.oldest_open)
-        self.detection.see(Seen(columns, keys, window))
+        self.detection.see(Seen(columns, keys, np.maximum(columns.time_ns // WINDOW_NS, self.windows.oldest_open)))
         events = self._judge(self.windows.add(columns.time_ns, keys, severe, self.keys.count))
         if changes.evicted:
             self._forget(changes)
@@ -279,10 +278,7 @@ class Pipeline:
                 self._report.survey.add(window_slice)
             told, held = self.grouper.take(anomalies, window_slice.first, window_slice.counts)
             self.detection.learn(window_slice, held)
-            for what, incident in told:
-                event = self._tell(what, incident)
-                if event is not None:
-                    events.append(event)
+            events += [event for what, incident in told if (event := self._tell(what, incident)) is not None]
         if slices and self.reducer is not None:
             self.reducer.judged(self.grouper.open)
         return events
