@@ -175,6 +175,17 @@ def test_fields_met_late_are_found_and_read_from_there_on() -> None:
     assert took[1023:1025] == [None, 1.0]
 
 
+def test_which_records_are_looked_at_does_not_depend_on_chunks() -> None:
+    records: list[dict[str, Any]] = [{"log": "x"} | ({"took": 1} if at >= 1500 else {}) for at in range(3000)]
+    decoder = Decoder()
+
+    took: list[Any] = []
+    for at in range(0, 2800, 700):
+        took += said(decode(records[at : at + 700], decoder), 700).get("took", [None] * 700)
+
+    assert took == said(decode(records), 3000)["took"][:2800]
+
+
 def test_the_fields_of_a_tag_are_bounded() -> None:
     wanted = Wanted(most=5)
 

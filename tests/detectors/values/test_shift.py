@@ -73,6 +73,17 @@ def test_one_request_in_ten_that_hangs_is_told_although_the_level_hardly_moved()
     assert not without or without[0].window > with_share[0].window
 
 
+def test_what_is_over_is_not_told_for_as_long_as_it_is_remembered() -> None:
+    records = lognormal(12 * HOURS, 40, steady)
+    assert records.numbers is not None
+    hangs = (records.minute >= 600) & (records.minute < 640) & (np.arange(len(records.minute)) % 6 == 0)
+    records.numbers[hangs] *= 30
+
+    found = drive(ValueShift(), records, 12 * HOURS)
+
+    assert FIRST + 630 < found[-1].window < FIRST + 646
+
+
 def test_quiet_days_with_a_season_alert_at_most_once() -> None:
     def season(minute: NDArray[np.int64]) -> NDArray[np.float64]:
         return np.asarray(120.0 * np.exp(0.6 * np.sin(2 * np.pi * minute / 1440)))
