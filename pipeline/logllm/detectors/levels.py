@@ -140,9 +140,10 @@ class Levels:
         self.off[since:, column] = np.clip(off, -MOST_OFF, MOST_OFF)
 
     def clear(self, column: int) -> None:
-        """Know nothing of a series any more."""
-        for name in _TABLES:
-            getattr(self, name)[:, column] = False if name == "usual" else np.nan
+        """Know nothing of a series any more, if a block of it has been taken in at all."""
+        if column < self.sums.shape[-1]:
+            for name in _TABLES:
+                getattr(self, name)[:, column] = False if name == "usual" else np.nan
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""
