@@ -24,7 +24,7 @@ import numpy as np
 
 from logllm.detectors.keys import Keys
 from logllm.detectors.odd.followed import MOST_SERVICES
-from logllm.detectors.odd.vectors import Vectors
+from logllm.detectors.odd.vectors import LEAST_SPREAD, Vectors
 from logllm.detectors.odd.windows import OddWindows
 from logllm.detectors.rate import Rate
 from logllm.detectors.slices import BLOCK, Slice
@@ -180,7 +180,7 @@ def scores_of(fit: Callable[[NDArray[np.float64]], Any] | None, vectors: NDArray
     for at in range(DAY, len(vectors), REFIT):
         past, now = vectors[max(0, at - TRAIN) : at], vectors[at : at + REFIT]
         low, mid, high = np.quantile(past, (0.1, 0.5, 0.9), axis=0)
-        spread = np.maximum((high - low) / 2.56, 0.15)
+        spread = np.maximum((high - low) / 2.56, LEAST_SPREAD)
         train, these = (np.clip((each - mid) / spread, -8.0, 8.0).reshape(-1, entries) for each in (past, now))
         # pyod's PCA divides by the spread along each axis: an entry that never moves would be all it sees.
         moving = train.std(axis=0) > 0.0

@@ -8,6 +8,7 @@ import numpy as np
 
 from logllm.detectors.odd.followed import MOST_SERVICES
 from logllm.detectors.odd.neighbours import Neighbours, have_pyod
+from logllm.detectors.odd.vectors import LEAST_SPREAD
 from logllm.detectors.packing import pack_array, unpack_array
 from logllm.errors import StateError
 
@@ -22,7 +23,6 @@ MOST_OFF = 8.0
 LEAST_ROWS = 1200
 """Windows of a service, of 1,440 in a day, that must be known."""
 
-_LEAST_SPREAD = 0.15
 _MOST_TRAINED = 3000
 _TO_DEVIATIONS = 2.563
 """What lies between the first and the last tenth of a normal, in deviations."""
@@ -59,7 +59,7 @@ class Model:
         median, spread = np.zeros((MOST_SERVICES, entries)), np.ones((MOST_SERVICES, entries))
         for place in np.flatnonzero(ready).tolist():
             low, mid, high = np.quantile(windows[known[:, place], place].astype(np.float64), (0.1, 0.5, 0.9), axis=0)
-            median[place], spread[place] = mid, np.maximum((high - low) / _TO_DEVIATIONS, _LEAST_SPREAD)
+            median[place], spread[place] = mid, np.maximum((high - low) / _TO_DEVIATIONS, LEAST_SPREAD)
         row, places = np.nonzero(known & ready)
         some = slice(None, None, max(1, -(-len(row) // _MOST_TRAINED)))
         row, places = row[some], places[some]

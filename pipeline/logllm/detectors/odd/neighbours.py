@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,8 @@ _log = logging.getLogger("logllm.detectors")
 @cache
 def have_pyod() -> bool:
     """Whether pyod is installed; says so once where it is not."""
-    found = importlib.util.find_spec("pyod") is not None
+    # An entry of None says that it must not be imported; find_spec takes that for a mistake.
+    found = sys.modules.get("pyod", sys) is not None and importlib.util.find_spec("pyod") is not None
     if not found:
         _log.info("pyod is not installed (logllm[pyod]): odd windows are found by their distance alone")
     return found
@@ -55,5 +57,5 @@ def _fitted(vectors: NDArray[np.float32]) -> Any:
     from pyod.models.knn import KNN  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
     # A tree gives the same distances for one vector as for many; a product of matrices does not.
-    model = KNN(n_neighbors=_NEIGHBOURS, method="largest", algorithm="kd_tree", n_jobs=1)
+    model = KNN(n_neighbors=_NEIGHBOURS, method="largest", algorithm="ball_tree", n_jobs=1)
     return model.fit(vectors.astype(np.float64))

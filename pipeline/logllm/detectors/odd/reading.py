@@ -73,8 +73,12 @@ def no_rows(rows: int = 0) -> Rows:
 
 
 def read(window_slice: Slice, followed: Followed, service: NDArray[np.int32]) -> Rows:
-    """The rows of a slice. Shapes: service: int32[>= k], the service of each key."""
-    counts = window_slice.counts
+    """The rows of a slice, late records left out: they would be odd where they are counted, and are not where they were.
+
+    Shapes:
+        service: int32[>= k], the service of each key.
+    """
+    counts, severe_counts = _in_time(window_slice)
     rows, keys = counts.shape
     used = followed.services >= 0
     at = np.where(used, followed.services, 0)
@@ -84,7 +88,7 @@ def read(window_slice: Slice, followed: Followed, service: NDArray[np.int32]) ->
         np.bincount(flat, weights=values.ravel(), minlength=rows * many).reshape(rows, many)[:, at]
         for values in (
             counts,
-            window_slice.severe,
+            severe_counts,
             counts * np.log(np.maximum(counts, 1.0)),
             counts > 0.0,
             _first_seen(counts, followed),
@@ -96,6 +100,15 @@ def read(window_slice: Slice, followed: Followed, service: NDArray[np.int32]) ->
     both = np.concatenate([np.where(used, total, 0.0)[:, :, None], table[:, mine]], axis=2)
     shapes = np.stack([np.sqrt(distinct), np.log1p(new), entropy], axis=2)
     return Rows(both, np.where(used, severe, 0.0), np.where(used[:, None], shapes, 0.0))
+
+
+def _in_time(window_slice: Slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    window, key, records = window_slice.late
+    if not len(window):
+        return window_slice.counts, window_slice.severe
+    counts = window_slice.counts.copy()
+    np.subtract.at(counts, (window - window_slice.first, key), records)
+    return counts, np.minimum(window_slice.severe, counts)
 
 
 def _first_seen(counts: NDArray[np.float64], followed: Followed) -> NDArray[np.bool_]:

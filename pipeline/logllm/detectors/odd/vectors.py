@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from logllm.detectors.keys import Keys
     from logllm.detectors.slices import Slice
 
-__all__ = ["FEATURES", "Leading", "Vectors"]
+__all__ = ["FEATURES", "LEAST_SPREAD", "Leading", "Vectors"]
 
 FEATURES = (
     "records",
@@ -37,6 +37,10 @@ FEATURES = (
     "share of errors",
 )
 """What each entry of a vector says, in its order."""
+
+LEAST_SPREAD = np.array([0.5, 0.5, 0.5, 0.15, 0.15, 0.15, 0.15, 0.15, 1.0, 1.0, 1.0, 0.5])
+"""Deviations of each entry that count as usual however steady it has been. What takes few values (one message fewer)
+has quantiles that are all the same, and is odd only in comparison with its own deviation."""
 
 _COLUMNS = MOST_SERVICES * (1 + MOST_KEYS)
 _SPAN = (0, 2, 1, 0, 2, 1, 2, 2, 0, 0, 0, 1)

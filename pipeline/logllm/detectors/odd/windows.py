@@ -81,6 +81,12 @@ class OddWindows:
         """Services that are followed and of which too little is known yet."""
         return int((self.vectors.followed.services >= 0).sum()) - self.tested
 
+    @property
+    def known_windows(self) -> NDArray[np.int64]:
+        """int64[MOST_SERVICES]: windows kept of each place that the next model learns from."""
+        known: NDArray[np.int64] = self._known.sum(axis=0)
+        return known
+
     def judge(self, window_slice: Slice, level: float) -> list[Anomaly]:
         """The odd windows; see `Detector`. `about` names what stands out most, in plain words, the first leading."""
         vectors, scores = self._score(window_slice)
