@@ -73,7 +73,7 @@ def no_rows(rows: int = 0) -> Rows:
 
 
 def read(window_slice: Slice, followed: Followed, service: NDArray[np.int32]) -> Rows:
-    """The rows of a slice, late records left out: they would be odd where they are counted, and are not where they were.
+    """The rows of a slice, without late records: those are odd where they are counted, not where they belong.
 
     Shapes:
         service: int32[>= k], the service of each key.
