@@ -307,9 +307,9 @@ def test_a_damaged_state_is_refused() -> None:
 def test_keys_may_merge_and_go_before_their_first_block_has_ended() -> None:
     keys = _keys(1, 4)
     change = ChangePoint(keys)
-    _run(change, slices_of(np.ones((3, 4)), 1))
+    _run(change, slices_of(np.ones((3, 4))))
 
     change.merge(0, 1)
     change.forget(2)
 
-    assert _run(change, slices_of(np.ones((BLOCK, 4)), 1)) == []
+    assert _run(change, slices_of(np.ones((BLOCK, 4)))) == []
