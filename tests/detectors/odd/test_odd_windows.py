@@ -10,11 +10,13 @@ import msgpack  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 
+from logllm.detectors.change import ChangePoint
 from logllm.detectors.keys import Keys
 from logllm.detectors.odd import neighbours
 from logllm.detectors.odd.followed import MOST_KEYS, MOST_SERVICES
-from logllm.detectors.odd.windows import KEPT_WINDOWS, OddWindows
+from logllm.detectors.odd.windows import FIT_BLOCKS, KEPT_WINDOWS, SWAP_BLOCKS, OddWindows
 from logllm.detectors.packing import pack_array
+from logllm.detectors.slices import BLOCK
 from logllm.errors import StateError
 from logllm.events import Anomaly
 from tests.detectors.counts import slices_of
@@ -22,6 +24,8 @@ from tests.detectors.odd.fleets import DAY, LEVEL, MESSAGES, cut, fleet, keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from logllm.detectors.contract import Detector
 
 DAYS = 3
 
@@ -120,6 +124,15 @@ def test_after_two_days_it_judges_each_service_once_a_window(pyod: str) -> None:
     assert odd.learning == 0
 
 
+def test_a_model_comes_into_use_an_hour_after_the_last_window_it_was_fitted_on(pyod: str) -> None:
+    odd = _trained(fleet(DAY + 10 * BLOCK))
+
+    scored = np.flatnonzero(~np.isnan(odd.tails.highest[:, 0]))
+
+    assert DAY // BLOCK % FIT_BLOCKS == 0
+    assert int(scored[0]) == DAY // BLOCK + SWAP_BLOCKS
+
+
 def test_nothing_depends_on_how_blocks_are_cut_into_slices(pyod: str) -> None:
     counts = fleet(DAYS * DAY + 60)
     _mix_breaks(counts[DAYS * DAY :])
@@ -169,6 +182,12 @@ def test_the_order_of_keys_and_services_is_irrelevant(pyod: str) -> None:
 
     assert straight
     assert told(mixed, order.tolist()) == told(straight, list(range(2 * MESSAGES)))
+
+
+def test_both_detectors_are_what_detection_asks() -> None:
+    detectors: list[Detector] = [OddWindows(keys_of(1)), ChangePoint(keys_of(1))]
+
+    assert [each.kind for each in detectors] == ["odd", "change"]
 
 
 def test_judging_changes_nothing(pyod: str) -> None:
