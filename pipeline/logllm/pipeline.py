@@ -25,13 +25,11 @@ from logllm.incidents.feedback import Feedback
 from logllm.incidents.grouper import Grouper, Incident
 from logllm.incidents.recent import Recent
 from logllm.pipeline_changes import forget, merge
-from logllm.pipeline_detectors import detectors_of, wanted_by
+from logllm.pipeline_detectors import decoder_for, detectors_of
 from logllm.pipeline_signals import hear
 from logllm.pipeline_state import restore_into, state_of
 from logllm.report import Report
 from logllm.signals import Raised
-from logllm.sources.decode import Decoder
-from logllm.sources.decode_lines import detected
 from logllm.templates.miner import Miner
 
 if TYPE_CHECKING:
@@ -102,7 +100,7 @@ class Pipeline:
         self.first_window = -1
         self.reducer: Reducer | None = None
         self._report: Report | None = None
-        self._decoder = Decoder(detected, wanted_by(detect))
+        self.decoder = decoder_for(detect)
         self.advice = Advice(self.config.explain.runbooks)
         self._composer = Composer(
             self.keys,
@@ -178,7 +176,7 @@ class Pipeline:
 
     def take(self, chunk: Chunk, signals: list[Signal], now_ns: int | None = None) -> list[IncidentEvent]:
         """Take a filtered chunk in, with the anomalies that filters raised. `feed` is both."""
-        columns = chunk.columns if chunk.columns is not None else self._decoder.decode(chunk, now_ns or 0)
+        columns = chunk.columns if chunk.columns is not None else self.decoder.decode(chunk, now_ns or 0)
         n = len(columns)
         if n and now_ns is not None:
             columns = self.arrivals.at_most_now(columns, now_ns)

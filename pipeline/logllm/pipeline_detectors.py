@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,8 @@ from logllm.detectors.sessions.novelty import SessionNovelty
 from logllm.detectors.values.distinct import DistinctJump
 from logllm.detectors.values.messages import Messages
 from logllm.detectors.values.shift import ValueShift
+from logllm.sources.decode import Decoder
+from logllm.sources.decode_lines import detected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from logllm.detectors.keys import Keys
     from logllm.fields import Wanted
 
-__all__ = ["detectors_of", "wanted_by"]
+__all__ = ["decoder_for", "detectors_of", "wanted_by"]
 
 
 def detectors_of(
@@ -66,3 +69,9 @@ def wanted_by(config: DetectConfig) -> Wanted:
     if key in {"auto", "off"} or key.startswith("re:"):
         return wanted
     return replace(wanted, words=wanted.words | {key})
+
+
+def decoder_for(config: DetectConfig) -> Decoder:
+    """What reads blocks for them, lines inside records too."""
+    wanted = wanted_by(config)
+    return Decoder(partial(detected, wanted=wanted), wanted)

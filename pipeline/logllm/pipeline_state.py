@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from logllm.incidents.feedback import Feedback
     from logllm.incidents.grouper import Grouper
     from logllm.signals import Raised
+    from logllm.sources.decode import Decoder
 
 __all__ = ["Learned", "restore_into", "state_of"]
 
@@ -40,6 +41,7 @@ class Learned(Protocol):
     redactor: Redactor
     arrivals: Arrivals
     raised: Raised
+    decoder: Decoder
     anomalies: dict[str, int]
     records: int
     bytes: int
@@ -66,6 +68,7 @@ def state_of(learned: Learned) -> dict[str, Any]:
         "ahead": learned.arrivals.ahead,
         "first_window": learned.first_window,
         "raised": learned.raised.state(),
+        "decoder": learned.decoder.state(),
     }
 
 
@@ -89,6 +92,7 @@ def restore_into(learned: Learned, state: dict[str, Any]) -> None:
         learned.anomalies = {str(kind): int(times) for kind, times in state["anomalies"].items()}
         learned.first_window = int(state["first_window"])
         learned.raised.restore(state.get("raised", []))
+        learned.decoder.restore(state["decoder"])
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError, msgspec.ValidationError) as error:
         raise StateError(f"saved state is damaged: {error!r}") from error
     spoken_of = {key for incident in learned.grouper.open for key in incident.concerned} | learned.raised.keys

@@ -13,6 +13,7 @@ import msgspec
 
 from logllm.errors import ConfigError, SourceError
 from logllm.filtering import Filtering
+from logllm.pipeline_detectors import decoder_for
 from logllm.service.proof import Prover
 from logllm.service.reduction import Reduction, begins_of
 from logllm.service.run import Run
@@ -22,8 +23,6 @@ from logllm.sinks.config import sink_named
 from logllm.sinks.file import FileSinkConfig
 from logllm.sinks.ledger import Ledger
 from logllm.sinks.parcel import Parcel
-from logllm.sources.decode import Decoder
-from logllm.sources.decode_lines import detected
 from logllm.sources.file_stats import ReadStats
 
 if TYPE_CHECKING:
@@ -168,7 +167,7 @@ class _Replay:
 
     def _judged(self, filtering: Filtering, stats: ReadStats) -> Iterator[tuple[Chunk, list[Signal]]]:
         """The file's records as the pipeline is given them, each time the same."""
-        options, decoder = self._options, Decoder(detected)
+        options, decoder = self._options, decoder_for(self._config.detect)
         for chunk in stored_chunks(options.path, self._kind, stats, format_name=options.format, tz=options.tz):
             signals: list[Signal] = []
             if filtering.ingests:

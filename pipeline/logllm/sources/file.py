@@ -9,6 +9,7 @@ import time
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
+from logllm.fields import Wanted
 from logllm.sources.file_lines import MAX_LINE_BYTES, LineSplitter
 from logllm.sources.file_open import STDIN, blocks_of, open_binary
 from logllm.sources.file_records import RecordReader
@@ -41,6 +42,7 @@ def read_file(
     stats: ReadStats | None = None,
     max_line_bytes: int = MAX_LINE_BYTES,
     keep_raw: bool = False,
+    wanted: Wanted | None = None,
 ) -> Iterator[Chunk]:
     """The records of a file as chunks of columns, in the file's order; memory stays flat however large the file is.
 
@@ -54,6 +56,7 @@ def read_file(
         reference_ns: no time without a year lies after it; by default the file's mtime, the clock for pipes.
         stats: counts grow here.
         keep_raw: fill `Columns.raw`, for filters.
+        wanted: the further fields that are read where a format has fields; by default those that are well known.
 
     Raises:
         SourceError: the file is missing, unreadable or a directory (at the call), or binary (at the first chunk).
@@ -70,7 +73,8 @@ def read_file(
                 year = first_year(file, status.st_size, reference_ns)
     reference_ns = time.time_ns() if reference_ns is None else reference_ns
     name = "stdin" if path == STDIN else PurePath(path).name
-    reading = Reading(reference_ns, service_of(path) if service is None else service, zone_named(tz), first_year=year)
+    service = service_of(path) if service is None else service
+    reading = Reading(reference_ns, service, zone_named(tz), first_year=year, wanted=wanted or Wanted())
     reader = RecordReader(name, path, reading, stats, format_name=format, keep_raw=keep_raw)
     splitter = LineSplitter(stats.skipped, max_line_bytes=max_line_bytes)
     return _chunks(path, reader, splitter, chunk_bytes, stats)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from logllm.events import Chunk
+    from logllm.fields import Wanted
 
 __all__ = ["Follower"]
 
@@ -44,6 +45,7 @@ class Follower:
         budget_bytes: about how much one `poll` reads at most.
         from_end: do not read what the files hold already.
         keep_raw: fill `Columns.raw`, for filters.
+        wanted: see `read_file`.
 
     Raises:
         ConfigError: there is no such format or zone.
@@ -66,6 +68,7 @@ class Follower:
         max_line_bytes: int = MAX_LINE_BYTES,
         from_end: bool = False,
         keep_raw: bool = False,
+        wanted: Wanted | None = None,
     ) -> None:
         self.stats = ReadStats() if stats is None else stats
         self._interval_s = poll_interval_s
@@ -79,6 +82,7 @@ class Follower:
         self._blocks_a_poll = max(1, budget_bytes // chunk_bytes)
         self._max_line_bytes = max_line_bytes
         self._keep_raw = keep_raw
+        self._wanted = wanted
         self._files: list[FollowedFile] = []
         self._paths: set[str] = set()
         self._refused: set[tuple[str, Identity | None]] = set()
@@ -200,6 +204,7 @@ class Follower:
             max_line_bytes=self._max_line_bytes,
             start_at_end=from_end,
             keep_raw=self._keep_raw,
+            wanted=self._wanted,
         )
 
     def _scan(self, *, at_start: bool, from_end: bool) -> None:

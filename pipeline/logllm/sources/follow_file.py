@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, BinaryIO
 
 from logllm.errors import SourceError
+from logllm.fields import Wanted
 from logllm.sources.file import service_of
 from logllm.sources.file_inflate import compression_of
 from logllm.sources.file_lines import LineSplitter
@@ -59,6 +60,7 @@ class FollowedFile:
         max_line_bytes: int,
         start_at_end: bool = False,
         keep_raw: bool = False,
+        wanted: Wanted | None = None,
     ) -> None:
         self.path = path
         self.caught_up = False
@@ -79,7 +81,7 @@ class FollowedFile:
         self._refused: Identity | None = None
         self._quiet_since_ns: int | None = None
         self._past: deque[tuple[Identity | None, bytes]] = deque(maxlen=_REMEMBERED)
-        reading = Reading(0, service_of(path) if service is None else service, zone)
+        reading = Reading(0, service_of(path) if service is None else service, zone, wanted=wanted or Wanted())
         self._records = RecordReader(
             PurePath(path).name, path, reading, stats, format_name=format_name, keep_raw=keep_raw
         )
