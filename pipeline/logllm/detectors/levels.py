@@ -58,7 +58,7 @@ class Levels:
     @property
     def size(self) -> int:
         """Series there is room for."""
-        return self.sums.shape[1]
+        return int(self.sums.shape[1])
 
     def grow(self, size: int) -> None:
         """Make room for series up to `size` - 1, of which nothing is known."""
