@@ -211,6 +211,16 @@ class Baseline:
         kept: NDArray[np.float64] = 1.0 + off * np.maximum(1.0 - chance / np.maximum(off * off, 1e-12), 0.0)
         return kept
 
+    def rebase(self, keys: NDArray[np.int64], ratios: NDArray[np.float64]) -> None:
+        """Draw what is usual of these keys to a new level, their season too; `fast` finds it by itself.
+
+        Shapes:
+            keys: int64[n]. ratios: float64[n].
+        """
+        for array in (self._slow, self._foreseen, self._expected):
+            array[keys] *= ratios
+        self.season.mean[:, keys] *= ratios.astype(np.float32)
+
     def merge(self, old: int, new: int) -> None:
         """Add the column `old` to the column `new` and forget it."""
         self.seen[new] = max(self.seen[new], self.seen[old])

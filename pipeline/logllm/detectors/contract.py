@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from logllm.detectors.slices import Slice
     from logllm.events import Anomaly, Columns
 
-__all__ = ["Detector", "Reader", "Seen"]
+__all__ = ["Detector", "Reader", "Rebasing", "Seen"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +29,23 @@ class Seen:
     window: NDArray[np.int64]
 
 
+@runtime_checkable
 class Reader(Protocol):
     """A detector that reads more of the records than that they came."""
 
     def see(self, seen: Seen) -> None:
         """Take some records in, in their order, before the window closes that they are in. Cut anywhere."""
+
+
+@runtime_checkable
+class Rebasing(Protocol):
+    """A detector that finds out what is normal from now on. Asked between its `judge` and its `learn`."""
+
+    def rebased(self, window_slice: Slice) -> NDArray[np.bool_]:
+        """bool[k]: keys that are to learn in this slice even where incidents hold them back."""
+
+    def ratios(self, window_slice: Slice) -> NDArray[np.float64]:
+        """float64[k]: by what their means are to be multiplied, once, before they learn this slice."""
 
 
 class Detector(Protocol):

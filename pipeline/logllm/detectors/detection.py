@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from logllm.detectors.baseline import HISTORY, pack_array, unpack_array
 from logllm.detectors.budget import BUILT_IN, GENERAL
+from logllm.detectors.contract import Reader, Rebasing
 from logllm.detectors.cooldown import Cooldown
 from logllm.detectors.discovery import Candidate, discovered
 from logllm.detectors.news import News
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from logllm.detectors.budget import Budget, Special
-    from logllm.detectors.contract import Detector, Reader, Seen
+    from logllm.detectors.contract import Detector, Seen
     from logllm.detectors.keys import Keys
     from logllm.detectors.windows import Slice
 
@@ -76,7 +77,8 @@ class Detection:
         self.news = News(keys, self.novelty, severity_of, budget.per_day)
         self.silences = Silences(keys, self.rate, self.novelty, severity_of)
         self.extras = list(extras)
-        self._readers = [cast("Reader", extra) for extra in extras if callable(getattr(extra, "see", None))]
+        self._readers = [extra for extra in extras if isinstance(extra, Reader)]
+        self._rebasing = [extra for extra in extras if isinstance(extra, Rebasing)]
         self._thresholds = Thresholds(budget, [*BUILT_IN, *(extra.kind for extra in extras)])
         self._weighing = Weighing(keys, self.rate, self._thresholds, severity_of)
         self.cooldown = Cooldown()
@@ -228,7 +230,11 @@ class Detection:
         judged, self._judged = self._judged, None
         if judged is None:
             raise RuntimeError("learn() must follow judge() of the same slice")
-        self.rate.learn(window_slice, judged.rate, judged.odd | held)
+        back = judged.odd | held
+        for each in self._rebasing:
+            back &= ~each.rebased(window_slice)
+            self.rate.rebase(each.ratios(window_slice))
+        self.rate.learn(window_slice, judged.rate, back)
         self.shift.learn(window_slice, self._keys.service[: window_slice.counts.shape[1]], judged.shifting)
         for extra in self.extras:
             extra.learn(window_slice, held)

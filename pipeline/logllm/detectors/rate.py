@@ -221,6 +221,16 @@ class Rate:
         self._rows = 0
         self._odd[:] = False
 
+    def rebase(self, ratios: NDArray[np.float64]) -> None:
+        """Keys are on a new level for good: what was usual is so many times as much, 1.0 for those that are not.
+
+        Shapes:
+            ratios: float64[k]. It counts from the next block on.
+        """
+        keys = np.flatnonzero(ratios != 1.0)
+        if len(keys):
+            self.baseline.rebase(keys, ratios[keys])
+
     def merge(self, old: int, new: int) -> None:
         """The template of key `old` became part of that of key `new`: their histories add up."""
         if old >= self.size:
