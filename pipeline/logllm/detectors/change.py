@@ -81,7 +81,7 @@ class ChangePoint:
         self._level = 0.0
         self._pending: list[Anomaly] = []
         self._ratios: dict[int, float] = {}
-        self._fresh = False
+        self._fresh = 0
         self._told: dict[int, tuple[int, float]] = {}
         self._told_today = 0
         self._day = _NOBODY
@@ -126,15 +126,15 @@ class ChangePoint:
         block = window_slice.first // BLOCK
         if block != self._block:
             self._active = block if self._fresh else _NOBODY
-            self._pending, self._fresh = [], False
+            self._pending, self._fresh = [], 0
             self._finish()
         self._block = block
         counts = window_slice.counts.sum(axis=0)
         self._grow(len(counts))
         self._totals[: len(counts)] += counts
-        columns = np.flatnonzero((self._ids >= 0) & (self._ids < len(counts)))
-        self._sums[columns] += counts[self._ids[columns]]
-        self._held[columns] |= held[self._ids[columns]]
+        mine = (self._ids >= 0) & (self._ids < len(counts))
+        self._sums[mine] += counts[self._ids[mine]]
+        self._held[mine] |= held[self._ids[mine]]
         totals = np.bincount(self._keys.service[: len(counts)], weights=counts, minlength=len(self._keys.services))
         services = self._ids < _NOBODY
         self._sums[services] += totals[-2 - self._ids[services]]
@@ -145,7 +145,7 @@ class ChangePoint:
 
     def _news_for(self, window_slice: Slice) -> bool:
         """Whether this slice is the first one after something was found."""
-        return self._fresh and window_slice.first // BLOCK != self._block
+        return self._fresh > 0 and window_slice.first // BLOCK != self._block
 
     def _grow(self, size: int) -> None:
         self._totals = np.pad(self._totals, (0, max(0, size - len(self._totals))))
@@ -171,7 +171,7 @@ class ChangePoint:
             if change is not None:
                 changes.append(change)
                 self._rebase(change)
-        self._fresh = bool(changes)
+        self._fresh = int(bool(changes))
         self._pending = self._tell(block, changes)
         anew = self._day != (block + 1) // BLOCKS_A_DAY
         if anew:
@@ -240,8 +240,8 @@ class ChangePoint:
             for column in np.flatnonzero((self._ids != _NOBODY) & ~np.isin(self._ids, wanted)).tolist():
                 self._drop(column)
         free = np.flatnonzero(self._ids == _NOBODY)
-        new = wanted[~np.isin(wanted, self._ids)][: len(free)]
-        self._ids[free[: len(new)]] = new
+        new = wanted[~np.isin(wanted, self._ids)]
+        self._ids[free[: len(new)]] = new[: len(free)]
 
     def _drop(self, column: int) -> None:
         self.levels.clear(column)
@@ -256,13 +256,11 @@ class ChangePoint:
         small = self._totals[old] <= _SMALL_SHARE * self._totals[new]
         self._totals[new] += self._totals[old]
         mine = np.flatnonzero(self._ids == new)
-        waiting = float(self._sums[self._ids == old].sum())
-        if len(mine):
-            if not small:
-                self.levels.clear(int(mine[0]))
-                self._tests.drop(int(mine[0]))
-                self._candidate[mine] = 0
-            self._sums[mine] += waiting
+        if len(mine) and not small:
+            self.levels.clear(int(mine[0]))
+            self._tests.drop(int(mine[0]))
+            self._candidate[mine] = 0
+        self._sums[mine] += self._sums[self._ids == old].sum()
         self._pending = [_renamed(each, old, new) for each in self._pending]
         self.forget(old)
 
@@ -271,6 +269,7 @@ class ChangePoint:
         if key < len(self._totals):
             self._totals[key] = 0.0
         self._ratios.pop(key, None)
+        self._pending = [each for each in self._pending if each.key != key]
         for column in np.flatnonzero(self._ids == key).tolist():
             self._drop(column)
 
@@ -303,12 +302,10 @@ class ChangePoint:
             if array.ndim != 1 or (name != "totals" and len(array) != len(self._ids)):
                 raise StateError(f"saved change points: {name} has shape {array.shape}, expected {len(self._ids)}")
             setattr(self, f"_{name}", array)
-        for name in _NUMBERS:
-            setattr(self, f"_{name}", numbers[name])
-        self._fresh = bool(self._fresh)
-        self.untold = numbers["untold"]
+        self.untold = numbers.pop("untold")
+        for name, number in numbers.items():
+            setattr(self, f"_{name}", number)
         self._pending, self._ratios, self._told = pending, ratios, told
-        self._tests.drop()
         self._tests.restore(fed, self.levels.off)
 
 

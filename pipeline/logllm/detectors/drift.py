@@ -18,8 +18,8 @@ WARM_ROWS = 192
 
 _LEAST_RESIDUALS = 24
 _SLACK, _THRESHOLD = 0.25, 10.0
-"""In standard deviations. On white noise: a false trigger in 1,500 residuals; a shift of 1 is found after 11, one of
-2 after 6. River's own defaults are for values in 0..1."""
+"""In standard deviations. On white noise: a false trigger in 1,100 residuals; a shift of 1 is found after 12, one of
+2 after 5. River's own defaults are for values in 0..1."""
 
 
 class DriftTests:
@@ -29,9 +29,9 @@ class DriftTests:
     dropped at any time and is then made anew. So the rows kept and how many of them were fed are all its state: river's
     tests hold sums that cannot be taken out of them. Dropped at least once every len(off) - WARM_ROWS rows.
 
-    A trigger is no proof: it is wrong about once in two weeks for each series. ADWIN needs twice as long for as many
-    false triggers, KSWIN costs 400 times as much. About 1.5 us a residual; the import of river takes 0.8 to 1.5 s and
-    happens with the first one.
+    A trigger is no proof: it is wrong about once in twelve days for each series. ADWIN needs half as long again or
+    more and has fewer false triggers, KSWIN costs 400 times as much. About 1.5 us a residual; the import of river
+    takes 0.5 s (67 MB) and happens with the first one.
 
     Shapes:
         fed: int64[size], rows fed since the test was made; 0 where there is none.
@@ -78,7 +78,7 @@ class DriftTests:
 
     def restore(self, fed: NDArray[np.int64], off: NDArray[np.float32]) -> None:
         """Make the tests again by the steps they were made by. Raises StateError where `fed` does not fit."""
-        if fed.shape != self.fed.shape or (fed < 0).any():
+        if fed.shape != self.fed.shape or (fed < 0).any() or fed[off.shape[1] :].any():
             raise StateError(f"saved drift tests: {fed.shape} series, expected {self.fed.shape}")
         self.drop()
         self.fed = fed

@@ -35,8 +35,8 @@ class Neighbours:
 
     It knows that what is odd by itself can be usual: a job that runs each half hour has its own neighbours. The result
     depends on the vectors alone: the same for each, however many are asked for at once, and the same as fitted at once.
-    Fitting 3,000 x 12 takes 0.1 s, the first time 3 to 5 s more for the import (100 MB); a vector takes 30 us, a call
-    0.5 ms.
+    Fitting 3,000 x 12 takes 0.1 s, the first time 0.7 s of CPU more for the import (146 MB); a vector takes 30 us, a
+    call 1 ms.
 
     Shapes:
         vectors: float32[n, f], finite, n > 10.
