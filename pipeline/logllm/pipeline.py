@@ -144,7 +144,7 @@ class Pipeline:
     def _typed(self, key: int) -> str:
         """A key's template as it was mined, whatever people call it; "" where it is forgotten."""
         try:
-            return self.miner.template(int(self.keys.template[key])).text
+            return self.miner.text(int(self.keys.template[key]))
         except IndexError:
             return ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import msgspec
 
@@ -32,8 +33,7 @@ class Node(msgspec.Struct, gc=False, eq=False):
 
     def text(self) -> str:
         """The text with types and with words that have not varied yet."""
-        first, *rest = self.shape.split(WILD)
-        return first + "".join([show + part for show, part in zip(self.shown, rest, strict=True)])
+        return _text(self.shape, self.shown)
 
     def holed(self, hole: str) -> tuple[str, ...]:
         """The tokens with `hole` for each one that varies by merge."""
@@ -41,6 +41,12 @@ class Node(msgspec.Struct, gc=False, eq=False):
         for at in self.holes:
             key[at] = hole
         return tuple(key)
+
+
+@lru_cache(4096)
+def _text(shape: str, shown: tuple[str, ...]) -> str:
+    first, *rest = shape.split(WILD)
+    return first + "".join([show + part for show, part in zip(shown, rest, strict=True)])
 
 
 def flat(shown: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:

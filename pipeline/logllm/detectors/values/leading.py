@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["leading"]
 
 
-def leading(groups: NDArray[np.int64], room: NDArray[np.int64]) -> NDArray[np.int64]:
+def leading(groups: NDArray[np.integer[Any]], room: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     """Places of the records that fit, in order.
 
     Shapes:

@@ -16,6 +16,8 @@ from logllm.errors import StateError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
     from logllm.detectors.contract import Seen
     from logllm.detectors.slices import Slice
 
@@ -28,6 +30,8 @@ MOST_KEYS = 512
 """Keys with a sample in a window: the first that come. 5 MB at the most, of messages of usual length."""
 
 _LONGEST = 1024
+_REFUSED = -1
+_LEAST_ROOM = 256
 _TURNS = 4
 """Keys whose template had nothing to read are looked at again after so many blocks: templates become more general."""
 
@@ -62,6 +66,8 @@ class Messages:
         self._template = template
         self._open: dict[int, dict[int, list[tuple[int, str]]]] = {}
         self._dull: set[int] = set()
+        # What follows from the two above: made anew when either changes but by what is taken in.
+        self._rooms: dict[int, NDArray[np.int8]] = {}
         self._records = 0
         self._read: tuple[int, int, Said] | None = None
         self.refused = 0
@@ -70,26 +76,46 @@ class Messages:
         """See `Reader.see`."""
         if not len(seen.keys):
             return
-        room = np.zeros(int(seen.keys.max()) + 1, np.int64)
-        for window in np.unique(seen.window).tolist():
-            here = np.flatnonzero(seen.window == window)
-            texts = self._open.setdefault(window, {})
-            room[:] = SAMPLE
-            for key, those in texts.items():
-                if key < len(room):
-                    room[key] = SAMPLE - len(those)
-            room[[key for key in self._dull if key < len(room)]] = 0
-            keys = seen.keys[here].astype(np.int64)
-            for place in here[leading(keys, room)].tolist():
-                key = int(seen.keys[place])
-                kept = texts.get(key)
-                if kept is None:
-                    if len(texts) >= MOST_KEYS:
-                        self.refused += 1
-                        continue
-                    kept = texts[key] = []
-                kept.append((self._records + place, seen.columns.messages[place][:_LONGEST]))
+        window, most = seen.window, int(seen.keys.max())
+        first, last = int(window.min()), int(window.max())
+        for each in [first] if first == last else np.unique(window).tolist():
+            here = None if first == last else np.flatnonzero(window == each)
+            self._take(seen, each, here, self._room(each, most))
         self._records += len(seen.keys)
+
+    def _take(self, seen: Seen, window: int, here: NDArray[np.int64] | None, room: NDArray[np.int8]) -> None:
+        """The records at `here`, or all: those of a window."""
+        keys = seen.keys if here is None else seen.keys[here]
+        texts = self._open[window]
+        was_full = len(texts) >= MOST_KEYS
+        places = leading(keys, room)
+        for place in (places if here is None else here[places]).tolist():
+            key = int(seen.keys[place])
+            kept = texts.get(key)
+            if kept is None:
+                if len(texts) >= MOST_KEYS:
+                    continue
+                kept = texts[key] = []
+            kept.append((self._records + place, seen.columns.messages[place][:_LONGEST]))
+            room[key] -= 1
+        if len(texts) >= MOST_KEYS:
+            if not was_full:
+                room[room == SAMPLE] = _REFUSED
+            self.refused += int((room[keys] == _REFUSED).sum())
+
+    def _room(self, window: int, most: int) -> NDArray[np.int8]:
+        """int8[> most], how many more messages of each key are taken in a window."""
+        texts = self._open.setdefault(window, {})
+        room = self._rooms.get(window)
+        if room is None or len(room) <= most:
+            size = max(most + 1, _LEAST_ROOM, 0 if room is None else 2 * len(room))
+            room = np.full(size, SAMPLE if len(texts) < MOST_KEYS else _REFUSED, np.int8)
+            for key, kept in texts.items():
+                if key < size:
+                    room[key] = SAMPLE - len(kept)
+            room[[key for key in self._dull if key < size]] = 0
+            self._rooms[window] = room
+        return room
 
     def read(self, window_slice: Slice) -> Said:
         """What was said in a slice's windows; the same object when asked again."""
@@ -114,6 +140,7 @@ class Messages:
 
     def learn(self, window_slice: Slice) -> None:
         """The slice's windows are done: forget their messages."""
+        self._rooms.clear()
         end = window_slice.first + len(window_slice)
         for window in [window for window in self._open if window < end]:
             self._dull |= {key for key in self._open.pop(window) if not places_of(self._template(key))[1]}
@@ -125,6 +152,7 @@ class Messages:
 
     def merge(self, old: int, new: int) -> None:
         """Messages of key `old` are of key `new`."""
+        self._rooms.clear()
         for texts in self._open.values():
             if old in texts:
                 texts[new] = sorted([*texts.pop(old), *texts.get(new, [])])[:SAMPLE]
@@ -132,6 +160,7 @@ class Messages:
 
     def forget(self, key: int) -> None:
         """A key is gone."""
+        self._rooms.clear()
         for texts in self._open.values():
             texts.pop(key, None)
         self._dull.discard(key)
@@ -156,6 +185,7 @@ class Messages:
         except (LookupError, TypeError, ValueError) as error:
             raise StateError(f"saved messages are damaged: {error!r}") from error
         self._read = None
+        self._rooms.clear()
 
 
 def _note(said: Said, row: int, key: int, places: tuple[Place, ...], values: list[str]) -> None:
