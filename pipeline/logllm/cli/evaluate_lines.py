@@ -69,18 +69,18 @@ def lines(
 
 
 def _show(found: LinesResult, *, details: bool) -> None:
-    from logllm.cli.render_text import duration, neutral
+    from logllm.cli.render_text import amount, duration, neutral
 
     click.echo(
         f"F1 {found.f1:.3f}   precision {found.precision:.3f}   recall {found.recall:.3f}\n"
-        f"{found.flagged:,} flagged of {found.lines:,} lines, {found.problems:,} of which are problems; "
-        f"{found.asked:,} questions answered"
+        f"{found.flagged:,} flagged of {amount(found.lines, 'line')}, {found.problems:,} of which are problems; "
+        f"{amount(found.asked, 'question')} answered"
     )
     often = "" if found.alerts_per_day is None else f", {found.alerts_per_day:.2f} a day"
     delay = "" if found.delay_s is None else f"; the first of a kind after {duration(found.delay_s)} (median)"
-    click.echo(f"{found.alerts:,} alerts{often}{delay}")
+    click.echo(f"{amount(found.alerts, 'alert')}{often}{delay}")
     if found.missed:
-        click.echo(f"{found.missed:,} kinds of problem were never flagged")
+        click.echo(f"never flagged: {amount(found.missed, 'kind')} of problem")
     if details:
         for question in found.questions:
             answer = "real" if question.is_problem else "noise"

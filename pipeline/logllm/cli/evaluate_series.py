@@ -34,17 +34,17 @@ def series(file: str, labels: str | None, as_json: bool) -> None:
 
 
 def _show(found: SeriesResult) -> None:
-    from logllm.cli.render_text import duration
+    from logllm.cli.render_text import amount, duration
 
     figures = found.figures
     delay = f", {duration(figures.delay_s)} after their begin on average" if figures.found else ""
     click.echo(
         f"F1 {figures.f1:.3f}   precision {figures.precision:.3f}   recall {figures.recall:.3f}\n"
-        f"{figures.found:,} of {found.windows:,} windows found{delay}; {figures.false_alerts:,} false alerts, "
-        f"{figures.alerts_per_day:.2f} alerts a day"
+        f"{figures.found:,} of {found.windows:,} windows found{delay}; "
+        f"{amount(figures.false_alerts, 'false alert')}, {figures.alerts_per_day:.2f} alerts a day"
     )
     if found.oracle is not None:
         best = found.oracle
         click.echo(f"the best threshold, chosen with the labels: F1 {best.f1:.3f} at {best.threshold:.3f}")
     skipped = f", {found.skipped:,} of them without a number" if found.skipped else ""
-    click.echo(f"{found.points:,} points{skipped} in {found.days:.1f} days")
+    click.echo(f"{amount(found.points, 'point')}{skipped} in {found.days:,.1f} days")

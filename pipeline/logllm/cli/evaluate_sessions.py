@@ -75,23 +75,23 @@ def sessions(
 
 
 def _show(found: SessionsResult) -> None:
-    from logllm.cli.render_text import neutral
+    from logllm.cli.render_text import amount, neutral
 
     click.echo(
         f"F1 {found.f1:.3f}   precision {found.precision:.3f}   recall {found.recall:.3f}\n"
-        f"{found.flagged:,} flagged of {found.sessions:,} sessions judged, {found.anomalous:,} of which are anomalous, "
-        f"after {found.warm_up:,} to warm up"
+        f"{found.flagged:,} flagged of {amount(found.sessions, 'session')} judged, {found.anomalous:,} of which are "
+        f"anomalous, after {found.warm_up:,} to warm up"
     )
     best, all_of_them = found.oracle, found.with_warm_up
     click.echo(
         f"the best threshold, chosen with the labels: F1 {best.f1:.3f} ({best.flagged:,} flagged)\n"
-        f"with those to warm up as not flagged: F1 {all_of_them.f1:.3f} of {all_of_them.sessions:,} sessions, "
+        f"with those to warm up as not flagged: F1 {all_of_them.f1:.3f} of {amount(all_of_them.sessions, 'session')}, "
         f"{all_of_them.anomalous:,} anomalous"
     )
     if found.unlabelled:
-        click.echo(f"{found.unlabelled:,} sessions judged have no label and are in no figure")
+        click.echo(f"{amount(found.unlabelled, 'session')} judged without a label, in no figure")
     if found.without_events:
-        click.echo(f"{found.without_events:,} labels are of sessions without events")
-    click.echo(f"{found.events:,} events of {found.templates:,} kinds")
+        click.echo(f"{amount(found.without_events, 'label')} without events of their session, in no figure")
+    click.echo(f"{amount(found.events, 'event')} of {amount(found.templates, 'kind')}")
     for name in found.odd:
         click.echo(neutral(name, 200))

@@ -33,18 +33,23 @@ _COMMANDS = {
 }
 
 
+_LONGEST_ERROR = 20_000
+
+
 class _Program(LazyGroup):
     """Turns every error we raise on purpose into one line and its exit code."""
 
     at: ClassVar = _COMMANDS
 
     def invoke(self, ctx: click.Context) -> Any:
+        from logllm.cli.render_text import neutral
         from logllm.errors import LogllmError
 
         try:
             return super().invoke(ctx)
         except LogllmError as error:
-            click.echo(f"logllm: {error}", err=True)
+            # What a file or a peer has in it may be part of it, in any length.
+            click.echo("\n".join(map(neutral, f"logllm: {error}"[:_LONGEST_ERROR].splitlines())), err=True)
             ctx.exit(error.exit_code)
         except BrokenPipeError:
             # The reader of our output has gone, as `head` does.

@@ -10,24 +10,23 @@ the answer. What is not alerted is never asked of. No label is read for anything
 
 from __future__ import annotations
 
-import csv
-import math
 from collections.abc import Iterable
-from datetime import UTC, datetime
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from logllm.detectors.lexicon import sounds_like
-from logllm.errors import ConfigError, SourceError
+from logllm.errors import ConfigError
+from logllm.evaluation.session_files import read_time
 from logllm.events import Severity
 from logllm.incidents.learned_near import ALERT_CHANCE, Near
+from logllm.sources.csv_rows import csv_rows
 from logllm.templates.miner import Miner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["LabelledLine", "LinesResult", "Question", "evaluate_lines", "labelled_lines", "play"]
 
@@ -38,6 +37,8 @@ SAME_ALERT_S = 900.0
 """A known problem that comes again within a quarter of an hour is the alert that was told, as for incidents."""
 
 _DAY_S = 86_400.0
+_MOST_SHOWN = 50
+_LONGEST_SHOWN = 60
 
 
 class LabelledLine(msgspec.Struct, frozen=True):
@@ -137,11 +138,11 @@ def labelled_lines(
         found.append(
             LabelledLine(
                 number,
-                row[message] or "",
-                (row[label] or "").strip().lower() not in harmless,
-                int(Severity.parse(row[level] or "")) if level else 0,
-                (row[service] or "") if service else "",
-                _seconds(row[time] or "", f"{path}: line {number + 1}, column {time!r}") if time else None,
+                row[message].replace("\0", " "),
+                row[label].strip().lower() not in harmless,
+                int(Severity.parse(row[level])) if level else 0,
+                row[service] if service else "",
+                _seconds(row[time], f"{path}: line {number + 1}, column {time!r}") if time else None,
             )
         )
     return sorted(found, key=lambda line: line.time_s or 0.0)
@@ -257,31 +258,22 @@ class _Game:
         )
 
 
-def _rows(path: Path | str, wanted: list[str | None]) -> Iterator[dict[str, str | None]]:
-    try:
-        with Path(path).open(encoding="utf-8", errors="replace", newline="") as file:
-            rows = csv.DictReader(file)
-            there = rows.fieldnames or []
-            for column in wanted:
-                if column is not None and column not in there:
-                    raise ConfigError(f"{path}: no column {column!r}, expected one of {', '.join(there) or 'a header'}")
-            yield from rows
-    except OSError as error:
-        raise SourceError(f"{path}: cannot read: {error.strerror or error}") from error
-    except csv.Error as error:
-        raise SourceError(f"{path}: not CSV: {error}") from error
+def _rows(path: Path | str, wanted: list[str | None]) -> Iterator[dict[str | None, str]]:
+    """Of each row the wanted cells; of two columns of one name the first is read."""
+    with csv_rows(path) as rows:
+        head = next(rows, [])
+        for column in wanted:
+            if column is not None and column not in head:
+                there = ", ".join(name[:_LONGEST_SHOWN] for name in head[:_MOST_SHOWN]) or "none: it is empty"
+                raise ConfigError(f"{path}: no column {column!r}, expected one of {there}")
+        places = {column: head.index(column) for column in wanted if column is not None}
+        for row in rows:
+            if row:
+                yield {name: row[place] if place < len(row) else "" for name, place in places.items()}
 
 
 def _seconds(text: str, where: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        try:
-            when = datetime.fromisoformat(text.strip())
-        except ValueError:
-            seconds = math.nan
-        else:
-            seconds = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
-    if not math.isfinite(seconds):
-        raise ConfigError(f"{where}: {text[:40]!r} is no time, expected seconds or ISO 8601") from None
+    seconds = read_time([text])
+    if seconds is None:
+        raise ConfigError(f"{where}: {text[:40]!r} is no time, expected seconds or ISO 8601")
     return seconds

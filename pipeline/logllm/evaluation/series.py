@@ -7,10 +7,9 @@ so outside of all windows is a false alert, and all such points that follow each
 
 from __future__ import annotations
 
-import csv
 from bisect import bisect_right
 from datetime import UTC, datetime
-from math import isfinite
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ import msgspec
 
 from logllm.detectors.series import ALERT, SeriesDetector
 from logllm.errors import ConfigError, SourceError
+from logllm.sources.csv_rows import csv_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,8 +31,12 @@ _ODD = frozenset({"1", "1.0", "true", "yes", "anomaly", "anomalous", "abnormal"}
 _USUAL = frozenset({"", "0", "0.0", "false", "no", "normal", "-"})
 _MISSING = frozenset({"", "nan", "null", "none", "na"})
 _DAY_S = 86_400.0
-_MILLISECONDS_FROM = 1e11
-"""Epoch times from here on are milliseconds: in seconds, it would be the year 5138."""
+_MOST_SHOWN = 20
+_FINER_FROM = 1e11
+"""Epoch times from here on are milliseconds or finer: in seconds, it would be the year 5138."""
+
+_NO_TIME_FROM = 1e20
+"""Nanoseconds do not reach as far for 3 000 years."""
 
 _MOST_THRESHOLDS = 100
 """So many are tried at most, spread over the windows' highest scores: each is a pass over the points."""
@@ -86,7 +90,8 @@ def evaluate_series(path: Path | str, labels: Path | str | None = None) -> Serie
     row that are labelled are one window. Without one, they are in this order, the label left out or not.
 
     Args:
-        path: Times are ISO 8601, or seconds or milliseconds since 1970. A value may be missing (`NaN`, or nothing).
+        path: Times are ISO 8601, or seconds since 1970, or milli-, micro- or nanoseconds. A value may be missing
+            (`NaN`, or nothing).
         labels: A JSON file of windows as NAB has them, instead of a column: `[[from, to], ...]`, or an object of
             such lists, of which the one is taken whose name ends the series' path.
 
@@ -130,45 +135,38 @@ def evaluate_series(path: Path | str, labels: Path | str | None = None) -> Serie
 
 def _points(path: Path) -> Iterator[tuple[datetime | float, float, bool | None]]:
     """Time, value and, where there is one, the label of each row."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            places: tuple[int, int, int | None] | None = None
-            for row in reader:
-                where = f"{path}, line {reader.line_num}"
-                if not row:
+    with csv_rows(path, strict=True) as rows:
+        places: tuple[int, int, int | None] | None = None
+        for number, row in enumerate(rows, 1):
+            where = f"{path}, row {number}"
+            if not row:
+                continue
+            if places is None:
+                places, is_head = _columns(row, where)
+                if is_head:
                     continue
-                if places is None:
-                    places, is_head = _columns(row, where)
-                    if is_head:
-                        continue
-                time_at, value_at, label_at = places
-                if max(time_at, value_at, label_at or 0) >= len(row):
-                    raise ConfigError(
-                        f"{where}: {len(row)} columns, expected {max(time_at, value_at, label_at or 0) + 1}"
-                    )
-                label = None if label_at is None else _label(row[label_at], where)
-                yield _time(row[time_at], where), _value(row[value_at], where), label
-    except OSError as error:
-        raise SourceError(f"{path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}, expected a CSV file") from error
-    except csv.Error as error:
-        raise ConfigError(f"{path}: {error}, expected a CSV file") from error
+            time_at, value_at, label_at = places
+            if max(time_at, value_at, label_at or 0) >= len(row):
+                raise ConfigError(
+                    f"{where}: too few columns ({len(row)}), expected {max(time_at, value_at, label_at or 0) + 1}"
+                )
+            label = None if label_at is None else _label(row[label_at], where)
+            yield _time(row[time_at], where), _value(row[value_at], where), label
 
 
 def _columns(row: list[str], where: str) -> tuple[tuple[int, int, int | None], bool]:
     """Places of time, value and label; and whether this row is a head."""
     if len(row) < 2:
-        raise ConfigError(f"{where}: {len(row)} column, expected time and value")
+        raise ConfigError(f"{where}: one column, expected time and value")
     names = [name.strip().lower() for name in row]
     time_at, value_at, label_at = (_place(names, wanted) for wanted in (_TIME_COLUMNS, _VALUE_COLUMNS, _LABEL_COLUMNS))
     if time_at is not None and value_at is not None:
         return (time_at, value_at, label_at), True
     if time_at is not None or value_at is not None:
+        there = ", ".join(name[:40] for name in row[:_MOST_SHOWN])
         lacking = "a value" if value_at is None else "a time"
         expected = _VALUE_COLUMNS if value_at is None else _TIME_COLUMNS
-        raise ConfigError(f"{where}: no column of {lacking} among {', '.join(row)}, expected {' or '.join(expected)}")
+        raise ConfigError(f"{where}: no column of {lacking} among {there}, expected {' or '.join(expected)}")
     return (0, 1, 2 if len(row) > 2 else None), False
 
 
@@ -184,10 +182,12 @@ def _time(text: str, where: str) -> datetime | float:
         try:
             return datetime.fromisoformat(text)
         except ValueError:
-            raise ConfigError(f"{where}: time {text!r}, expected ISO 8601 or seconds since 1970") from None
-    if not isfinite(number):
-        raise ConfigError(f"{where}: time {text!r}, expected ISO 8601 or seconds since 1970")
-    return number / 1000.0 if abs(number) >= _MILLISECONDS_FROM else number
+            number = nan
+    if not abs(number) < _NO_TIME_FROM:
+        raise ConfigError(f"{where}: time {text[:40]!r}, expected ISO 8601 or seconds since 1970")
+    while abs(number) >= _FINER_FROM:
+        number /= 1000.0
+    return number
 
 
 def _seconds(time: datetime | float) -> float:
@@ -199,17 +199,17 @@ def _seconds(time: datetime | float) -> float:
 def _value(text: str, where: str) -> float:
     text = text.strip()
     if text.lower() in _MISSING:
-        return float("nan")
+        return nan
     try:
         return float(text)
     except ValueError:
-        raise ConfigError(f"{where}: value {text!r}, expected a number") from None
+        raise ConfigError(f"{where}: value {text[:40]!r}, expected a number") from None
 
 
 def _label(text: str, where: str) -> bool:
     plain = text.strip().lower()
     if plain not in _ODD and plain not in _USUAL:
-        raise ConfigError(f"{where}: label {text!r}, expected 0 or 1")
+        raise ConfigError(f"{where}: label {text[:40]!r}, expected 0 or 1")
     return plain in _ODD
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
+import math
 import re
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from logllm.errors import ConfigError, SourceError
+from logllm.sources.csv_rows import csv_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-__all__ = ["EventColumns", "SessionEvents", "read_labels"]
+__all__ = ["EventColumns", "SessionEvents", "read_labels", "read_time"]
 
 _TEXT_COLUMNS = ("content", "message", "msg", "log", "text", "body", "line", "raw", "event")
 _ID_COLUMNS = ("eventid", "templateid", "event", "eventtemplate", "template", "eventtype", "key", "logkey")
@@ -23,7 +22,8 @@ _TIME_COLUMNS = ("time", "timestamp", "datetime", "eventtime", "ts", "date")
 _LABEL_COLUMNS = ("label", "anomaly", "isanomaly", "anomalous", "isanomalous", "abnormal", "class", "target", "truth")
 _ODD = frozenset(("anomaly", "anomalous", "abnormal", "true", "yes", "fail", "failed", "failure", "fault", "positive"))
 _USUAL = frozenset(("normal", "false", "no", "-", "", "success", "ok", "benign", "none", "negative"))
-_MAX_CELL_CHARS = 1 << 20
+_MOST_SHOWN = 50
+_LONGEST_SHOWN = 60
 _NOT_A_LETTER = re.compile(r"[^a-z0-9]")
 
 
@@ -37,7 +37,7 @@ class EventColumns(NamedTuple):
 
 
 class SessionEvents:
-    """A CSV file (or `.gz`) of events in time order, a row an event.
+    """A CSV file, or one compressed with gzip, of events in time order, a row an event.
 
     Args:
         session: The column that says which session an event is of, in any case.
@@ -53,7 +53,9 @@ class SessionEvents:
 
     def __init__(self, path: Path, *, session: str, event: str | None = None, time: str | None = None) -> None:
         self._path = path
-        with _rows(path) as rows:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise SourceError(f"{path}: a pipe or device, expected a file: it is read more than once")
+        with csv_rows(path) as rows:
             head = next(rows, [])
             first = next(rows, [])
         session = _column(path, head, session)
@@ -66,10 +68,11 @@ class SessionEvents:
             is_text = found is not None
             event = found or _named(rest, _ID_COLUMNS)
             if event is None:
-                raise ConfigError(f"{path}: no column looks like a message, expected --event with one of {_list(rest)}")
+                there = f"--event with one of {_list(rest)}" if rest else "one beside that of the session"
+                raise ConfigError(f"{path}: no column looks like a message, expected {there}")
         times = self._time_columns(head, rest, time)
         places = [head.index(name) for name in times]
-        if time is None and _read_time([_cell(first, place) for place in places]) is None:
+        if time is None and read_time([_cell(first, place) for place in places]) is None:
             times = ()
         self.columns = EventColumns(session, event, is_text, times)
         self._head = head
@@ -85,7 +88,7 @@ class SessionEvents:
 
     def rows(self) -> Iterator[tuple[str, str, float | None]]:
         """Session, event, and time in seconds since the epoch or None; rows that name no session are left out."""
-        with _rows(self._path) as rows:
+        with csv_rows(self._path) as rows:
             next(rows, None)
             session, event = (self._head.index(name) for name in (self.columns.session, self.columns.event))
             times = [self._head.index(name) for name in self.columns.time]
@@ -97,7 +100,7 @@ class SessionEvents:
                     continue
                 cells = [_cell(row, place) for place in times]
                 if cells != said:
-                    said, at = cells, _read_time(cells)
+                    said, at = cells, read_time(cells)
                 yield name, _cell(row, event).replace("\0", " "), at
 
 
@@ -112,10 +115,10 @@ def read_labels(path: Path, *, session: str, label: str | None = None) -> dict[s
         SourceError: The file cannot be read.
         ConfigError: It has no such column, or a label that says neither.
     """
-    with _rows(path) as rows:
+    with csv_rows(path) as rows:
         head = next(rows, [])
         if len(head) < 2:
-            raise ConfigError(f"{path}: {len(head)} columns, expected one of sessions and one of labels")
+            raise ConfigError(f"{path}: its head is {_list(head)}, expected a column of sessions and one of labels")
         found = next((name for name in head if _plain(name) == _plain(session)), head[0])
         if label is not None:
             label = _column(path, head, label)
@@ -135,16 +138,19 @@ def _is_odd(path: Path, row: int, label: str) -> bool:
     if word in _ODD or word in _USUAL:
         return word in _ODD
     try:
-        return float(word) != 0.0
+        number = float(word)
     except ValueError:
+        number = math.nan
+    if math.isnan(number):
         raise ConfigError(
             f"{path}: row {row} is labelled {label[:40]!r}, expected Anomaly or Normal, true or false, 1 or 0"
-        ) from None
+        )
+    return number != 0.0
 
 
-def _read_time(cells: list[str]) -> float | None:
-    """Seconds since the epoch; None where it is no time."""
-    text = " ".join(cells).strip()
+def read_time(cells: list[str]) -> float | None:
+    """Seconds since the epoch; None where it is no time: a number, ISO 8601, or loghub's date and time."""
+    text = " ".join(cells).strip()[:_LONGEST_SHOWN]
     for read in (_read_number, _read_iso, _read_loghub):
         try:
             return read(text)
@@ -191,28 +197,8 @@ def _column(path: Path, head: list[str], wanted: str) -> str:
 
 
 def _list(names: list[str]) -> str:
-    return ", ".join(names) or "none: it is empty"
+    return ", ".join(name[:_LONGEST_SHOWN] for name in names[:_MOST_SHOWN]) or "none: it is empty"
 
 
 def _cell(row: list[str], place: int) -> str:
     return row[place].strip() if place < len(row) else ""
-
-
-@contextmanager
-def _rows(path: Path) -> Iterator[Iterator[list[str]]]:
-    """The rows of a CSV file, its head among them; separated by what the head has most of."""
-    csv.field_size_limit(_MAX_CELL_CHARS)
-    try:
-        with (
-            gzip.open(path, "rt", encoding="utf-8-sig", errors="replace", newline="")
-            if path.suffix == ".gz"
-            else path.open(encoding="utf-8-sig", errors="replace", newline="")
-        ) as file:
-            head = file.readline(_MAX_CELL_CHARS)
-            file.seek(0)
-            yield csv.reader(file, delimiter=max(",\t;|", key=head.count))
-    except (OSError, EOFError) as error:
-        said = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise SourceError(f"{path}: cannot read: {said}") from error
-    except csv.Error as error:
-        raise SourceError(f"{path}: no CSV file: {error}") from error

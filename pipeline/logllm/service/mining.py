@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from logllm.errors import ConfigError, SourceError
+from logllm.errors import ConfigError
+from logllm.sources.csv_rows import csv_rows
 from logllm.sources.file import read_file
 from logllm.templates.miner import Miner
 
@@ -24,7 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Mined", "Row", "mine_column", "mine_file"]
 
 _ROWS_A_CHUNK = 5_000
-_MAX_CELL_CHARS = 1 << 20
+_MOST_SHOWN = 50
+_LONGEST_SHOWN = 60
 
 
 class Row(NamedTuple):
@@ -98,29 +98,17 @@ def mine_column(path: str, column: str, stats: ReadStats) -> Mined:
 
 
 def _cells(path: str, column: str) -> Iterator[list[str]]:
-    csv.field_size_limit(_MAX_CELL_CHARS)
-    try:
-        with (
-            open(sys.stdin.fileno(), newline="", encoding="utf-8-sig", errors="replace", closefd=False)
-            if path == "-"
-            else open(path, newline="", encoding="utf-8-sig", errors="replace")  # noqa: PTH123 - beside a descriptor
-        ) as file:
-            reader = csv.reader(file)
-            head = next(reader, [])
-            if column not in head:
-                raise ConfigError(
-                    f"{path}: no column {column!r}, expected one of {', '.join(map(repr, head)) or 'none'}"
-                )
-            place = head.index(column)
-            cells: list[str] = []
-            for row in reader:
-                if row:
-                    cells.append(row[place].replace("\0", " ") if place < len(row) else "")
-                if len(cells) == _ROWS_A_CHUNK:
-                    yield cells
-                    cells = []
-            yield cells
-    except OSError as error:
-        raise SourceError(f"{path}: cannot read: {error.strerror or error}") from error
-    except csv.Error as error:
-        raise SourceError(f"{path}: no CSV file: {error}") from error
+    with csv_rows(path) as rows:
+        head = next(rows, [])
+        if column not in head:
+            there = ", ".join(repr(name[:_LONGEST_SHOWN]) for name in head[:_MOST_SHOWN]) or "none"
+            raise ConfigError(f"{path}: no column {column!r}, expected one of {there}")
+        place = head.index(column)
+        cells: list[str] = []
+        for row in rows:
+            if row:
+                cells.append(row[place].replace("\0", " ") if place < len(row) else "")
+            if len(cells) == _ROWS_A_CHUNK:
+                yield cells
+                cells = []
+        yield cells
