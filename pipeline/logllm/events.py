@@ -226,8 +226,8 @@ class Evidence(msgspec.Struct, frozen=True):
 class IncidentEvent(msgspec.Struct, frozen=True, tag_field="type", tag="incident"):
     """An incident was opened, changed or ended. Times are event time, RFC 3339 with `Z`.
 
-    `kinds` are the detectors' names: `rate`, `silence`, `new`, `rare`, `severity`, `release`, `value`, `distinct`,
-    `session`, `change`, `odd`, `dominant`; `plugin` is what a plugin raised.
+    `kinds` are the detectors' names: `rate`, `silence`, `heartbeat`, `new`, `rare`, `severity`, `release`, `value`,
+    `distinct`, `session`, `change`, `odd`, `dominant`; `plugin` is what a plugin raised.
     `score` orders incidents of one report, larger is odder; it is not a probability.
     `causes` are its anomalies, the leading one first; absent in what an older logllm kept.
     """

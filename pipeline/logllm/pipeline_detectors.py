@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from logllm.detectors.change import ChangePoint
+from logllm.detectors.heartbeat import Heartbeat
 from logllm.detectors.odd.windows import OddWindows
 from logllm.detectors.sessions.novelty import SessionNovelty
 from logllm.detectors.values.distinct import DistinctJump
@@ -45,6 +46,8 @@ def detectors_of(
     """
     shares, values = config.shares, config.values
     found: list[Detector] = []
+    if shares.heartbeat:
+        found.append(Heartbeat(keys))
     if shares.session:
         found.append(SessionNovelty(config.sessions, keys, severity_of))
     if values.enabled and (shares.value or shares.distinct):

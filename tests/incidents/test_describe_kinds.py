@@ -35,6 +35,12 @@ def _anomaly(kind: str, expected: float, seen: float, about: str, span: int = 5,
             "4,000 in 5 minutes",
         ),
         (
+            _anomaly("heartbeat", 60.2, 75.0, "", span=1),
+            "Did not come: GET <path>",
+            "once in 60 minutes",
+            "nothing for 75 minutes",
+        ),
+        (
             _anomaly("session", 12.0, 3.0, "blk_17"),
             "Odd course of blk_17: GET <path>",
             "about 12 records and the usual course",

@@ -23,6 +23,7 @@ class Shares(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     rate: _Share = 6.0
     silence: _Share = 1.0
+    heartbeat: _Share = 1.0
     severity: _Share = 1.0
     new: _Share = 2.0
     value: _Share = 2.0

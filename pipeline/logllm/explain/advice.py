@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Advice"]
 
-_OF_KIND = {"silence": "heartbeat-missing", "release": "release-new-templates"}
+_OF_KIND = {"silence": "heartbeat-missing", "heartbeat": "heartbeat-missing", "release": "release-new-templates"}
 _WORD = re.compile(r"[a-z]{2,}")
 
 

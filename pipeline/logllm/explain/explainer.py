@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["ExplainConfig", "Explainer", "build_explainer"]
 
 
-WORDLESS = frozenset({"silence", "release"})
+WORDLESS = frozenset({"silence", "heartbeat", "release"})
 
 
 class _Case(NamedTuple):

@@ -23,6 +23,7 @@ _KINDS = {
     "rare": "a message that is seldom seen",
     "severity": "more of the messages are errors than usual",
     "release": "many new messages began at once, as after a release",
+    "heartbeat": "a message that comes by the clock did not come",
     "value": "a number in its records is not what it usually is",
     "distinct": "far more or fewer different values than usual",
     "session": "a request or job took a course that others do not take",

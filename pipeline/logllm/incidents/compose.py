@@ -152,7 +152,7 @@ class Composer:
         start_ns = incident.started * WINDOW_NS
         end_ns = (incident.last + 1) * WINDOW_NS
         lead = incident.lead
-        if lead.kind == "silence":
+        if lead.kind in {"silence", "heartbeat"}:
             last = self._recent.last(lead.keys, start_ns)
             return [last] if last else []
         lines = _distinct(self._recent.lines([lead.key], start_ns, end_ns, 20))[:2]

@@ -118,6 +118,8 @@ def title(anomaly: Anomaly, template: str, *, others: int = 0, records: int = 0)
             return f"{count_of(anomaly.seen, 'new template')} at once, as after a release: {text}"
         case "plugin":
             return f"{text[:1].upper()}{text[1:]}{more}"
+        case "heartbeat":
+            return f"Did not come: {text}{more}"
         case "value":
             return f"{_field(anomaly)} {_compared(anomaly)}: {text}{more}"
         case "distinct":
@@ -153,6 +155,8 @@ def expected(anomaly: Anomaly, *, watched: float, records: int = 0) -> str:
             return f"about {quantity(anomaly.expected)} new templates a day"
         case "plugin":
             return "none: a plugin raises what it takes to be odd"
+        case "heartbeat":
+            return f"once in {span_of(max(1.0, round(anomaly.expected)))}"
         case "value":
             return f"{_field(anomaly)} of about {quantity(anomaly.expected)}"
         case "distinct":
@@ -182,6 +186,8 @@ def seen(anomaly: Anomaly, *, records: int = 0) -> str:
             return f"{count_of(anomaly.seen, 'error')} in {span_of(anomaly.span)}"
         case "release":
             return f"{count_of(anomaly.seen, 'new template')} close together"
+        case "heartbeat":
+            return f"nothing for {span_of(anomaly.seen)}"
         case "value":
             return f"{quantity(anomaly.seen)} in {span_of(anomaly.span)}"
         case "distinct":

@@ -85,7 +85,7 @@ _HARMLESS = {"release", "rate", "rare", "change", "odd"}
 """Kinds that are no more than worth knowing where no record says that something is wrong."""
 
 
-_ORDINARY = {"value", "distinct", "session", "change", "odd"}
+_ORDINARY = {"heartbeat", "value", "distinct", "session", "change", "odd"}
 """Kinds whose records are those of any other day: how many there are says nothing of how bad it is."""
 
 
