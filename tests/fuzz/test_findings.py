@@ -11,7 +11,8 @@ import pytest
 
 from logllm.config import Config
 from logllm.errors import ConfigError, ProtocolError
-from logllm.events import Chunk
+from logllm.events import Chunk, Fields
+from logllm.incidents.learned import parsed
 from logllm.notify.alertmanager import Alertmanager
 from logllm.notify.notification import Notification
 from logllm.notify.routing.owners import Owners
@@ -153,3 +154,32 @@ def test_a_heading_of_characters_that_slack_counts_twice_fits_all_the_same() -> 
     told = msgspec.convert(raw, Notification)
 
     assert all(wrong(message) == [] for message in messages(told))
+
+
+def fields_of(*records: bytes) -> Fields:
+    block = b"".join(b"\x92\5" + record for record in records)
+    return Decoder().decode(Chunk("t", len(records), 0, block=block), NOW).fields or Fields({}, {})
+
+
+def test_a_field_that_is_nothing_but_nul_is_no_word() -> None:
+    fields = fields_of(b"\x81\xa4user\xa1\0", b"\x81\xa4user\xa2a\0", b"\x81\xa4user\xa1a")
+
+    codes, words = fields.words["user"]
+    assert (codes.tolist(), words) == ([-1, 0, 0], ["a"])
+
+
+def test_a_name_that_is_no_utf_8_is_no_field_whatever_stands_beside_it() -> None:
+    odd, unreadable = b"\x81\xabduration_m\xac\7", b"\x81\xa1\xff\xa1\xff"
+
+    assert fields_of(odd) == fields_of(odd, unreadable) == Fields({}, {})
+
+
+@pytest.mark.parametrize("key", ["when", "until"])
+def test_an_answer_of_a_time_that_no_clock_shows_is_refused_before_it_is_written_anew(key: str) -> None:
+    times = {"when": "2026-01-01T00:00:00Z", key: "0001-01-01T00:00:00+14:00"}
+    text = '[[answers]]\nservice = ""\ntemplate = "*"\nkind = "*"\nverdict = "noise"\n'
+
+    with pytest.raises(
+        ConfigError, match=r"learned.toml: a time before the year 1 or after 9999 - at `\$.answers\[0\]`"
+    ):
+        parsed(text + "".join(f"{name} = {time}\n" for name, time in times.items()), "learned.toml")

@@ -166,6 +166,11 @@ def _read(text: str, where: str) -> list[Lesson]:
     for at, lesson in enumerate(lessons):
         try:
             lesson.schedule()
+            for when in (lesson.when, lesson.until):
+                if when is not None:
+                    _aware(when).astimezone(UTC)
+        except OverflowError:
+            raise ConfigError(f"{where}: a time before the year 1 or after 9999 - at `$.answers[{at}]`") from None
         except ValueError as error:
             raise ConfigError(f"{where}: {error} - at `$.answers[{at}]`") from None
     return lessons

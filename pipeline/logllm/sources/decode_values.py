@@ -82,7 +82,8 @@ class FieldFinder:
                 if name in self._found or len(self._found) >= self._wanted.most or len(name) > _LONGEST_NAME:
                     continue
                 kind = self._wanted.kind(path, value)
-                if kind is not None and name.isprintable():
+                # The replacement character stands for what was no UTF-8; a name with it is not found again by a struct.
+                if kind is not None and name.isprintable() and "\ufffd" not in name:
                     self._found[name] = _Found(path, kind, self._records + place)
 
     def pass_on(self, count: int) -> None:
@@ -194,7 +195,7 @@ def words_of(values: list[Any]) -> tuple[NDArray[np.int32], list[str]]:
     for value in dict.fromkeys(values):
         if value is not None and value != "":
             word = str(value)[:_LONGEST_WORD].replace("\0", "")
-            code = numbers.setdefault(word, len(words))
+            code = numbers.setdefault(word, len(words)) if word else -1
             if code == len(words):
                 words.append(word)
             codes_of[value] = code
