@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logllm.detectors.sessions.config import SessionsConfig
-from logllm.detectors.sessions.discovery import SAMPLE_RECORDS, SAMPLES
+from logllm.detectors.sessions.discovery import AGAIN_RECORDS, SAMPLE_RECORDS, SAMPLES, Discovery
 from logllm.detectors.sessions.naming import Naming
 from logllm.detectors.sessions.pattern import READ_CHARS, compiled
 from logllm.errors import StateError
@@ -165,6 +165,19 @@ def test_it_is_given_up_after_some_samples_without_a_finding() -> None:
     texts, keys = log(blocks(4_000))
 
     assert set(read(naming, columns(texts), keys)) == {None}
+
+
+@given(st.lists(st.integers(1, 3_000_000), min_size=4, max_size=4))
+def test_after_a_long_rest_it_looks_again(steps: list[int]) -> None:
+    discovery = Discovery()
+    for _ in range(SAMPLES):
+        discovery.see(["nothing here"] * SAMPLE_RECORDS, [0] * SAMPLE_RECORDS)
+
+    passed = sum(discovery.pass_over(step) for step in [*steps, AGAIN_RECORDS])
+
+    assert passed == AGAIN_RECORDS
+    assert discovery.wanted == SAMPLE_RECORDS
+    assert discovery.pass_over(1) == 0
 
 
 @settings(max_examples=10)

@@ -13,11 +13,15 @@ from logllm.errors import StateError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["SAMPLE_RECORDS", "Discovery"]
+__all__ = ["AGAIN_RECORDS", "SAMPLES", "SAMPLE_RECORDS", "Discovery"]
 
 SAMPLE_RECORDS = 5_000
 SAMPLES = 8
-"""Samples without a finding after which it is given up: the log has no such ids."""
+"""Samples without a finding after which it is given up for long: the log has no such ids."""
+
+AGAIN_RECORDS = 10_000_000
+"""Records after which it is tried with one more sample: what a log holds changes. Looking costs 4 us a record, so
+this is 0.002 us."""
 
 MIN_SESSIONS = 40
 MIN_SHARE = 0.3
@@ -56,6 +60,7 @@ class _Saved(msgspec.Struct, forbid_unknown_fields=True):
     sampled: int
     samples: int
     shapes: dict[str, Ids]
+    resting: int = 0
 
 
 class Discovery:
@@ -64,18 +69,25 @@ class Discovery:
 
     Finds nothing where ids have no name and are short, or where each record has another. Deterministic: the sample is
     the first records that it is shown, however they are cut. Bounded: SAMPLES times SAMPLE_RECORDS records are looked
-    at, and so many shapes and ids of each are counted.
+    at, then as many as one sample in AGAIN_RECORDS, and so many shapes and ids of each are counted.
     """
 
     def __init__(self) -> None:
         self._sampled = 0
         self._samples = 0
         self._shapes: dict[str, Ids] = {}
+        self._resting = 0
 
     @property
     def wanted(self) -> int:
-        """Records still missing to the end of this sample; 0 where it was given up."""
-        return 0 if self._samples >= SAMPLES else SAMPLE_RECORDS - self._sampled
+        """Records still missing to the end of this sample; 0 between samples."""
+        return 0 if self._resting else SAMPLE_RECORDS - self._sampled
+
+    def pass_over(self, count: int) -> int:
+        """How many of the next `count` records lie between samples."""
+        passed = min(count, self._resting)
+        self._resting -= passed
+        return passed
 
     def see(self, messages: Sequence[str], keys: list[int]) -> str | None:
         """Some records of the sample, not more than are wanted; returns the pattern, where one has been found."""
@@ -90,6 +102,7 @@ class Discovery:
         found = self._found()
         self._sampled, self._shapes = 0, {}
         self._samples += 1
+        self._resting = AGAIN_RECORDS if self._samples >= SAMPLES else 0
         return found
 
     def _count(self, match: re.Match[str], key: int) -> None:
@@ -121,7 +134,7 @@ class Discovery:
                 continue
             if sum(sessions) > best:
                 form, _, name = shape.partition(" ")
-                best, pattern = sum(sessions), rf"(?<![\w-]){re.escape(name)}{_FORMS[form]}(?![\w-])"
+                best, pattern = sum(sessions), _pattern(re.escape(name), form)
         return pattern
 
     def merge(self, old: int, new: int) -> None:
@@ -133,7 +146,9 @@ class Discovery:
 
     def state(self) -> dict[str, object]:
         """A msgpack-able copy."""
-        saved: dict[str, object] = msgspec.to_builtins(_Saved(self._sampled, self._samples, self._shapes))
+        saved: dict[str, object] = msgspec.to_builtins(
+            _Saved(self._sampled, self._samples, self._shapes, self._resting)
+        )
         return saved
 
     def restore(self, state: object) -> None:
@@ -144,6 +159,15 @@ class Discovery:
             raise StateError(f"saved sessions: the sample is damaged: {error}") from error
         if not 0 <= saved.sampled < SAMPLE_RECORDS or saved.samples < 0:
             raise StateError(f"saved sessions: a sample of {saved.sampled} records, expected up to {SAMPLE_RECORDS}")
+        if not 0 <= saved.resting <= AGAIN_RECORDS:
+            raise StateError(f"saved sessions: {saved.resting} records to the next sample, expected {AGAIN_RECORDS}")
         if any(ids.keys.keys() != ids.records.keys() for ids in saved.shapes.values()):
             raise StateError("saved sessions: the sample's ids do not agree")
         self._sampled, self._samples, self._shapes = saved.sampled, saved.samples, saved.shapes
+        self._resting = saved.resting
+
+
+def _pattern(name: str, form: str) -> str:
+    # What may not stand before the name is looked at behind it: a pattern that begins with plain text is found in a
+    # third of the time.
+    return rf"{name}(?<![\w-]{name}){_FORMS[form]}(?![\w-])"

@@ -68,17 +68,11 @@ class Naming:
             keys: int32[n]. returns: int64[n], index into the ids, -1 for none; and the ids, some of them in vain.
         """
         codes, names = self._of_fields(columns)
-        if self._pattern is None and self._discovery is None:
+        done = self._look(columns, keys, codes)
+        if self._pattern is None:
             return codes, names
-        rest = np.flatnonzero(codes < 0)
-        at = 0
-        while at < len(rest) and self._pattern is None and self._discovery is not None and self._discovery.wanted:
-            part = rest[at : at + self._discovery.wanted]
-            found = self._discovery.see([columns.messages[place] for place in part.tolist()], keys[part].tolist())
-            self._pattern = None if found is None else re.compile(found)
-            at += len(part)
-        rest = rest[at:]
-        if len(rest) and self._pattern is not None:
+        rest = np.flatnonzero(codes[done:] < 0) + done
+        if len(rest):
             whole = len(rest) == len(codes)
             texts = columns.messages if whole else [columns.messages[place] for place in rest.tolist()]
             table: dict[str | None, int] = {None: -1, **dict.fromkeys(_NO_ID, -1)}
@@ -87,6 +81,19 @@ class Naming:
             codes[rest] = found_codes
             names = [*names, *(name for name, code in table.items() if name is not None and code >= 0)]
         return codes, names
+
+    def _look(self, columns: Columns, keys: NDArray[np.int32], codes: NDArray[np.int64]) -> int:
+        """Let the ids in the text be discovered, as long as they are not; returns how many records are done with."""
+        done, n, discovery = 0, len(codes), self._discovery
+        while discovery is not None and self._pattern is None and done < n:
+            done += discovery.pass_over(n - done)
+            part = (np.flatnonzero(codes[done:] < 0) + done)[: discovery.wanted]
+            if not len(part):
+                return n
+            found = discovery.see([columns.messages[place] for place in part.tolist()], keys[part].tolist())
+            self._pattern = None if found is None else re.compile(found)
+            done = int(part[-1]) + 1
+        return done
 
     def _of_fields(self, columns: Columns) -> tuple[NDArray[np.int64], list[str]]:
         codes = np.full(len(columns), -1, np.int64)

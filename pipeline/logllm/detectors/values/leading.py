@@ -22,7 +22,7 @@ def leading(groups: NDArray[np.integer[Any]], room: NDArray[np.integer[Any]]) ->
     >>> leading(np.array([0, 1, 0, 0, 1]), np.array([2, 1])).tolist()
     [0, 1, 2]
     """
-    places = np.flatnonzero(room[groups] > 0)
+    places = np.flatnonzero(room.take(groups) > 0)
     if not len(places):
         return places
     order = np.argsort(groups[places], kind="stable")
