@@ -37,25 +37,31 @@ class Measured:
         return len(self.count)
 
     @classmethod
+    def blank(cls, rows: int, size: int) -> Measured:
+        """So many windows of so many series without a value."""
+        return cls(*np.zeros((len(_NAMES), rows, size)))
+
+    @classmethod
     def none(cls) -> Measured:
         """No window."""
-        return cls(*(np.zeros((0, 0)) for _ in fields(cls)))
+        return cls(*(np.zeros((0, 0)) for _ in _NAMES))
 
     def then(self, other: Measured) -> Measured:
         """These windows and others after them, which may have more series."""
         more = other.count.shape[1] - self.count.shape[1]
+        if not len(self):
+            return other
+        if not more:
+            return Measured(*(np.concatenate([getattr(self, name), getattr(other, name)]) for name in _NAMES))
         return Measured(
-            *(
-                np.vstack([np.pad(getattr(self, each.name), ((0, 0), (0, more))), getattr(other, each.name)])
-                for each in fields(self)
-            )
+            *(np.vstack([np.pad(getattr(self, name), ((0, 0), (0, more))), getattr(other, name)]) for name in _NAMES)
         )
 
     def merged(self, old: int, new: int) -> Measured:
         """The same with the values of series `old` among those of `new`."""
         if old >= self.count.shape[1]:
             return self
-        wider = self.then(Measured(*(np.zeros((0, max(self.count.shape[1], new + 1))) for _ in fields(self))))
+        wider = self.then(Measured(*(np.zeros((0, max(self.count.shape[1], new + 1))) for _ in _NAMES)))
         count = wider.count[:, new] + wider.count[:, old]
         some = np.maximum(count, 1.0)
         level = (wider.level[:, new] * wider.count[:, new] + wider.level[:, old] * wider.count[:, old]) / some
@@ -66,19 +72,22 @@ class Measured:
 
     def clear(self, series: list[int]) -> None:
         """Forget some series."""
-        for each in fields(self):
-            array = getattr(self, each.name)
+        for name in _NAMES:
+            array = getattr(self, name)
             array[:, [number for number in series if number < array.shape[1]]] = 0.0
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""
-        return {each.name: pack_array(getattr(self, each.name)) for each in fields(self)}
+        return {name: pack_array(getattr(self, name)) for name in _NAMES}
 
     @classmethod
     def restored(cls, state: dict[str, Any], size: int) -> Measured:
         """A copy back, of at most `size` series. Raises StateError where it does not fit."""
-        arrays = [unpack_array(state.get(each.name, {}), np.float64) for each in fields(cls)]
+        arrays = [unpack_array(state.get(name, {}), np.float64) for name in _NAMES]
         shape = arrays[0].shape
         if len(shape) != 2 or shape[0] >= BLOCK or shape[1] > size or any(each.shape != shape for each in arrays):
             raise StateError(f"saved windows have shape {shape}, expected at most {BLOCK - 1} of {size} series")
         return cls(*arrays)
+
+
+_NAMES = tuple(each.name for each in fields(Measured))

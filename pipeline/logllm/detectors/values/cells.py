@@ -97,16 +97,20 @@ class Cells:
     def _all(self) -> NDArray[np.int64]:
         return np.concatenate([np.zeros((4, 0), np.int64), *self._parts], axis=1)
 
-    def within(self, first: int, end: int) -> NDArray[np.int64]:
-        """int64[4, c]: window, series, bin, count of the windows from `first` to before `end`, in this order."""
-        cells = self._all()
-        return _counted(cells[:, (cells[0] >= first) & (cells[0] < end)])
+    def within(self, first: int, end: int, *more: NDArray[np.int64]) -> NDArray[np.int64]:
+        """int64[4, c]: window, series, bin, count of the windows from `first` to before `end`, in this order.
+
+        Args:
+            more: Cells that are of these windows too, but are not kept here.
+        """
+        mine = [cells[:, (cells[0] >= first) & (cells[0] < end)] for cells in self._parts]
+        return _counted(np.concatenate([np.zeros((4, 0), np.int64), *mine, *more], axis=1))
 
     def close(self, end: int) -> None:
         """Forget the windows before `end`."""
-        cells = _counted(self._all())
-        self._parts = [cells[:, cells[0] >= end]]
-        self._pending = 0
+        kept = (cells[:, cells[0] >= end] for cells in self._parts)
+        self._parts = [cells for cells in kept if cells.shape[1]]
+        self._pending = min(sum(cells.shape[1] for cells in self._parts), _COMPACT_AT // 2)
 
     def merge(self, old: int, new: int) -> None:
         """What was counted of series `old` is of `new`."""
@@ -139,8 +143,13 @@ def _counted(cells: NDArray[np.int64]) -> NDArray[np.int64]:
     window, series, bins, count = cells
     first, width = int(window.min()), int(series.max()) + 1
     flat = ((window - first) * width + series) * BINS + bins
-    distinct, inverse = np.unique(flat, return_inverse=True)
-    total = np.bincount(inverse, weights=count).astype(np.int64)
-    rest, bins = np.divmod(distinct, BINS)
+    order = np.argsort(flat)
+    flat = flat[order]
+    begins = np.flatnonzero(np.concatenate([_TRUE, flat[1:] != flat[:-1]]))
+    total = np.add.reduceat(count[order], begins)
+    rest, bins = np.divmod(flat[begins], BINS)
     window, series = np.divmod(rest, width)
     return np.stack([window + first, series, bins, total])
+
+
+_TRUE = np.ones(1, np.bool_)

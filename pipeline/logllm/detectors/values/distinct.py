@@ -183,20 +183,21 @@ class DistinctJump:
         rows, size = len(window_slice), self._series.count
         same, sampled = np.zeros((rows, size)), np.zeros((rows, size))
         lead = np.full((rows, size), -1, np.int64)
-        count = np.zeros((rows, size)), np.full((rows, size), np.inf), np.zeros((rows, size))
-        for row in range(rows):
+        registers, counted = [], np.zeros((rows, size), np.int64)
+        for row in range(rows if size else 0):
             window = window_slice.first + row
             lead[row] = self._sketches.leads(window, size)
             if self._sketches.whole(window):
-                _estimate(count, row, *self._sketches.together(window, size))
-            same[row], sampled[row] = self._sketches.repeats(window_slice.first + row, size)
+                together, counted[row] = self._sketches.together(window, size)
+                registers.append(together[counted[row] > 0])
+            same[row], sampled[row] = self._sketches.repeats(window, size)
         text_same, text_sampled = (np.zeros((rows, self._texts.count)) for _ in range(2))
         for place, number in numbers.items():
             if number >= 0:
                 times = np.array(list(said[place].values()), np.float64)
                 text_sampled[place[0], number] = times.sum()
                 text_same[place[0], number] = repeated((times * (times - 1.0)).sum(), times.sum())
-        return _Now(count, _mix(same, sampled), _mix(text_same, text_sampled), lead)
+        return _Now(_estimated(registers, counted), _mix(same, sampled), _mix(text_same, text_sampled), lead)
 
     def _anomaly(
         self, window: int, name: str, row: int, series: int, departure: Departure, now: _Now, *, up: bool
@@ -233,17 +234,20 @@ class DistinctJump:
             raise ValueError("a slice is judged before it is learned from")
         now, odd = self._judged
         self._judged = None
-        lead = now.lead
-        inside = (lead >= 0) & (lead < len(held))
-        of_service = (inside & held[np.where(inside, lead, 0)]).any(axis=0) if len(held) else np.zeros(lead.shape[1])
-        keys = self._texts.keys()
-        inside = (keys >= 0) & (keys < len(held))
-        of_text = inside & held[np.where(inside, keys, 0)] if len(held) else np.zeros(len(keys), np.bool_)
+        of_service, of_text = self._held(now.lead, held)
         self._end = window_slice.first + len(window_slice)
         for name, track in self._tracks.items():
-            more = of_text if name == "text" else of_service.astype(np.bool_)
+            more = of_text if name == "text" else of_service
             track.learn(getattr(now, name), odd[name] | more, self._end, ends_block=window_slice.ends_block)
         self._sketches.close(self._end)
+
+    def _held(self, lead: NDArray[np.int64], held: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """bool[k] each: series of fields, and of words within messages, with a held key."""
+        if not held.any():
+            return np.zeros(lead.shape[1], np.bool_), np.zeros(self._texts.count, np.bool_)
+        keys = self._texts.keys()
+        of = [(each >= 0) & (each < len(held)) & held[np.clip(each, 0, len(held) - 1)] for each in (lead, keys)]
+        return np.asarray(of[0].any(axis=0), np.bool_), of[1]
 
     def merge(self, old: int, new: int) -> None:
         """See `Detector.merge`."""
@@ -287,13 +291,19 @@ class DistinctJump:
         self._judged = None
 
 
-def _estimate(into: Levels, row: int, registers: NDArray[np.uint8], counted: NDArray[np.int64]) -> None:
-    """The logarithm of how many distinct words there are for so many records, its variance, and how many records."""
-    some = np.flatnonzero(counted)
-    estimates = np.maximum(distinct(registers[some]), 1.0)
-    into[0][row, some] = np.log(estimates) - _GROWTH * np.log(counted[some])
-    into[1][row, some] = RELATIVE_ERROR**2 + 0.5 / estimates
-    into[2][row] = counted
+def _estimated(registers: list[NDArray[np.uint8]], counted: NDArray[np.int64]) -> Levels:
+    """The logarithm of how many distinct words there are for so many records, its variance, and how many records.
+
+    Shapes:
+        registers: uint8[.., REGISTERS], one for each place of `counted` that is not 0, in order.
+    """
+    level, variance = np.zeros(counted.shape), np.full(counted.shape, np.inf)
+    some = counted > 0
+    if some.any():
+        estimates = np.maximum(distinct(np.concatenate(registers)), 1.0)
+        level[some] = np.log(estimates) - _GROWTH * np.log(counted[some])
+        variance[some] = RELATIVE_ERROR**2 + 0.5 / estimates
+    return level, variance, counted.astype(np.float64)
 
 
 def _mix(repeats: NDArray[np.float64], sampled: NDArray[np.float64]) -> Levels:

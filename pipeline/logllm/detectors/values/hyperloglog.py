@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,12 @@ RELATIVE_ERROR = 1.04 / math.sqrt(REGISTERS)
 """Standard error of `distinct`: 3.2 %."""
 
 _RANKS = 64 - _BITS
+_STRIP = 16
+"""Sketches that are counted at a time: they stay in the processor's cache."""
+_EXACT_RANKS = 52 - _BITS
+"""Up to this rank sums of as many registers as there are, each over a power of two, lose no bit."""
+_HALVES = 0.5 ** np.arange(1.0, _EXACT_RANKS + 1)
+_PLACES = np.arange(_STRIP, dtype=np.int64)[:, None] * (_RANKS + 2)
 
 
 def hashes_of(texts: Iterable[str]) -> NDArray[np.uint64]:
@@ -63,15 +70,30 @@ def distinct(sketches: NDArray[np.uint8]) -> NDArray[np.float64]:
     Unbiased over the whole range, without the seam between linear counting and HyperLogLog.
     """
     k = len(sketches)
-    flat = np.arange(k)[:, None] * (_RANKS + 2) + sketches
-    counts = np.bincount(flat.ravel(), minlength=k * (_RANKS + 2)).reshape(k, _RANKS + 2).astype(np.float64)
-    total = REGISTERS * _tau(1.0 - counts[:, _RANKS + 1] / REGISTERS)
-    for rank in range(_RANKS, 0, -1):
-        total = 0.5 * (total + counts[:, rank])
-    total += REGISTERS * _sigma(counts[:, 0] / REGISTERS)
+    counts = np.empty((k, _RANKS + 2))
+    for start in range(0, k, _STRIP):
+        strip = sketches[start : start + _STRIP]
+        flat = strip + _PLACES[: len(strip)]
+        found = np.bincount(flat.ravel(), minlength=len(strip) * (_RANKS + 2))
+        counts[start : start + _STRIP] = found.reshape(-1, _RANKS + 2)
+    sigmas, taus = _corrections()
+    if counts[:, _EXACT_RANKS + 1 :].any():
+        total = REGISTERS * taus[counts[:, _RANKS + 1].astype(np.int64)]
+        for rank in range(_RANKS, 0, -1):
+            total = 0.5 * (total + counts[:, rank])
+    else:
+        total = counts[:, 1 : _EXACT_RANKS + 1] @ _HALVES
+    total += REGISTERS * sigmas[counts[:, 0].astype(np.int64)]
     with np.errstate(divide="ignore"):
         estimate: NDArray[np.float64] = REGISTERS * REGISTERS / (2.0 * math.log(2.0)) / total
     return np.where(np.isfinite(estimate), estimate, 0.0)
+
+
+@cache
+def _corrections() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """float64[REGISTERS + 1] each: the corrections for so many empty registers, and for so many full ones."""
+    shares = np.arange(REGISTERS + 1) / REGISTERS
+    return _sigma(shares), _tau(1.0 - shares)
 
 
 def _sigma(x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -75,6 +75,7 @@ class ValueShift:
         self._cells = Cells()
         self._block_cells = Cells()
         self._block = Measured.none()
+        self._with: Measured | None = None
         self._block_end = 0
         self._odd = np.zeros(0, np.bool_)
         self._judged: tuple[NDArray[np.int64], Measured, NDArray[np.bool_]] | None = None
@@ -107,7 +108,9 @@ class ValueShift:
 
     def _grow(self) -> None:
         self._watched.grow()
-        self._odd = np.pad(self._odd, (0, self._watched.size - len(self._odd)))
+        more = self._watched.size - len(self._odd)
+        if more > 0:
+            self._odd = np.pad(self._odd, (0, more))
 
     def judge(self, window_slice: Slice, level: float) -> list[Anomaly]:
         """See `Detector.judge`."""
@@ -123,27 +126,25 @@ class ValueShift:
 
     def _cells_of(self, window_slice: Slice) -> NDArray[np.int64]:
         first, end = window_slice.first, window_slice.first + len(window_slice)
-        cells = self._cells.within(first, end)
         if self.messages is None:
-            return cells
+            return self._cells.within(first, end)
         series = self._watched.series
         said = self.messages.read(window_slice).numbers
         numbers = [(row, series.number(key, name), value) for row, key, name, value in said]
         self._grow()
         taken = [each for each in numbers if each[1] >= 0]
         series.refused += len(numbers) - len(taken)
-        if taken:
-            both = Cells()
-            both.put(cells)
-            row, number, values = (np.array(column) for column in zip(*taken, strict=True))
-            both.add(row + first, number, bins_of(values.astype(np.float64)))
-            cells = both.within(first, end)
-        return cells
+        if not taken:
+            return self._cells.within(first, end)
+        row, number, values = (np.array(column) for column in zip(*taken, strict=True))
+        bins = bins_of(values.astype(np.float64))
+        return self._cells.within(first, end, np.stack([row + first, number, bins, np.ones_like(bins)]))
 
     def _compare(
         self, window_slice: Slice, cells: NDArray[np.int64], now: Measured, level: float
     ) -> tuple[list[Anomaly], NDArray[np.bool_]]:
-        watched, rows, block = self._watched, len(window_slice), self._block.then(now)
+        watched, rows = self._watched, len(window_slice)
+        block = self._with = self._block.then(now)
         departure = watched.usual.judge(block.level * BIN_WIDTH, watched.variance(block.count), block.count, rows)
         tests = {
             "up": (departure.up, departure.up_span),
@@ -155,8 +156,10 @@ class ValueShift:
             for name, (tail, span) in tests.items()
             if name in self._tests
         }
-        least = np.minimum.reduce([np.ones(departure.up.shape), *(tail for tail, _ in tests.values())])
-        odd = (least < min(_ODD_TIMES * level, _SURELY_USUAL)).any(axis=0)
+        least = np.ones(departure.up.shape)
+        for tail, _ in tests.values():
+            np.minimum(least, tail, out=least)
+        odd = np.asarray((least < min(_ODD_TIMES * level, _SURELY_USUAL)).any(axis=0), np.bool_)
         found = []
         for row, series in zip(*(axis.tolist() for axis in np.nonzero(least < level)), strict=True):
             window, middle = window_slice.first + row, float(watched.usual.middle[series])
@@ -190,11 +193,12 @@ class ValueShift:
             raise ValueError("a slice is judged before it is learned from")
         cells, now, odd = self._judged
         self._judged = None
-        keys = self._watched.series.keys()
-        inside = (keys >= 0) & (keys < len(held))
         self._odd |= odd
-        self._odd[inside] |= held[keys[inside]]
-        self._block = self._block.then(now)
+        if held.any():
+            keys = self._watched.series.keys()
+            inside = (keys >= 0) & (keys < len(held))
+            self._odd[inside] |= held[keys[inside]]
+        self._block, self._with = self._block.then(now) if self._with is None else self._with, None
         self._block_cells.put(cells)
         self._block_end = window_slice.first + len(window_slice)
         self._cells.close(self._block_end)
@@ -209,10 +213,13 @@ class ValueShift:
             first = self._block_end - rows
             self._watched.learn(self._block_cells.within(first, self._block_end), first, rows, self._odd)
             self._odd = np.zeros(self._watched.size, np.bool_)
-            self._block, self._block_cells = Measured.none(), Cells()
+            self._block, self._block_cells, self._with = Measured.none(), Cells(), None
             self._drop(self._watched.surplus())
 
     def _drop(self, numbers: list[int]) -> None:
+        if not numbers:
+            return
+        self._with = None
         self._watched.drop(numbers)
         self._odd[numbers] = False
         self._cells.drop(numbers)
@@ -229,7 +236,7 @@ class ValueShift:
                 continue
             for cells in (self._cells, self._block_cells):
                 cells.merge(number, there[field])
-            self._block = self._block.merged(number, there[field])
+            self._block, self._with = self._block.merged(number, there[field]), None
             self._odd[there[field]] |= self._odd[number]
             self._watched.join(number, there[field])
             self._drop([number])
@@ -270,7 +277,7 @@ class ValueShift:
             raise StateError(f"saved values are damaged: {error!r}") from error
         if self._odd.shape != (size,):
             raise StateError(f"saved values: odd series have shape {self._odd.shape}, expected {size}")
-        self._judged = None
+        self._judged = self._with = None
 
 
 def _ratio(expected: float, seen: float) -> float:

@@ -86,17 +86,24 @@ class Sketches:
 
     def leads(self, window: int, size: int) -> NDArray[np.int64]:
         """int64[k]: the first key of each series in a window, -1 where it had none."""
-        opened = self._open.get(window, _Open())
-        opened.grow(size)
-        return opened.lead
+        leads = np.full(size, -1, np.int64)
+        opened = self._open.get(window)
+        if opened is not None:
+            leads[: len(opened.lead)] = opened.lead
+        return leads
 
     def repeats(self, window: int, size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """float64[k] each: how likely two sampled words of a series are the same, and how many were sampled."""
         opened = self._open.get(window)
         if opened is None or not opened.sample.shape[1]:
             return np.zeros(size), np.zeros(size)
-        pairs, times = np.unique(opened.sample, axis=1, return_counts=True)
-        series = pairs[0].astype(np.int64)
+        series, words = opened.sample
+        order = np.lexsort((words, series))
+        series, words = series[order].astype(np.int64), words[order]
+        new = np.flatnonzero((series[1:] != series[:-1]) | (words[1:] != words[:-1])) + 1
+        begins = np.concatenate([_FIRST, new])
+        times = np.diff(np.append(begins, len(series)))
+        series = series[begins]
         sampled = np.bincount(series, times, size).astype(np.float64)
         same = np.bincount(series, times * (times - 1.0), size)
         return repeated(same.astype(np.float64), sampled), sampled
@@ -104,6 +111,8 @@ class Sketches:
     def together(self, window: int, size: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Registers and counts of the TOGETHER windows that end with this one, as one."""
         registers, counts = np.zeros((size, REGISTERS), np.uint8), np.zeros(size, np.int64)
+        if not self._open and not self._closed:
+            return registers, counts
         for number in range(window - TOGETHER + 1, window + 1):
             opened = self._open.get(number, self._closed.get(number))
             if opened is not None:
@@ -166,3 +175,6 @@ def _unpacked(state: list[Any], size: int) -> dict[int, _Open]:
 def repeated(same: NDArray[np.float64], count: NDArray[np.float64]) -> NDArray[np.float64]:
     """How likely two words are the same, of `same` ordered pairs that are (Simpson 1949): unbiased for any count."""
     return np.where(count > 1, same / np.maximum(count * (count - 1.0), 1.0), 0.0)
+
+
+_FIRST = np.zeros(1, np.int64)

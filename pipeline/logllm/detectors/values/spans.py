@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from logllm.detectors.slices import BLOCK
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["FEWEST", "HISTORY", "SPANS", "STILL", "Departure", "over", "student"]
+__all__ = ["FEWEST", "HISTORY", "SPANS", "STILL", "Departure", "Running", "over", "student"]
 
 SPANS = (1, 5, 15, 45)
 """Levels are judged over so many windows: one sees the large shift, forty-five the small one."""
@@ -43,6 +46,48 @@ class Departure:
     down_span: NDArray[np.int64]
     up_level: NDArray[np.float64]
     down_level: NDArray[np.float64]
+
+    @classmethod
+    def none(cls, rows: int, columns: int) -> Departure:
+        """Nothing to say of so many windows and columns."""
+        shape = (rows, columns)
+        up, down = np.ones((2, *shape))
+        up_span, down_span = np.zeros((2, *shape), np.int64)
+        up_level, down_level = np.zeros((2, *shape))
+        return cls(up, down, up_span, down_span, up_level, down_level)
+
+
+class Running:
+    """Sums of some quantities up to each window of the past and of the block that runs; a slice adds its windows.
+
+    The same to the last bit as sums made from scratch: additions come in the same order.
+    """
+
+    def __init__(self) -> None:
+        self._sums = np.zeros((0, 0, 0))
+        self._known = -1
+
+    def reset(self) -> None:
+        """The past, or what is already of the block, is not what it was."""
+        self._known = -1
+
+    def upto(self, past: list[NDArray[np.float64]], block: list[NDArray[np.float64]], rows: int) -> NDArray[np.float64]:
+        """float64[HISTORY + b, n, k]: the sums, until the next call; the last `rows` of the block's windows are new.
+
+        Shapes:
+            past: float64[HISTORY, k], n of them. block: float64[b, k], as many.
+        """
+        windows, size = block[0].shape
+        known = windows - rows
+        shape = (HISTORY + max(windows, BLOCK), len(block), size)
+        if self._sums.shape != shape or known > self._known:
+            self._sums, known = np.empty(shape), 0
+            np.cumsum(np.stack(past, axis=1), axis=0, out=self._sums[:HISTORY])
+        new = np.stack([each[known:] for each in block], axis=1)
+        for row, added in enumerate(new, HISTORY + known):
+            np.add(self._sums[row - 1], added, out=self._sums[row])
+        self._known = windows
+        return self._sums[: HISTORY + windows]
 
 
 def over(sums: NDArray[np.float64], windows: int, rows: int) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from logllm.detectors.baseline import negative_binomial_tail, pack_array, unpack_array
-from logllm.detectors.values.spans import HISTORY, SPANS, STILL
+from logllm.detectors.values.spans import HISTORY, SPANS, STILL, Running, over
 from logllm.errors import StateError
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ _PRIOR_PHI = (0.5, 0.5, 0.5, 0.5)
 _PRIOR_SQUARES = 5.0
 _LEAST_PHI, _MOST_PHI = 0.02, 50.0
 _YOUNG = 20.0
+_FEWEST = 3
+"""Values beyond the threshold of which something is said."""
 
 
 class Tail:
@@ -50,6 +52,7 @@ class Tail:
 
     def __init__(self) -> None:
         self.size = 0
+        self._running = Running()
         for name, dtype in _ARRAYS.items():
             setattr(self, name, np.zeros((*_LEADING.get(name, ()), 0, *_TRAILING.get(name, ())), dtype))
 
@@ -95,6 +98,7 @@ class Tail:
 
     def restart(self) -> None:
         """Nothing is known of the windows before the next one."""
+        self._running.reset()
         self._past_beyond = np.zeros_like(self._past_beyond)
         self._past_count = np.zeros_like(self._past_count)
 
@@ -114,32 +118,32 @@ class Tail:
             returns: float64[rows, k], int64[rows, k], of the last `rows` windows.
         """
         tail, best = np.ones((rows, self.size)), np.zeros((rows, self.size), np.int64)
-        still = np.ones(tail.shape, np.bool_)
-        for span, (found, mean) in enumerate(self._sums(beyond, count, rows)):
-            phi = self._phi(span)
+        ready = self.ready
+        if not ready.any():
+            return tail, best
+        sums = self._running.upto([self._past_beyond, self._past_count], [beyond, count], rows)
+        # What is beyond the threshold over the longest span is no less than over the others.
+        some = np.flatnonzero(ready & (over(sums[:, 0], SPANS[-1], rows) >= _FEWEST).any(axis=0))
+        if not len(some):
+            return tail, best
+        sums = sums[:, :, some]
+        still = np.ones((rows, len(some)), np.bool_)
+        for span, windows in enumerate(SPANS):
+            found, total = np.moveaxis(over(sums, windows, rows), 1, 0)
+            mean = self._share[some] * total
+            phi = self._phi(span)[some]
             limit = mean + 3.0 * np.sqrt(mean + phi * mean * mean)
-            row, series = np.nonzero((found > limit) & (found >= 3) & (mean > 0) & self.ready & still)
-            if SPANS[span] == STILL:
+            row, place = np.nonzero((found > limit) & (found >= _FEWEST) & (mean > 0) & still)
+            if windows == STILL:
                 still = found > 2.0 * mean
             if len(row):
-                unsure = phi[series] + 1.0 / np.maximum(self._share[series] * self.values[series], 1.0)
-                here = negative_binomial_tail(found[row, series], mean[row, series], unsure)
+                series = some[place]
+                unsure = phi[place] + 1.0 / np.maximum(self._share[series] * self.values[series], 1.0)
+                here = negative_binomial_tail(found[row, place], mean[row, place], unsure)
                 better = here < tail[row, series]
                 tail[row[better], series[better]] = here[better]
                 best[row[better], series[better]] = span
         return tail, best
-
-    def _sums(
-        self, beyond: NDArray[np.float64], count: NDArray[np.float64], rows: int
-    ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-        """Values beyond the threshold and how many were expected, over each span that ends in the last windows."""
-        sums = [
-            np.cumsum(np.vstack([np.zeros((1, self.size)), past, now]), axis=0)
-            for past, now in ((self._past_beyond, beyond), (self._past_count, count))
-        ]
-        at = len(sums[0]) - rows
-        over = [[each[at:] - each[at - span : at - span + rows] for each in sums] for span in SPANS]
-        return [(found, self._share * total) for found, total in over]
 
     def learn_windows(
         self,
@@ -159,7 +163,10 @@ class Tail:
         rows = len(beyond)
         windows = (count > 0).sum(axis=0)
         rate = windows / (np.minimum(self._windows, _HALF_LIFE) + windows + 1.0)
-        for span, (found, mean) in enumerate(self._sums(beyond, count, rows)):
+        sums = self._running.upto([self._past_beyond, self._past_count], [beyond, count], rows)
+        for span, each in enumerate(SPANS):
+            found, total = np.moveaxis(over(sums, each, rows), 1, 0)
+            mean = self._share * total
             measured = count > 0
             scale = np.maximum(measured.sum(axis=0), 1)
             limit = mean + 6.0 * np.sqrt(mean + mean * mean) + 3.0
@@ -179,6 +186,7 @@ class Tail:
         self._windows += np.where(quiet, windows, 0)
         self._past_beyond = np.vstack([self._past_beyond, beyond])[-HISTORY:]
         self._past_count = np.vstack([self._past_count, count])[-HISTORY:]
+        self._running.reset()
 
     def learn_values(
         self,
@@ -212,6 +220,7 @@ class Tail:
 
     def merge(self, old: int, new: int) -> None:
         """What is known of series `old` goes to `new`, if that knows less; `old` is forgotten."""
+        self._running.reset()
         if self.values[old] > self.values[new]:
             for name in _ARRAYS:
                 lead = (slice(None),) * len(_LEADING.get(name, ()))
@@ -221,6 +230,7 @@ class Tail:
 
     def forget(self, series: int) -> None:
         """Know nothing of a series any more."""
+        self._running.reset()
         for name in _ARRAYS:
             getattr(self, name)[(*(slice(None),) * len(_LEADING.get(name, ())), series)] = 0
         self._blank(series)
@@ -237,6 +247,7 @@ class Tail:
             if array.shape != (*_LEADING.get(name, ()), size, *_TRAILING.get(name, ())):
                 raise StateError(f"saved tails: {name} has shape {array.shape}, expected {size} series")
             setattr(self, name, array)
+        self._running.reset()
         self.size = size
 
 

@@ -35,12 +35,13 @@ class Track:
 
     def grow(self, size: int) -> None:
         """Make room for series up to `size` - 1."""
-        more = max(0, size - self.usual.size)
+        more = size - self.usual.size
+        if more <= 0:
+            return
         self.usual.grow(size)
         self._odd, self._odd_blocks = np.pad(self._odd, (0, more)), np.pad(self._odd_blocks, (0, more))
         self._block = np.pad(self._block, ((0, 0), (0, 0), (0, more)))
-        if more:
-            self._block[1, :, -more:] = np.inf
+        self._block[1, :, -more:] = np.inf
 
     def judge(self, levels: Levels) -> Departure:
         """How far the next windows are from what is usual. Nothing changes."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from logllm.detectors.baseline import pack_array, unpack_array
-from logllm.detectors.values.spans import FEWEST, HISTORY, SPANS, STILL, Departure, over, student
+from logllm.detectors.values.spans import FEWEST, HISTORY, SPANS, STILL, Departure, Running, over, student
 from logllm.errors import StateError
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class Usual:
 
     def __init__(self) -> None:
         self.size = 0
+        self._running = Running()
         for name in _ARRAYS:
             setattr(self, name, np.zeros((*_LEADING.get(name, ()), 0)))
 
@@ -102,6 +103,7 @@ class Usual:
     def restart(self, start_ns: int) -> None:
         """Nothing is known of the windows before the next one, which begins then."""
         self.expect(start_ns)
+        self._running.reset()
         self._levels = np.zeros_like(self._levels)
         self._weights = np.zeros_like(self._weights)
         self._counts = np.zeros_like(self._counts)
@@ -116,45 +118,48 @@ class Usual:
                 there was none. count: float64[b, k], values it rests on: a span with fewer than FEWEST is not judged,
                 the mean of a few is far from normal.
         """
+        found = Departure.none(rows, self.size)
         weight = self._weight(variance)
-        totals = np.cumsum(np.vstack([self._weights, weight]), axis=0)
-        sums = np.cumsum(np.vstack([self._levels * self._weights, np.where(weight > 0, level, 0.0) * weight]), axis=0)
-        shape = (rows, self.size)
-        found = Departure(
-            np.ones(shape),
-            np.ones(shape),
-            np.zeros(shape, np.int64),
-            np.zeros(shape, np.int64),
-            np.zeros(shape),
-            np.zeros(shape),
-        )
         measured = weight[len(weight) - rows :] > 0
+        judged = np.flatnonzero(self.ready & measured.any(axis=0))
+        if not len(judged):
+            return found
+        past = [self._weights, self._levels * self._weights, self._counts]
+        sums = self._running.upto(past, [weight, np.where(weight > 0, level, 0.0) * weight, count], rows)
+        total, mean, values = np.moveaxis(np.stack([over(sums, each, rows) for each in SPANS])[..., judged], 2, 0)
+        some = (total > 0) & measured[:, judged] & (values >= FEWEST)
+        total = np.where(some, total, 1.0)
+        mean = np.where(some, mean / total, self.middle[judged])
         # The mean is itself estimated: from as many windows as the fast one looks back on.
-        unsure = self.spread / np.maximum(np.minimum(self.seen, _FAST_HALF_LIFE), 1.0)
-        counts = np.cumsum(np.vstack([self._counts, count]), axis=0)
-        lately = self.middle
-        for span, windows in enumerate(SPANS):
-            total, mean = over(totals, windows, rows), over(sums, windows, rows)
-            some = (total > 0) & self.ready & measured & (over(counts, windows, rows) >= FEWEST)
-            mean = np.where(some, mean / np.where(some, total, 1.0), self.middle)
-            lately = mean if windows == STILL else lately
-            deviation = np.sqrt(self._factor[span] / np.where(some, total, 1.0) + unsure)
-            for up in (True, False):
-                distance = mean - self.high if up else self.low - mean
-                far = some & (distance > 2.5 * deviation)
-                if windows > STILL:
-                    # What is over is not told for as long as it is remembered.
-                    far &= (lately - self.high if up else self.low - lately) > 0.5 * distance
-                row, column = np.nonzero(far)
-                if len(row):
-                    tail = student(distance[row, column] / deviation[row, column])
-                    best = found.up if up else found.down
-                    better = tail < best[row, column]
-                    place = row[better], column[better]
-                    best[place] = tail[better]
-                    (found.up_span if up else found.down_span)[place] = span
-                    (found.up_level if up else found.down_level)[place] = mean[place]
+        unsure = self.spread[judged] / np.maximum(np.minimum(self.seen[judged], _FAST_HALF_LIFE), 1.0)
+        deviation = np.sqrt(self._factor[:, None, judged] / total + unsure)
+        self._tell(found, judged, some, mean, deviation)
         return found
+
+    def _tell(
+        self,
+        found: Departure,
+        judged: NDArray[np.int64],
+        some: NDArray[np.bool_],
+        mean: NDArray[np.float64],
+        deviation: NDArray[np.float64],
+    ) -> None:
+        """Put into `found` what is far off. Shapes: some, mean, deviation: [len(SPANS), rows, j]. judged: int64[j]."""
+        sides = (
+            (mean - self.high[judged], found.up, found.up_span, found.up_level),
+            (self.low[judged] - mean, found.down, found.down_span, found.down_level),
+        )
+        for distance, best, best_span, best_level in sides:
+            far = some & (distance > 2.5 * deviation)
+            # What is over is not told for as long as it is remembered.
+            far[_STILL + 1 :] &= distance[_STILL] > 0.5 * distance[_STILL + 1 :]
+            for span in np.flatnonzero(far.any(axis=(1, 2))).tolist():
+                row, place = np.nonzero(far[span])
+                tail = student(distance[span, row, place] / deviation[span, row, place])
+                better = tail < best[row, judged[place]]
+                row, place = row[better], place[better]
+                at = row, judged[place]
+                best[at], best_span[at], best_level[at] = tail[better], span, mean[span, row, place]
 
     def _weight(self, variance: NDArray[np.float64]) -> NDArray[np.float64]:
         weight: NDArray[np.float64] = 1.0 / (variance + self.spread)
@@ -213,6 +218,7 @@ class Usual:
         self._age += np.where(self.seen > 0, rows, 0)
         self._levels = np.vstack([self._levels, np.where(measured, level, 0.0)])[-HISTORY:]
         self._weights = np.vstack([self._weights, weight])[-HISTORY:]
+        self._running.reset()
         self.expect(end_ns)
 
     def _learn_spread(
@@ -270,6 +276,7 @@ class Usual:
 
     def merge(self, old: int, new: int) -> None:
         """What is known of column `old` goes to `new`, if that knows less; `old` is forgotten."""
+        self._running.reset()
         if self.seen[old] > self.seen[new]:
             for name in _ARRAYS:
                 array = getattr(self, name)
@@ -281,6 +288,7 @@ class Usual:
         for name in _ARRAYS:
             getattr(self, name)[..., column] = 0.0
         self._blank(column)
+        self._running.reset()
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""
@@ -295,8 +303,10 @@ class Usual:
                 raise StateError(f"saved levels: {name} has shape {array.shape}, expected {size} columns")
             setattr(self, name, array)
         self.size = size
+        self._running.reset()
 
 
+_STILL = SPANS.index(STILL)
 _ARRAYS = (
     "high", "low", "seen", "spread", "_age", "_fast", "_season", "_off", "_slow", "_latest", "_hour", "_hour_seen",
     "_factor", "_levels", "_weights", "_counts",

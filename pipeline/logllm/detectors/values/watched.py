@@ -72,6 +72,8 @@ class Watched:
     def measure(self, cells: NDArray[np.int64], first: int, rows: int) -> Measured:
         """What is judged of the values in `rows` windows from `first` on."""
         window, series, bins, count = cells
+        if not len(window):
+            return Measured.blank(rows, self.size)
         size = rows * self.size
         flat = (window - first) * self.size + series
 
