@@ -102,7 +102,7 @@ def test_deviations_of_a_share_have_a_spread_of_about_one() -> None:
     whole = source.negative_binomial(4, 4 / 104, (4000, 2)).astype(np.float64)
     part = source.binomial(whole.astype(np.int64), [0.5, 0.1]).astype(np.float64)
 
-    off = shares.off(0, part, whole)
+    off = shares.off(part[None], whole[None])[0]
 
     assert off.std(axis=0) == pytest.approx([1.0, 1.0], abs=0.35)
 
@@ -110,7 +110,7 @@ def test_deviations_of_a_share_have_a_spread_of_about_one() -> None:
 def test_a_share_that_halves_stands_out_where_neither_count_does() -> None:
     shares = _learned()
 
-    off = shares.off(1, np.array([125.0, 50.0]), np.array([500.0, 500.0]))
+    off = shares.off(np.array([[[125.0, 50.0]]]), np.array([[[500.0, 500.0]]]))[1, 0]
 
     assert off[0] < -5.0
     assert abs(off[1]) < 1.0
@@ -125,7 +125,7 @@ def test_pairs_that_are_held_back_or_cleared_say_nothing_new() -> None:
     shares.clear(np.array([True, False]))
 
     assert (held == before).all()
-    assert shares.off(0, np.array([90.0, 90.0]), np.array([100.0, 100.0])).tolist()[0] == 0.0
+    assert shares.off(np.array([[[90.0, 90.0]]]), np.array([[[100.0, 100.0]]]))[0, 0, 0] == 0.0
     assert shares.share()[1] == before[1]
 
 

@@ -46,7 +46,14 @@ class Followed:
 
     def grow(self, size: int) -> None:
         """Make room for keys up to `size` - 1."""
-        self.totals = np.pad(self.totals, (0, max(0, size - len(self.totals))))
+        more = size - len(self.totals)
+        if more > 0:
+            self.totals = np.pad(self.totals, (0, more))
+
+    @property
+    def places(self) -> int:
+        """Places up to the last one that is taken by a service."""
+        return int(np.flatnonzero(self.services != _NOBODY).max(initial=-1)) + 1
 
     def choose(self, *, anew: bool) -> NDArray[np.bool_]:
         """Fill free places, and once a day give those of others to who is busier now.

@@ -113,15 +113,17 @@ def _in_time(window_slice: Slice) -> tuple[NDArray[np.float64], NDArray[np.float
 
 def _first_seen(counts: NDArray[np.float64], followed: Followed) -> NDArray[np.bool_]:
     first = np.zeros(counts.shape, np.bool_)
-    known = np.pad(followed.totals, (0, max(0, counts.shape[1] - len(followed.totals))))[: counts.shape[1]] > 0.0
-    fresh = np.flatnonzero(~known & counts.any(axis=0))
+    some: NDArray[np.bool_] = np.asarray(counts.any(axis=0), np.bool_)
+    known = min(len(followed.totals), len(some))
+    some[:known] &= followed.totals[:known] <= 0.0
+    fresh = np.flatnonzero(some)
     first[np.argmax(counts[:, fresh] > 0.0, axis=0), fresh] = True
     return first
 
 
-def sums_of(counts: NDArray[np.float64], windows: int, rows: int) -> NDArray[np.float64]:
-    """The sums over `windows` windows that end with each of the last `rows`."""
-    sums = np.concatenate([np.zeros((1, *counts.shape[1:])), np.cumsum(counts, axis=0)])
+def sums_of(counts: NDArray[np.float64], spans: tuple[int, ...], rows: int) -> NDArray[np.float64]:
+    """float64[len(spans), rows, ...]: the sums over so many windows that end with each of the last `rows`."""
     end = len(counts) + 1
-    found: NDArray[np.float64] = sums[end - rows : end] - sums[end - rows - windows : end - windows]
-    return found
+    sums = np.zeros((end, *counts.shape[1:]))
+    np.cumsum(counts, axis=0, out=sums[1:])
+    return np.stack([sums[end - rows :] - sums[end - rows - windows : end - windows] for windows in spans])

@@ -37,20 +37,29 @@ class Shares:
         self.part, self.seen = np.zeros(size), np.zeros(size)
         self.excess, self.base = np.zeros((len(spans), size)), np.zeros((len(spans), size))
         self.blocks = np.zeros(size)
+        self._usual: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
 
     def share(self) -> NDArray[np.float64]:
         """float64[size]: the usual share."""
         share: NDArray[np.float64] = (self.part + _PRIOR_RECORDS * _PRIOR_SHARE) / (self.seen + _PRIOR_RECORDS)
         return share
 
-    def off(self, span: int, part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Deviations of sums over spans[span] windows from the usual share. Shapes: all [..., size]; part <= whole."""
-        q = self.share()
-        chance = whole * q * (1.0 - q)
-        prior = _PRIOR_BLOCKS * self.base[span] / np.maximum(self.blocks, 1.0) + 1e-9
-        rho = np.clip((self.excess[span] + prior * _PRIOR_RHO) / (self.base[span] + prior), 0.0, 5.0)
-        off = (part - whole * q) / np.sqrt(np.maximum(chance * (1.0 + rho * whole), _LEAST_VARIANCE))
-        return np.where((chance >= _LEAST_VARIANCE) & (self.blocks > 0), off, 0.0)
+    def off(self, part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Deviations of sums over windows from the usual share.
+
+        Shapes:
+            part, whole, returns: float64[len(spans), rows, n], of the first n pairs; part <= whole.
+        """
+        if self._usual is None:
+            prior = _PRIOR_BLOCKS * self.base / np.maximum(self.blocks, 1.0) + 1e-9
+            rho = np.clip((self.excess + prior * _PRIOR_RHO) / (self.base + prior), 0.0, 5.0)
+            self._usual = self.share(), rho[:, None]
+        some = slice(part.shape[2])
+        q, rho = self._usual[0][some], self._usual[1][:, :, some]
+        expected = whole * q
+        chance = expected * (1.0 - q)
+        off = (part - expected) / np.sqrt(np.maximum(chance * (1.0 + rho * whole), _LEAST_VARIANCE))
+        return np.where((chance >= _LEAST_VARIANCE) & (self.blocks[some] > 0), off, 0.0)
 
     def learn(
         self, part: NDArray[np.float64], whole: NDArray[np.float64], ready: NDArray[np.bool_], cut: float
@@ -74,11 +83,13 @@ class Shares:
         for array, new in ((self.part, part.sum(axis=0)), (self.seen, whole.sum(axis=0))):
             array[ready] = array[ready] * _KEEP + new[ready]
         self.blocks[ready] += 1.0
+        self._usual = None
 
     def clear(self, columns: NDArray[np.bool_]) -> None:
         """Know nothing of some pairs any more. Shapes: columns: bool[size]."""
         for name in _ARRAYS:
             getattr(self, name)[..., columns] = 0.0
+        self._usual = None
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""
@@ -91,6 +102,7 @@ class Shares:
             if array.shape != getattr(self, name).shape:
                 raise StateError(f"saved shares: {name} has shape {array.shape}, expected {getattr(self, name).shape}")
             setattr(self, name, array)
+        self._usual = None
 
 
 _ARRAYS = ("part", "seen", "excess", "base", "blocks")

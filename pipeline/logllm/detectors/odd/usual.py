@@ -50,6 +50,7 @@ class Usual:
         self.fast, self.slow = np.zeros(size), np.zeros(size)
         self.hour, self.hour_seen = np.zeros((_HOURS, size)), np.zeros((_HOURS, size))
         self.excess, self.squares = np.zeros((len(SPANS), size)), np.zeros((len(SPANS), size))
+        self._scale: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
 
     @property
     def phi(self) -> NDArray[np.float64]:
@@ -59,11 +60,17 @@ class Usual:
         phi: NDArray[np.float64] = np.clip(found, _LEAST_PHI, _MOST_PHI)
         return phi
 
-    def off(self, sums: NDArray[np.float64], span: int) -> NDArray[np.float64]:
-        """Deviations of sums over SPANS[span] windows; 0.0 for counts that are too young. Shapes: [..., size] both."""
-        mean = SPANS[span] * self.mean
-        spread = np.sqrt(mean + self.phi[span] * mean * mean)
-        return np.where(self.seen >= YOUNG, (sums - mean) / np.maximum(spread, 0.5), 0.0)
+    def off(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Deviations of sums over SPANS windows; 0.0 for counts that are too young.
+
+        Shapes:
+            sums, returns: float64[len(SPANS), rows, n], of the first n counts.
+        """
+        if self._scale is None:
+            mean = np.array(SPANS)[:, None] * self.mean
+            self._scale = mean, np.maximum(np.sqrt(mean + self.phi * mean * mean), 0.5)
+        mean, spread = (each[:, None, : sums.shape[2]] for each in self._scale)
+        return np.where(self.seen[: sums.shape[2]] >= YOUNG, (sums - mean) / spread, 0.0)
 
     def learn(self, end_ns: int, history: NDArray[np.float64], quiet: NDArray[np.bool_], known: int) -> None:
         """Take a block in.
@@ -112,11 +119,13 @@ class Usual:
         for hour, share in ((before, 1.0 - later), ((before + 1) % _HOURS, later)):
             trust = self.hour_seen[hour] / (self.hour_seen[hour] + _TRUST_WINDOWS)
             season += share * (trust * self.hour[hour] + (1.0 - trust) * self.slow)
+        self._scale = None
         known = 0.5 * np.minimum(self.seen / _SEASON_WINDOWS, 1.0)
         self.mean = known * season + (1.0 - known) * self.fast
 
     def clear(self, columns: NDArray[np.bool_]) -> None:
         """Know nothing of some counts any more. Shapes: columns: bool[size]."""
+        self._scale = None
         for name in _ARRAYS:
             getattr(self, name)[..., columns] = 0.0
 
@@ -131,6 +140,7 @@ class Usual:
             if array.shape != getattr(self, name).shape:
                 raise StateError(f"saved odd windows: {name} has shape {array.shape}")
             setattr(self, name, array)
+        self._scale = None
 
 
 _ARRAYS = ("mean", "seen", "fast", "slow", "hour", "hour_seen", "excess", "squares")

@@ -86,6 +86,7 @@ class Vectors:
         self._mean, self._square = np.zeros((MOST_SERVICES, SHAPES)), np.zeros((MOST_SERVICES, SHAPES))
         self._past, self._block = no_rows(REACH), no_rows()
         self._held = np.zeros(PLACES, np.bool_)
+        self._read: tuple[Slice, Rows] | None = None
         self._known, self._end_ns, self._day = 0, 0, -1
 
     def of(self, window_slice: Slice) -> NDArray[np.float64]:
@@ -94,17 +95,32 @@ class Vectors:
 
     def _history(self, window_slice: Slice) -> Rows:
         before = no_rows(REACH) if window_slice.gap else self._past + self._block
-        return before.last(REACH) + read(window_slice, self.followed, self._keys.service)
+        return before.last(REACH) + self._rows_of(window_slice)
+
+    def _rows_of(self, window_slice: Slice) -> Rows:
+        """What is read of a slice: once, though it is asked for when it is judged and when it is learned."""
+        if self._read is None or self._read[0] is not window_slice:
+            self._read = window_slice, read(window_slice, self.followed, self._keys.service)
+        return self._read[1]
 
     def _vectors(self, history: Rows, rows: int) -> NDArray[np.float64]:
-        apart = [self._apart(history.counts, span, rows) for span in range(len(SPANS))]
-        pairs = [self._pairs(history, span, rows) for span in range(len(SPANS))]
-        ready = np.maximum((self.followed.keys >= 0).sum(axis=1), 1)
-        keys = [each[:, :, 1:] for each in apart]
+        many = self.followed.places
+        vectors = np.zeros((rows, MOST_SERVICES, len(FEATURES)))
+        if many:
+            followed = self.followed.services[:many, None] >= 0
+            found = np.where(followed, self._of_places(history, rows, many), 0.0)
+            np.clip(found, -_MOST_OFF, _MOST_OFF, out=vectors[:, :many])
+        return vectors
+
+    def _of_places(self, history: Rows, rows: int, many: int) -> NDArray[np.float64]:
+        """float64[rows, many, len(FEATURES)]: the vectors of the first so many places."""
+        apart, pairs = self._apart(history.counts[:, :many], rows), self._pairs(history, rows, many)
+        ready = np.maximum((self.followed.keys[:many] >= 0).sum(axis=1), 1)
+        keys = apart[..., 1:]
         shares = pairs[2][:, :, 1:]
-        ratios = [np.where(self._partner == _ALL, 0.0, each[:, :, 1:]) for each in pairs]
-        shapes = self._shapes_off(history.shapes[-rows:])
-        vectors = np.stack(
+        ratios = np.where(self._partner[:many] == _ALL, 0.0, pairs[..., 1:])
+        shapes = self._shapes_off(history.shapes[-rows:])[:, :many]
+        return np.stack(
             [
                 apart[0][:, :, 0],
                 apart[2][:, :, 0],
@@ -121,27 +137,26 @@ class Vectors:
             ],
             axis=2,
         )
-        return np.clip(np.where(self.followed.services[:, None] >= 0, vectors, 0.0), -_MOST_OFF, _MOST_OFF)
 
-    def _apart(self, counts: NDArray[np.float64], span: int, rows: int) -> NDArray[np.float64]:
-        """float64[rows, S, 1 + K]: deviations of each count's sums, each by itself."""
-        sums = sums_of(counts, SPANS[span], rows).reshape(rows, _COLUMNS)
-        return self._usual.off(sums, span).reshape(rows, *PLACES)
+    def _apart(self, counts: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
+        """float64[len(SPANS), rows, s, 1 + K]: deviations of each count's sums, each by itself, of the first places."""
+        sums = sums_of(counts, SPANS, rows)
+        return self._usual.off(sums.reshape(*sums.shape[:2], -1)).reshape(sums.shape)
 
-    def _pairs(self, history: Rows, span: int, rows: int) -> NDArray[np.float64]:
-        """float64[rows, S, 1 + K]: deviations of the share of errors, and of each key's share with its partner."""
-        part, whole = self._parts(history)
-        windows = SPANS[span]
-        sums = (sums_of(each, windows, rows).reshape(rows, _COLUMNS) for each in (part, whole))
-        return self._shares.off(span, *sums).reshape(rows, *PLACES)
+    def _pairs(self, history: Rows, rows: int, many: int) -> NDArray[np.float64]:
+        """float64[len(SPANS), rows, s, 1 + K]: of the share of errors, and of each key's share with its partner."""
+        part, whole = (sums_of(each, SPANS, rows) for each in self._parts(history, many))
+        flat = (*part.shape[:2], -1)
+        return self._shares.off(part.reshape(flat), whole.reshape(flat)).reshape(part.shape)
 
-    def _parts(self, history: Rows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        counts = history.counts
-        other = np.take_along_axis(counts, np.where(self._partner == _ALL, 0, self._partner + 1)[None], axis=2)
+    def _parts(self, history: Rows, many: int = MOST_SERVICES) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        counts, partner = history.counts[:, :many], self._partner[:many]
+        alone = partner == _ALL
+        other = counts[:, np.arange(many)[:, None], np.where(alone, 0, partner + 1)]
         whole = counts.copy()
-        whole[:, :, 1:] = np.where(self._partner == _ALL, other, counts[:, :, 1:] + other)
+        whole[:, :, 1:] = np.where(alone, other, counts[:, :, 1:] + other)
         part = counts.copy()
-        part[:, :, 0] = history.severe
+        part[:, :, 0] = history.severe[:, :many]
         return part, whole
 
     def _shapes_off(self, shapes: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -155,10 +170,10 @@ class Vectors:
         history = Rows(history.counts[:end], history.severe[:end], history.shapes[:end]).last(1 + REACH)
         name, span = FEATURES[feature], _SPAN[feature]
         windows = SPANS[span]
-        part, whole = (sums_of(each, windows, 1)[0, place] for each in self._parts(history))
+        part, whole = (sums_of(each, (windows,), 1)[0, 0, place] for each in self._parts(history))
         keys = self.followed.keys[place]
         if name.startswith("ratio") or name == "share of errors":
-            off = np.abs(self._pairs(history, span, 1)[0, place])
+            off = np.abs(self._pairs(history, 1, MOST_SERVICES)[span, 0, place])
             off[1:][self._partner[place] == _ALL] = 0.0
             column = 0 if name == "share of errors" else 1 + int(off[1:].argmax())
             expected = float(whole[column] * self._shares.share().reshape(PLACES)[place, column])
@@ -169,12 +184,12 @@ class Vectors:
             now, usual = float(history.shapes[-1, place, shape]), float(self._mean[place, shape])
             back = (np.square, np.expm1, float)[shape]
             return Leading([], float(back(usual)), float(back(now)), 1)
-        off = np.abs(self._apart(history.counts, span, 1)[0, place])
+        off = np.abs(self._apart(history.counts, 1)[span, 0, place])
         order = np.argsort(-off[1:], kind="stable")[:3]
         column = 0 if name.startswith(("records", "many")) else 1 + int(order[0])
         mean = windows * self._usual.mean.reshape(PLACES)[place, column]
         mine = [int(keys[each]) for each in order if keys[each] >= 0]
-        seen = sums_of(history.counts, windows, 1)[0, place, column]
+        seen = sums_of(history.counts, (windows,), 1)[0, 0, place, column]
         return Leading(mine, float(mean), float(seen), windows)
 
     def learn(self, window_slice: Slice, held: NDArray[np.bool_]) -> None:
@@ -183,12 +198,12 @@ class Vectors:
             self._finish()
             self._past, self._known = no_rows(REACH), 0
             self._usual.expect(window_slice.start_ns)
-        self._block = self._block + read(window_slice, self.followed, self._keys.service)
+        self._block, self._read = self._block + self._rows_of(window_slice), None
         self.followed.count(window_slice.counts)
-        inside = (self.followed.keys >= 0) & (self.followed.keys < len(held))
-        bad = inside & held[np.where(inside, self.followed.keys, 0)] if len(held) else inside
-        self._held[:, 1:] |= bad
-        self._held[:, 0] |= np.isin(self.followed.services, self._keys.service[: len(held)][held])
+        if held.any():
+            inside = (self.followed.keys >= 0) & (self.followed.keys < len(held))
+            self._held[:, 1:] |= inside & held[np.where(inside, self.followed.keys, 0)]
+            self._held[:, 0] |= np.isin(self.followed.services, self._keys.service[: len(held)][held])
         self._end_ns = window_slice.end_ns
         if window_slice.ends_block:
             self._finish()
@@ -206,7 +221,7 @@ class Vectors:
 
     def _take(self, rows: int) -> None:
         quiet = ~self._held & (np.column_stack([self.followed.services, self.followed.keys]) >= 0)
-        apart = self._apart((self._past + self._block).counts, 0, rows)[:, :, 1:]
+        apart = self._apart((self._past + self._block).counts, rows)[0, :, :, 1:]
         cut = np.where(quiet[:, 1:], np.clip(apart, -3.0, 3.0), 0.0)
         self._together = self._together * _KEEP_DAY + np.einsum("wsi,wsj->sij", cut, cut)
         part, whole = (each.reshape(rows, _COLUMNS) for each in self._parts(self._block))
@@ -239,6 +254,9 @@ class Vectors:
         self._shares.clear(np.column_stack([np.zeros(MOST_SERVICES, np.bool_), moved]).ravel())
 
     def _clear(self, moved: NDArray[np.bool_]) -> None:
+        self._read = None
+        if not moved.any():
+            return
         self._usual.clear(moved.ravel())
         self._shares.clear(moved.ravel())
         for rows in (self._past, self._block):
@@ -291,6 +309,7 @@ class Vectors:
             if array.shape != getattr(self, f"_{name}").shape:
                 raise StateError(f"saved odd windows: {name} has shape {array.shape}")
             setattr(self, f"_{name}", array)
+        self._read = None
 
 
 def _energy(off: NDArray[np.float64], ready: NDArray[np.int64]) -> NDArray[np.float64]:
