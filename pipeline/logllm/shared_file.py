@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -47,9 +49,14 @@ class SharedFile:
     def read(self) -> str:
         """Its text; "" where there is none. Raises ConfigError."""
         try:
-            if self.path.stat().st_size > self._largest_bytes:
+            # A pipe in its place must not hold up whoever looks, nor a device never end.
+            with os.fdopen(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise ConfigError(f"{self.path}: not a file, expected one of text")
+                data = file.read(self._largest_bytes + 1)
+            if len(data) > self._largest_bytes:
                 raise ConfigError(f"{self.path}: larger than {self._largest_bytes >> 20} MB, the most that is read")
-            return self.path.read_text(encoding="utf-8")
+            return data.decode().replace("\r\n", "\n")
         except FileNotFoundError:
             return ""
         except OSError as error:
@@ -82,11 +89,16 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 @contextmanager
 def _held(path: Path) -> Iterator[Path]:
     """The file itself, which nobody else changes meanwhile."""
-    target = path.resolve()
+    try:
+        target = path.resolve()
+    except RuntimeError as error:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from error
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     while True:
-        descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
+        descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, _MODE)
         try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, "not a file")
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             there = _stamp(target)
             # Whoever held it before us has put another file in its place.

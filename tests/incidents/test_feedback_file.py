@@ -309,3 +309,23 @@ def test_hours_go_by_the_clock_of_their_place(
     now_ns = int(datetime.fromisoformat(moment).timestamp()) * 10**9
 
     assert (now_ns in Hours(days, hours, zone)) is within
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        replace(NOISE, until=datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))),
+        replace(NOISE, verdict="expected", up_to=float("nan")),
+        replace(NOISE, hours="99"),
+        replace(NOISE, note="x" * 2_001),
+    ],
+    ids=["time", "number", "hours", "length"],
+)
+def test_an_answer_that_could_not_be_read_again_is_not_written(tmp_path: Path, odd: Lesson) -> None:
+    file = LearnedFile(tmp_path / "learned.toml")
+    file.change(lambda _: [REAL])
+
+    with pytest.raises(ConfigError, match="answer: "):
+        file.change(lambda before: [*before, odd])
+
+    assert LearnedFile(tmp_path / "learned.toml").lessons == [REAL]

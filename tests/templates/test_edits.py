@@ -213,7 +213,7 @@ def test_edits_of_what_is_not_there_are_refused_by_name() -> None:
         miner.rename("0123456789ab", "x")
     with pytest.raises(ConfigError, match="'nonsense': expected an id of 12"):
         miner.merge([known, "nonsense"])
-    with pytest.raises(ConfigError, match="expected two ids or more"):
+    with pytest.raises(ConfigError, match="expected two or more"):
         miner.merge([known])
     with pytest.raises(ConfigError, match="is not mined"):
         miner.merge([known, pinned])
@@ -274,3 +274,15 @@ def test_a_restored_miner_with_edits_goes_on_as_the_saved_one(before: list[str],
     assert restored.ids(after).tolist() == miner.ids(after).tolist()
     assert restored.state() == miner.state()
     assert list(restored.templates()) == list(miner.templates())
+
+
+def test_a_name_is_one_line_and_one_of_nothing_but_spaces_takes_it_away() -> None:
+    miner = Miner()
+    miner.ids(["disk is full"])
+    (template,) = miner.templates()
+
+    miner.rename(template.id, " a \n b ")
+    named = next(miner.templates()).name
+    miner.rename(template.id, " \t ")
+
+    assert (named, next(miner.templates()).name) == ("a b", "")

@@ -41,9 +41,15 @@ def _moment(_ctx: click.Context, _param: click.Parameter, text: str | None) -> d
         return None
     try:
         when = datetime.fromisoformat(text.strip())
-    except ValueError:
+        return (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise click.BadParameter(f"{text[:40]!r} is no time, expected one as 2026-12-01T22:00Z") from None
-    return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+def _count(_ctx: click.Context, _param: click.Parameter, count: float | None) -> float | None:
+    if count is not None and not count < float("inf"):
+        raise click.BadParameter(f"{count} is no number, expected one; --any-size is for however many")
+    return count
 
 
 def _days(_ctx: click.Context, _param: click.Parameter, text: str | None) -> list[str]:
@@ -86,7 +92,13 @@ def noise(ids: tuple[str, ...], **given: Any) -> None:
 @click.command()
 @_common
 @_always
-@click.option("--up-to", type=click.FloatRange(min=0.0), help="Told again from more than this many.")
+@click.option(
+    "--up-to",
+    type=click.FloatRange(min=0.0),
+    callback=_count,
+    metavar="COUNT",
+    help="Told again from more than this many.",
+)
 @click.option("--any-size", is_flag=True, help="However many there are.")
 @click.option("--days", callback=_days, metavar="DAYS", help="Only on these, as sat,sun.")
 @click.option("--hours", default="", metavar="HOURS", help="Only then, as 22:00-04:00.")
@@ -197,7 +209,10 @@ def answers(data_dir: str, as_json: bool) -> None:
     from logllm.service.learning import held_in
 
     held = held_in(Path(data_dir))
-    for lesson in _file(data_dir).lessons:
+    lessons = _file(data_dir).lessons
+    if not lessons:
+        click.echo("no answers yet: logllm incidents expected|noise|real ID", err=True)
+    for lesson in lessons:
         count = held.get(lesson.id, 0)
         if as_json:
             click.echo(msgspec.json.encode(msgspec.to_builtins(lesson) | {"id": lesson.id, "held_back": count}))
@@ -256,7 +271,7 @@ def _line(lesson: Lesson, held: int = 0) -> str:
     what = "all of it" if lesson.template == "*" else lesson.text or lesson.template
     more = [f"by {lesson.by}" if lesson.by else "", f"{lesson.when:%Y-%m-%d %H:%M}Z"]
     if lesson.up_to is not None and lesson.verdict == "expected":
-        more.append(f"up to {lesson.up_to:g}")
+        more.append("any number" if lesson.up_to == float("inf") else f"up to {lesson.up_to:,.10g}")
     if lesson.days or lesson.hours:
         more.append(" ".join([*lesson.days, lesson.hours, lesson.zone]))
     if lesson.until is not None:

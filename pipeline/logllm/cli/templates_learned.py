@@ -74,8 +74,9 @@ def found(miner: Miner, beginning: str) -> Template:
     ]
     if len(fitting) != 1 or not beginning:
         several = ", ".join(template.id for template in fitting[:_MOST_NAMED])
+        more = ", ..." if len(fitting) > _MOST_NAMED else ""
         raise ConfigError(
-            f"template {beginning!r}: {f'{len(fitting)} begin so ({several}...)' if several else 'not known'}, "
+            f"template {beginning!r}: {f'{len(fitting)} begin so ({several}{more})' if several else 'not known'}, "
             "expected an id of `logllm templates list`"
         )
     return fitting[0]

@@ -163,6 +163,10 @@ def _read(text: str, where: str) -> list[Lesson]:
         raise ConfigError(f"{where}: not TOML: {error}") from error
     except msgspec.ValidationError as error:
         raise ConfigError(f"{where}: {' '.join(str(error).splitlines())}") from error
+    return _checked(lessons, where)
+
+
+def _checked(lessons: list[Lesson], where: str) -> list[Lesson]:
     for at, lesson in enumerate(lessons):
         try:
             lesson.schedule()
@@ -181,9 +185,18 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def written(lessons: Iterable[Lesson]) -> str:
-    """The text of a file with these answers; the same answers give the same text."""
+    """The text of a file with these answers; the same answers give the same text.
+
+    Raises:
+        ConfigError: One of them could not be read again.
+    """
     tables = [_HEAD]
-    for lesson in latest(lessons):
+    kept = latest(lessons)
+    try:
+        msgspec.convert(msgspec.to_builtins(kept), list[Lesson])
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"answer: {' '.join(str(error).splitlines())}") from error
+    for lesson in _checked(kept, "answer"):
         rows = ["[[answers]]"]
         for name in Lesson.__struct_fields__:
             value = getattr(lesson, name)

@@ -52,6 +52,7 @@ class Editing:
     def rename(self, template_id: str, name: str) -> None:
         self._known(template_id)
         names = {key: value for key, value in self.edits.names.items() if key != template_id}
+        name = " ".join(name.split())
         if name:
             names[template_id] = name
         self.apply(self._changed(names=names))
@@ -59,7 +60,7 @@ class Editing:
     def merge(self, ids: list[str]) -> str:
         indices = [self._known(template_id) for template_id in ids]
         if len(set(ids)) < 2:
-            raise ConfigError(f"merge of {len(set(ids))} template: expected two ids or more")
+            raise ConfigError(f"merge: {ids[0] if ids else 'nothing'} is one template, expected two or more")
         for index, template_id in zip(indices, ids, strict=True):
             if self._mining.ledger.state[index] == OWN and index != indices[0]:
                 raise ConfigError(f"template {template_id}: is not mined, others can only be merged into it")
