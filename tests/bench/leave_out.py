@@ -4,8 +4,9 @@
 
 Eight days of `shop.py` through the whole pipeline, at the levels of five alerts a day, with eight problems of each kind
 after three days, which all detectors have learned from: then one is left out, and its share goes to the others. The
-purse is held open, since more than five problems a day are put in: what is measured are the levels. A problem is found by an incident of its service that is opened or changes in its time or the quarter of an
-hour after it; an incident that belongs to none, and is no release, is false. Printed as Markdown.
+purse is held open, since more than five problems a day are put in: what is measured are the levels. A problem is found
+by an incident of its service that is opened or changes in its time or the quarter of an hour after it; an incident that
+belongs to none, and is no release, is false. Printed as Markdown.
 """
 
 from __future__ import annotations
