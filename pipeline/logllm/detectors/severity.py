@@ -95,15 +95,17 @@ class SeverityShift:
         both = self._by_service(window_slice, service)
         before = np.concatenate([self._past, self._block], axis=1)[:, -HISTORY:]
         rows = both.shape[1]
-        sums = np.cumsum(np.concatenate([before, both], axis=1), axis=1)
-        share = self.share()
-        phi = np.clip((self._excess + 0.05 * 0.5) / (self._squares + 0.05), 0.05, 50.0)
         scores = ShiftScores(
             np.ones((rows, services)),
             np.zeros((rows, services), np.int64),
             np.zeros((rows, services)),
             np.zeros((rows, services)),
         )
+        if (before[0].sum(axis=0) + both[0].sum(axis=0)).max(initial=0.0) < MIN_ERRORS:
+            return scores
+        sums = np.cumsum(np.concatenate([before, both], axis=1), axis=1)
+        share = self.share()
+        phi = np.clip((self._excess + 0.05 * 0.5) / (self._squares + 0.05), 0.05, 50.0)
         for span, windows in enumerate(SPANS):
             total = sums[:, HISTORY:].copy()
             if windows <= HISTORY:

@@ -63,6 +63,7 @@ class Thresholds:
         self._block = -1
         self._rows = 0
         self._plan = {kind: np.zeros((3, len(self._pools))) for kind in self._kinds}
+        self._asked: dict[str, float] = {}
         self._each = {kind: np.zeros(0) for kind in self._kinds}
         self._days = np.zeros(len(self._pools))
         self._used = {kind: np.zeros((2, len(self._pools))) for kind in dict.fromkeys([*kinds, "new"])}
@@ -98,6 +99,7 @@ class Thresholds:
             for kind in self._kinds
         }
         self._plan = {kind: np.zeros((3, many)) for kind in self._kinds}
+        self._asked = {}
         for pool, name in enumerate(self._pools):
             active = {kind: float(amount[kind][pool]) for kind in self._kinds if amount[kind][pool] > 0.0}
             for kind in self._kinds:
@@ -151,9 +153,12 @@ class Thresholds:
 
     def asked(self, kind: str) -> float:
         """The probability below which a detector of this kind has to give what it finds."""
-        reference, level, _ = self._plan[kind]
-        highest = level if kind in TOLD_AS_FOUND else np.maximum(reference, level)
-        return float(np.exp(highest.max(initial=_NEVER)))
+        asked = self._asked.get(kind)
+        if asked is None:
+            reference, level, _ = self._plan[kind]
+            highest = level if kind in TOLD_AS_FOUND else np.maximum(reference, level)
+            asked = self._asked[kind] = float(np.exp(highest.max(initial=_NEVER)))
+        return asked
 
     def ratios(
         self, kind: str, window: int, items: NDArray[np.int64], log_p: NDArray[np.float64], pools: NDArray[np.int64]
@@ -223,6 +228,7 @@ class Thresholds:
         """Take a copy back; kinds that it does not know begin anew. Raises StateError where it does not fit."""
         self._pools = [str(name) for name in state["pools"]]
         many = len(self._pools)
+        self._asked = {}
         self._block, self._rows = int(state["block"]), int(state["rows"])
         self._days = np.array(state["days"], np.float64)
         self._used = {kind: np.array(state["used"].get(kind, np.zeros((2, many))), np.float64) for kind in self._used}

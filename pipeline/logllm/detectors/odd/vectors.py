@@ -221,9 +221,11 @@ class Vectors:
 
     def _take(self, rows: int) -> None:
         quiet = ~self._held & (np.column_stack([self.followed.services, self.followed.keys]) >= 0)
-        apart = self._apart((self._past + self._block).counts, rows)[0, :, :, 1:]
-        cut = np.where(quiet[:, 1:], np.clip(apart, -3.0, 3.0), 0.0)
-        self._together = self._together * _KEEP_DAY + np.einsum("wsi,wsj->sij", cut, cut)
+        many = self.followed.places
+        apart = self._apart((self._past + self._block).counts[:, :many], rows)[0, :, :, 1:]
+        cut = np.where(quiet[:many, 1:], np.clip(apart, -3.0, 3.0), 0.0)
+        self._together *= _KEEP_DAY
+        self._together[:many] += np.einsum("wsi,wsj->sij", cut, cut)
         part, whole = (each.reshape(rows, _COLUMNS) for each in self._parts(self._block))
         self._shares.learn(part, whole, quiet.ravel(), 4.0)
         counts = (self._past + self._block).counts.reshape(-1, _COLUMNS)

@@ -132,9 +132,10 @@ class OddWindows:
         _, vectors, scores = judged
         if window_slice.gap:
             self._finish()
-        held_services = np.unique(self._keys.service[: len(held)][held])
+        if held.any():
+            held_services = np.unique(self._keys.service[: len(held)][held])
+            self._held |= np.isin(self.vectors.followed.services, held_services)
         self._open = np.concatenate([self._open, vectors.astype(np.float32)])
-        self._held |= np.isin(self.vectors.followed.services, held_services)
         self._highest = np.fmax(self._highest, np.fmax.reduce(scores, axis=0))
         self.vectors.learn(window_slice, held)
         if window_slice.ends_block:

@@ -103,7 +103,10 @@ class Cells:
         Args:
             more: Cells that are of these windows too, but are not kept here.
         """
-        mine = [cells[:, (cells[0] >= first) & (cells[0] < end)] for cells in self._parts]
+        mine = []
+        for cells in self._parts:
+            inside = (cells[0] >= first) & (cells[0] < end)
+            mine.append(cells if inside.all() else cells[:, inside])
         return _counted(np.concatenate([np.zeros((4, 0), np.int64), *mine, *more], axis=1))
 
     def close(self, end: int) -> None:
@@ -143,6 +146,8 @@ def _counted(cells: NDArray[np.int64]) -> NDArray[np.int64]:
     window, series, bins, count = cells
     first, width = int(window.min()), int(series.max()) + 1
     flat = ((window - first) * width + series) * BINS + bins
+    if (flat[1:] > flat[:-1]).all():
+        return cells
     order = np.argsort(flat)
     flat = flat[order]
     begins = np.flatnonzero(np.concatenate([_TRUE, flat[1:] != flat[:-1]]))

@@ -154,6 +154,9 @@ class DistinctJump:
         found: list[Anomaly] = []
         odd: dict[str, NDArray[np.bool_]] = {}
         for name, track in self._tracks.items():
+            if not track.usual.size:
+                odd[name] = np.zeros(0, np.bool_)
+                continue
             departure = track.judge(getattr(now, name))
             ups = departure.up
             if name == "count":
@@ -308,6 +311,8 @@ def _estimated(registers: list[NDArray[np.uint8]], counted: NDArray[np.int64]) -
 
 def _mix(repeats: NDArray[np.float64], sampled: NDArray[np.float64]) -> Levels:
     """How rarely two words are the same, as a level: minus the logarithm of the odds, softened at both ends."""
+    if not sampled.shape[1]:
+        return sampled, sampled, sampled
     level = -np.log((repeats + _SOFT) / (1.0 - repeats + _SOFT))
     slope = 1.0 / (repeats + _SOFT) + 1.0 / (1.0 - repeats + _SOFT)
     count = np.maximum(sampled, 1.0)

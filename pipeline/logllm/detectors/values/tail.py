@@ -200,12 +200,12 @@ class Tail:
         Shapes:
             series, distance, count: int64[c]. keep: float64[k], what is left of a histogram; 1.0 where nothing is new.
         """
-        touched = np.unique(series)
-        if not len(touched):
+        if not len(series):
             return
+        touched = np.flatnonzero(np.bincount(series))
         self._histogram[touched] *= keep[touched, None].astype(np.float32)
         place = np.clip(distance, -REACH, REACH) + REACH
-        np.add.at(self._histogram, (series, place), count.astype(np.float32))
+        np.add.at(self._histogram.reshape(-1), series * self._histogram.shape[1] + place, count.astype(np.float32))
         # Values lie within some octaves: what is empty for all is not gone through.
         used = np.flatnonzero(self._histogram.any(axis=0))
         first = int(used[0])

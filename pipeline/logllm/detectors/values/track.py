@@ -8,6 +8,7 @@ import numpy as np
 
 from logllm.detectors.baseline import pack_array, unpack_array
 from logllm.detectors.slices import BLOCK
+from logllm.detectors.values.spans import Departure
 from logllm.detectors.values.usual import Usual
 from logllm.detectors.values.watched import REBASE_BLOCKS
 from logllm.errors import StateError
@@ -15,8 +16,6 @@ from logllm.events import WINDOW_NS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from logllm.detectors.values.spans import Departure
 
 __all__ = ["Levels", "Track"]
 
@@ -32,12 +31,14 @@ class Track:
         self._odd = np.zeros(0, np.bool_)
         self._odd_blocks = np.zeros(0, np.int64)
         self._block = np.zeros((3, 0, 0))
+        self._with: NDArray[np.float64] | None = None
 
     def grow(self, size: int) -> None:
         """Make room for series up to `size` - 1."""
         more = size - self.usual.size
         if more <= 0:
             return
+        self._with = None
         self.usual.grow(size)
         self._odd, self._odd_blocks = np.pad(self._odd, (0, more)), np.pad(self._odd_blocks, (0, more))
         self._block = np.pad(self._block, ((0, 0), (0, 0), (0, more)))
@@ -45,18 +46,23 @@ class Track:
 
     def judge(self, levels: Levels) -> Departure:
         """How far the next windows are from what is usual. Nothing changes."""
-        level, variance, count = np.concatenate([self._block, np.stack(levels)], axis=1)
+        if not self.usual.ready.any():
+            return Departure.none(*levels[0].shape)
+        self._with = np.concatenate([self._block, np.stack(levels)], axis=1)
+        level, variance, count = self._with
         return self.usual.judge(level, variance, count, len(levels[0]))
 
     def learn(self, levels: Levels, odd: NDArray[np.bool_], end: int, *, ends_block: bool) -> None:
         """Take windows in that were judged; `end` is the window after them. Shapes: odd: bool[k]."""
-        self._block = np.concatenate([self._block, np.stack(levels)], axis=1)
+        self._block = np.concatenate([self._block, np.stack(levels)], axis=1) if self._with is None else self._with
+        self._with = None
         self._odd |= odd
         if ends_block:
             self.finish(end)
 
     def finish(self, end: int) -> None:
         """The block is over, whole or not."""
+        self._with = None
         if self._block.shape[1]:
             self._odd_blocks = np.where(self._odd, self._odd_blocks + 1, 0)
             anew = self._odd & (self._odd_blocks > REBASE_BLOCKS)
@@ -68,6 +74,7 @@ class Track:
 
     def merge(self, old: int, new: int) -> None:
         """What is known of series `old` goes to `new`, if that knows less."""
+        self._with = None
         self.usual.merge(old, new)
         self._odd[new] |= self._odd[old]
         self._odd_blocks[new] = max(self._odd_blocks[old], self._odd_blocks[new])
@@ -77,6 +84,7 @@ class Track:
 
     def drop(self, numbers: list[int]) -> None:
         """Know nothing of some series any more."""
+        self._with = None
         for number in numbers:
             self.usual.forget(number)
         self._odd[numbers] = False
@@ -93,7 +101,7 @@ class Track:
         self.usual.restore(state["usual"])
         self._odd = unpack_array(state["odd"], np.bool_)
         self._odd_blocks = unpack_array(state["odd_blocks"], np.int64)
-        self._block = unpack_array(state["block"], np.float64)
+        self._block, self._with = unpack_array(state["block"], np.float64), None
         rows = self._block.shape[1] if self._block.ndim == 3 else BLOCK
         shapes = (self.usual.size, self._odd.shape, self._odd_blocks.shape, self._block.shape)
         if shapes != (size, (size,), (size,), (3, rows, size)) or rows >= BLOCK:
