@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -118,3 +120,29 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
         assert result.exit_code != 0
         assert "no.log: cannot read" in result.output or "no.log: no such file" in result.output.lower()
+
+
+def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
+    log = tmp_path / "app.log"
+    log.write_text(LOG)
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "logllm.cli", "templates", "--json", log],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert (done.returncode, done.stderr) == (1, "logllm: cannot write: No space left on device\n")
+
+
+def test_what_stands_in_a_file_cannot_write_to_the_terminal_by_an_error(tmp_path: Path) -> None:
+    table = tmp_path / "a.csv"
+    table.write_text("\x1b[2Jn,Con\u202etent\n", encoding="utf-8")
+
+    result = CliRunner().invoke(main, ["templates", "--column", "No\x1b]0;x", str(table)])
+
+    assert result.exit_code == 2
+    assert "expected one of" in result.output
+    assert not {"\x1b", "\u202e"} & set(result.output)

@@ -14,6 +14,9 @@ from click.testing import CliRunner
 
 from logllm.cli.main import main
 from logllm.config import Config, HttpConfig
+from logllm.detectors.config import DetectConfig, Shares
+from logllm.detectors.sessions.config import SessionsConfig
+from logllm.detectors.values.config import ValuesConfig
 from logllm.metrics import METRICS
 from logllm.service.reload import needs_restart
 from logllm.service.systemd import Notifier
@@ -80,6 +83,9 @@ def test_what_is_said_to_take_a_restart_does_and_the_rest_does_not() -> None:
         "data_dir": Config(data_dir="x"),
         "[http]": Config(http=HttpConfig(listen="127.0.0.1:1")),
         "[delivery]": Config(delivery=DeliveryConfig(grace_s=1.0)),
+        "detect.values": Config(detect=DetectConfig(values=ValuesConfig(enabled=False))),
+        "detect.sessions": Config(detect=DetectConfig(sessions=SessionsConfig(key="trace_id"))),
+        "detect.learned": Config(detect=DetectConfig(learned="answers.toml")),
     }
     (rows,) = re.findall(r"\| part \| on a reload \|\n\|[-|]+\n((?:\|.*\n)+)", PAGE)
     restarts = " ".join(row for row in rows.splitlines() if "takes a restart" in row)
@@ -88,6 +94,9 @@ def test_what_is_said_to_take_a_restart_does_and_the_rest_does_not() -> None:
         assert needs_restart(old, config), named
         assert named.strip("[]") in restarts, named
     assert needs_restart(old, Config(forward=ForwardConfig(shared_key_file="x", max_connections=7))) == []
+    fewer = Config(detect=DetectConfig(alerts_per_day=1.0, shares=Shares(session=0.0, rate=0.0)))
+    assert needs_restart(old, fewer) == []
+    assert needs_restart(fewer, old) == ["detect.shares.session"]
 
 
 def test_the_options_that_the_unit_gives_exist() -> None:

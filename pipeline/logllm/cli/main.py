@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from typing import Any, ClassVar
 
@@ -34,6 +36,7 @@ _COMMANDS = {
 
 
 _LONGEST_ERROR = 20_000
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class _Program(LazyGroup):
@@ -55,6 +58,13 @@ class _Program(LazyGroup):
             # The reader of our output has gone, as `head` does.
             sys.stderr.close()
             ctx.exit(0)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            click.echo(f"logllm: cannot write: {error.strerror}", err=True)
+            # Python would try to write what is left of it once more, and complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(1)
 
 
 @click.group(

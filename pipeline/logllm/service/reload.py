@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Reloader", "needs_restart", "reload_into"]
 
+_NOT_FOR_NOTHING = ("heartbeat", "session", "value", "distinct", "change", "odd")
+"""Kinds whose detectors are made at the start, where they have a share."""
+
 _log = logging.getLogger("logllm.service")
 
 
@@ -73,8 +76,13 @@ def needs_restart(old: Config, new: Config) -> list[str]:
     for key in ("data_dir", "http", "explain", "delivery", "actions", "reduce"):
         if getattr(old, key) != getattr(new, key):
             differs.append(key)
-    if old.detect.learned != new.detect.learned:
-        differs.append("detect.learned")
+    for key in ("learned", "values", "sessions"):
+        if getattr(old.detect, key) != getattr(new.detect, key):
+            differs.append(f"detect.{key}")
+    # A kind whose share was 0 has no detector. One that there is goes on when its share becomes 0, and is told no more.
+    for kind in _NOT_FOR_NOTHING:
+        if getattr(new.detect.shares, kind) and not getattr(old.detect.shares, kind):
+            differs.append(f"detect.shares.{kind}")
     return differs
 
 
