@@ -148,7 +148,9 @@ class ChangePoint:
         return self._fresh > 0 and window_slice.first // BLOCK != self._block
 
     def _grow(self, size: int) -> None:
-        self._totals = np.pad(self._totals, (0, max(0, size - len(self._totals))))
+        more = size - len(self._totals)
+        if more > 0:
+            self._totals = np.pad(self._totals, (0, more))
 
     def _finish(self) -> None:
         """Close the block that is open: residuals, triggers, changes; then choose whom to follow."""

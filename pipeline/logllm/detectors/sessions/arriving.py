@@ -43,6 +43,7 @@ class Slots:
     def __init__(self) -> None:
         self.names: list[str] = []
         self.checks = np.zeros(0, np.int64)
+        self._given = np.zeros(0, np.bool_)
         self._free: list[int] = []
         self._of: dict[str, int] = {}
 
@@ -73,19 +74,23 @@ class Slots:
             slot = len(self.names)
             self.names.append(name)
             if slot >= len(self.checks):
-                self.checks = np.pad(self.checks, (0, max(1_024, slot)))
+                more = max(1_024, slot)
+                self.checks, self._given = np.pad(self.checks, (0, more)), np.pad(self._given, (0, more))
+        self._given[slot] = True
         self.checks[slot] = crc32(name.encode())
         self._of[name] = slot
         return slot
 
     def keep(self, used: NDArray[np.bool_]) -> None:
         """Give back what is not used. Shapes: used: bool[len(names)]."""
-        for slot in np.flatnonzero(~used).tolist():
+        given = self._given[: len(used)]
+        for slot in np.flatnonzero(given & ~used).tolist():
             name = self.names[slot]
             if name:
                 del self._of[name]
                 self.names[slot] = ""
                 self._free.append(slot)
+        given &= used
 
     def state(self) -> list[str]:
         """A msgpack-able copy."""
@@ -98,6 +103,7 @@ class Slots:
             raise StateError("saved sessions: ids are there twice, or too long")
         self.names, self._of = list(names), given
         self._free = [slot for slot, name in enumerate(names) if not name]
+        self._given = np.array([bool(name) for name in names], np.bool_)
         self.checks = np.array([crc32(name.encode()) for name in names], np.int64)
 
 
