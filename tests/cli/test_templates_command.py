@@ -100,7 +100,7 @@ def test_hostile_text_does_not_reach_the_terminal(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--column", "Nothing"), "no column 'Nothing', expected one of 'n', 'Content'"),
+        (("--column", "Nothing"), "no column 'Nothing', expected one of n, Content"),
         (("--format", "nonsense"), "nonsense"),
         (("--tz", "Nowhere/At_All"), "Nowhere/At_All"),
     ],

@@ -11,7 +11,7 @@ from threading import Thread
 import pytest
 
 from logllm.errors import SourceError
-from logllm.sources.csv_rows import LONGEST_ROW_CHARS, csv_rows
+from logllm.sources.csv_rows import LONGEST_ROW_CHARS, csv_rows, listed
 
 ROWS = [["session", "text"], ["a", 'say "x", twice'], ["b", "two\nlines"]]
 TEXT = 'session,text\r\na,"say ""x"", twice"\r\nb,"two\nlines"\r\n'
@@ -107,3 +107,11 @@ def test_a_row_of_any_length_takes_no_more_than_the_longest_that_is_read(
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 50 * LONGEST_ROW_CHARS
+
+
+def test_columns_are_listed_in_one_line_whatever_they_are_called() -> None:
+    told = listed(["a", "", "b\nc\x1b[2J", "x" * 1_000, *map(str, range(1_000))])
+
+    assert told.startswith("a, '', 'b\\nc\\x1b[2J', xxx")
+    assert told.isprintable()
+    assert len(told) < 500

@@ -21,7 +21,7 @@ from logllm.errors import ConfigError
 from logllm.evaluation.session_files import read_time
 from logllm.events import Severity
 from logllm.incidents.learned_near import ALERT_CHANCE, Near
-from logllm.sources.csv_rows import csv_rows
+from logllm.sources.csv_rows import csv_rows, listed
 from logllm.templates.miner import Miner
 
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ SAME_ALERT_S = 900.0
 """A known problem that comes again within a quarter of an hour is the alert that was told, as for incidents."""
 
 _DAY_S = 86_400.0
-_MOST_SHOWN = 50
-_LONGEST_SHOWN = 60
 
 
 class LabelledLine(msgspec.Struct, frozen=True):
@@ -264,8 +262,7 @@ def _rows(path: Path | str, wanted: list[str | None]) -> Iterator[dict[str | Non
         head = next(rows, [])
         for column in wanted:
             if column is not None and column not in head:
-                there = ", ".join(name[:_LONGEST_SHOWN] for name in head[:_MOST_SHOWN]) or "none: it is empty"
-                raise ConfigError(f"{path}: no column {column!r}, expected one of {there}")
+                raise ConfigError(f"{path}: no column {column!r}, expected one of {listed(head)}")
         places = {column: head.index(column) for column in wanted if column is not None}
         for row in rows:
             if row:

@@ -17,7 +17,7 @@ import msgspec
 
 from logllm.detectors.series import ALERT, SeriesDetector
 from logllm.errors import ConfigError, SourceError
-from logllm.sources.csv_rows import csv_rows
+from logllm.sources.csv_rows import csv_rows, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,6 @@ _ODD = frozenset({"1", "1.0", "true", "yes", "anomaly", "anomalous", "abnormal"}
 _USUAL = frozenset({"", "0", "0.0", "false", "no", "normal", "-"})
 _MISSING = frozenset({"", "nan", "null", "none", "na"})
 _DAY_S = 86_400.0
-_MOST_SHOWN = 20
 _FINER_FROM = 1e11
 """Epoch times from here on are milliseconds or finer: in seconds, it would be the year 5138."""
 
@@ -163,10 +162,9 @@ def _columns(row: list[str], where: str) -> tuple[tuple[int, int, int | None], b
     if time_at is not None and value_at is not None:
         return (time_at, value_at, label_at), True
     if time_at is not None or value_at is not None:
-        there = ", ".join(name[:40] for name in row[:_MOST_SHOWN])
         lacking = "a value" if value_at is None else "a time"
         expected = _VALUE_COLUMNS if value_at is None else _TIME_COLUMNS
-        raise ConfigError(f"{where}: no column of {lacking} among {there}, expected {' or '.join(expected)}")
+        raise ConfigError(f"{where}: no column of {lacking} among {listed(row)}, expected {' or '.join(expected)}")
     return (0, 1, 2 if len(row) > 2 else None), False
 
 

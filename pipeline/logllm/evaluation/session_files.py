@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from logllm.errors import ConfigError, SourceError
-from logllm.sources.csv_rows import csv_rows
+from logllm.sources.csv_rows import csv_rows, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +22,7 @@ _TIME_COLUMNS = ("time", "timestamp", "datetime", "eventtime", "ts", "date")
 _LABEL_COLUMNS = ("label", "anomaly", "isanomaly", "anomalous", "isanomalous", "abnormal", "class", "target", "truth")
 _ODD = frozenset(("anomaly", "anomalous", "abnormal", "true", "yes", "fail", "failed", "failure", "fault", "positive"))
 _USUAL = frozenset(("normal", "false", "no", "-", "", "success", "ok", "benign", "none", "negative"))
-_MOST_SHOWN = 50
-_LONGEST_SHOWN = 60
+_LONGEST_TIME = 60
 _NOT_A_LETTER = re.compile(r"[^a-z0-9]")
 
 
@@ -68,7 +67,7 @@ class SessionEvents:
             is_text = found is not None
             event = found or _named(rest, _ID_COLUMNS)
             if event is None:
-                there = f"--event with one of {_list(rest)}" if rest else "one beside that of the session"
+                there = f"--event with one of {listed(rest)}" if rest else "one beside that of the session"
                 raise ConfigError(f"{path}: no column looks like a message, expected {there}")
         times = self._time_columns(head, rest, time)
         places = [head.index(name) for name in times]
@@ -118,7 +117,7 @@ def read_labels(path: Path, *, session: str, label: str | None = None) -> dict[s
     with csv_rows(path) as rows:
         head = next(rows, [])
         if len(head) < 2:
-            raise ConfigError(f"{path}: its head is {_list(head)}, expected a column of sessions and one of labels")
+            raise ConfigError(f"{path}: its head is {listed(head)}, expected a column of sessions and one of labels")
         found = next((name for name in head if _plain(name) == _plain(session)), head[0])
         if label is not None:
             label = _column(path, head, label)
@@ -150,7 +149,7 @@ def _is_odd(path: Path, row: int, label: str) -> bool:
 
 def read_time(cells: list[str]) -> float | None:
     """Seconds since the epoch; None where it is no time: a number, ISO 8601, or loghub's date and time."""
-    text = " ".join(cells).strip()[:_LONGEST_SHOWN]
+    text = " ".join(cells).strip()[:_LONGEST_TIME]
     for read in (_read_number, _read_iso, _read_loghub):
         try:
             return read(text)
@@ -192,12 +191,8 @@ def _named(names: list[str], wanted: tuple[str, ...]) -> str | None:
 def _column(path: Path, head: list[str], wanted: str) -> str:
     exact = [name for name in head if name == wanted] or [name for name in head if _plain(name) == _plain(wanted)]
     if not exact:
-        raise ConfigError(f"{path}: no column {wanted!r}, expected one of {_list(head)}")
+        raise ConfigError(f"{path}: no column {wanted!r}, expected one of {listed(head)}")
     return exact[0]
-
-
-def _list(names: list[str]) -> str:
-    return ", ".join(name[:_LONGEST_SHOWN] for name in names[:_MOST_SHOWN]) or "none: it is empty"
 
 
 def _cell(row: list[str], place: int) -> str:

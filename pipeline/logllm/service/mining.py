@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from logllm.errors import ConfigError
-from logllm.sources.csv_rows import csv_rows
+from logllm.sources.csv_rows import csv_rows, listed
 from logllm.sources.file import read_file
 from logllm.templates.miner import Miner
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["Mined", "Row", "mine_column", "mine_file"]
 
 _ROWS_A_CHUNK = 5_000
-_MOST_SHOWN = 50
-_LONGEST_SHOWN = 60
 
 
 class Row(NamedTuple):
@@ -101,8 +99,7 @@ def _cells(path: str, column: str) -> Iterator[list[str]]:
     with csv_rows(path) as rows:
         head = next(rows, [])
         if column not in head:
-            there = ", ".join(repr(name[:_LONGEST_SHOWN]) for name in head[:_MOST_SHOWN]) or "none"
-            raise ConfigError(f"{path}: no column {column!r}, expected one of {there}")
+            raise ConfigError(f"{path}: no column {column!r}, expected one of {listed(head)}")
         place = head.index(column)
         cells: list[str] = []
         for row in rows:

@@ -16,12 +16,14 @@ from logllm.errors import SourceError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["LONGEST_ROW_CHARS", "csv_rows"]
+__all__ = ["LONGEST_ROW_CHARS", "csv_rows", "listed"]
 
 LONGEST_ROW_CHARS = 1 << 20
 """More is no row but a quote that nobody has closed, or no CSV file at all."""
 
 _GZIP = b"\x1f\x8b"
+_MOST_LISTED = 50
+_LONGEST_LISTED = 60
 _DELIMITERS = ",\t;|"
 
 
@@ -53,6 +55,16 @@ def csv_rows(path: Path | str, *, strict: bool = False) -> Iterator[Iterator[lis
     except (OSError, EOFError) as error:
         said = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise SourceError(f"{where}: cannot read: {said}") from error
+
+
+def listed(head: list[str]) -> str:
+    r"""The columns of a head for a message: one line, of bounded length, whatever they are called.
+
+    >>> listed(["time", "a b", "x\ny"]), listed([])
+    ("time, a b, 'x\\ny'", 'none: it is empty')
+    """
+    names = [name[:_LONGEST_LISTED] for name in head[:_MOST_LISTED]]
+    return ", ".join(name if name.isprintable() and name else repr(name) for name in names) or "none: it is empty"
 
 
 def _opened(path: Path | str) -> io.BufferedReader:
