@@ -60,14 +60,13 @@ def forget(counting: Counting, changes: Changes, spoken_of: set[int], parts: Seq
     Args:
         spoken_of: Keys of open incidents and the like: `parts` go on remembering what came under them.
     """
-    for template in changes.evicted:
-        gone = counting.keys.retire(template)
-        counting.windows.forget(gone)
-        for key in gone:
-            counting.detection.forget(key)
-            counting.first_sight.forget(key)
-            if key not in spoken_of:
-                for part in parts:
-                    if part is not None:
-                        part.forget(key)
-                counting.keys.free([key])
+    gone = [key for template in changes.evicted for key in counting.keys.retire(template)]
+    counting.windows.forget(gone)
+    for key in gone:
+        counting.detection.forget(key)
+        counting.first_sight.forget(key)
+        if key not in spoken_of:
+            for part in parts:
+                if part is not None:
+                    part.forget(key)
+            counting.keys.free([key])

@@ -36,7 +36,10 @@ NO_KEY = b"\0"  # stands in no message: it is cut there
 _DIGITS = b"0123456789"
 # Runs of hex digits that are an identifier by their length: UUIDs, and twelve digits or more.
 _MAYBE_CODE = re.compile(r"[A-Za-z][0-9]|[A-Z]-[0-9]")
-_HEX_RUN = re.compile(rb"[0-9a-fA-F]{8}(?:[0-9a-fA-F]{4,}|(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})")
+# With each such digit as one byte, and that byte as another, they begin with plain text, which is found twice as fast.
+_HEX_DIGITS = b"0123456789abcdefABCDEF"
+_FLATTENED = bytes.maketrans(_HEX_DIGITS + b"\4", b"\4" * len(_HEX_DIGITS) + b"\5")
+_HEX_RUN = re.compile(rb"\x04\x04\x04\x04\x04\x04\x04\x04(?:\x04{4,}|(?:-\x04{4}){3}-\x04{12})")
 
 
 def keys_of(messages: list[str]) -> tuple[list[str], list[bytes]]:
@@ -80,7 +83,16 @@ def coded(key: bytes, message: str) -> bytes:
 def without_hex(messages: list[str]) -> list[bytes]:
     """Keys of mined messages without their hexadecimal identifiers: `b"\\2"`, then the key where there are none."""
     text = "\2" + "\0\2".join(messages)
-    return _HEX_RUN.sub(b"", text.encode("utf-8", "surrogatepass")).translate(None, _DIGITS).split(b"\0")
+    return _hexless(text.encode("utf-8", "surrogatepass")).translate(None, _DIGITS).split(b"\0")
+
+
+def _hexless(text: bytes) -> bytes:
+    parts, at = [], 0
+    for found in _HEX_RUN.finditer(text.translate(_FLATTENED)):
+        start, end = found.span()
+        parts.append(text[at:start])
+        at = end
+    return b"".join([*parts, text[at:]]) if at else text
 
 
 def record_key(key: bytes, message: str) -> bytes | None:
@@ -93,7 +105,7 @@ def record_key(key: bytes, message: str) -> bytes | None:
     record = record_of(message)
     if record is None:
         return None
-    short = b"\3" + _HEX_RUN.sub(b"", record.stripped.encode("utf-8", "surrogatepass")).translate(None, _DIGITS)
+    short = b"\3" + _hexless(record.stripped.encode("utf-8", "surrogatepass")).translate(None, _DIGITS)
     if record.names:
         short = b"\1".join((short, *(name.encode("utf-8", "surrogatepass") for name in record.names)))
     return coded(short, record.stripped) if _MAYBE_CODE.search(record.stripped) else short

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,8 +38,10 @@ if TYPE_CHECKING:
 __all__ = ["OVERFLOW_TEXT", "Mining"]
 
 OVERFLOW_TEXT = "<*> (too many different texts)"
-# An eviction makes room for this share of all templates at once: it costs a pass over the keys.
+# An eviction takes this share of what a service has, and goes on with the next service until it has made room for this
+# share of all templates: it costs a pass over the keys, however many services share them.
 _EVICTED_SHARE = 8
+_ROOM_SHARE = 64
 
 
 class Mining:
@@ -201,12 +204,17 @@ class Mining:
         return True
 
     def _make_room(self, service: int) -> None:
-        """Evict from the service that holds most: one that explodes pushes out its own."""
-        held = self.ledger.held
-        if not held:
-            return
-        victim = max(held, key=lambda code: (held[code], code == service, code))
-        self.evict(self.ledger.oldest(victim, max(1, held[victim] // _EVICTED_SHARE)))
+        """Evict from the services that hold most: one that explodes pushes out its own."""
+        left, taken = dict(self.ledger.held), Counter[int]()
+        while left and taken.total() <= self.max_templates // _ROOM_SHARE:
+            victim = max(left, key=lambda code: (left[code], code == service, code))
+            number = max(1, left[victim] // _EVICTED_SHARE)
+            taken[victim] += number
+            left[victim] -= number
+            if not left[victim]:
+                del left[victim]
+        if taken:
+            self.evict([index for victim, number in taken.items() for index in self.ledger.oldest(victim, number)])
 
     def _enter(self, masked: Masked, service: int) -> int:
         ledger = self.ledger
