@@ -82,7 +82,7 @@ def reading(place: Place, value: str) -> tuple[str, float]:
     if place.unit:
         name = f"{place.name}_{place.unit}"
         return name, number_of(name, value)
-    kind = dimension(value)
+    kind = "" if value.isdigit() else dimension(value)
     if not kind:
         return place.name, number_of(place.name, value) if place.kind == "number" else float("nan")
     has_unit = "_" in place.name and dimension(f"1{place.name.rpartition('_')[2]}") == kind

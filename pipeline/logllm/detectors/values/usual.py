@@ -184,6 +184,8 @@ class Usual:
             quiet: bool[k], False for columns that must not learn.
             anew: bool[k], columns for which this block is the new normal.
         """
+        if not self.size:
+            return
         rows = len(level)
         weight = self._weight(variance)
         measured = weight > 0

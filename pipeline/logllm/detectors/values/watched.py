@@ -115,6 +115,8 @@ class Watched:
         Shapes:
             odd: bool[k], series that are no example of what is normal, unless they have been so for two hours.
         """
+        if not self.size:
+            return
         series, bins, count = cells[1:]
         positive = ~self.ready[series] & (bins > ZERO)
         np.minimum.at(self._floor, series[positive], bins[positive])
