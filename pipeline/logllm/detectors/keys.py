@@ -222,7 +222,9 @@ class Keys:
     def retire(self, template: int) -> list[int]:
         """A template is gone for good: no record will be counted under its keys. Returns them, one a service."""
         gone = []
-        for service, table in enumerate(self._lookup):
+        having = np.flatnonzero(self.template[: self.count] == template)
+        for service in sorted({*self.service[having].tolist(), *self._shared}):
+            table = self._lookup[service]
             key = int(table[template]) if template < len(table) else -1
             if key >= 0:
                 table[template] = -1

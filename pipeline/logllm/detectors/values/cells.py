@@ -122,8 +122,10 @@ class Cells:
 
     def drop(self, numbers: list[int]) -> None:
         """Forget some series."""
-        gone = np.array(numbers, np.int64)
-        self._parts = [cells[:, ~np.isin(cells[1], gone)] for cells in self._parts]
+        for at, cells in enumerate(self._parts):
+            gone = cells[1] == numbers[0] if len(numbers) == 1 else np.isin(cells[1], numbers)
+            if gone.any():
+                self._parts[at] = cells[:, ~gone]
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""
