@@ -139,7 +139,7 @@ def of_counts(keys: Keys) -> Sequence[Detector]:
 def watch(
     fleet: Fleet,
     per_day: float,
-    extras: Callable[[Keys], Sequence[Detector]] = of_counts,
+    extras: Callable[[Keys], Sequence[Detector]] = lambda _keys: (),
     days: int = DAYS,
 ) -> Days:
     """Run a fleet's days through all detectors, the grouper and the purse."""
@@ -232,7 +232,7 @@ def main(*arguments: str) -> None:
             elif "--shop" in flags:
                 days = watch_shop(seed, per_day)
             else:
-                days = watch(Fleet(seed, rough="--rough" in flags), per_day)
+                days = watch(Fleet(seed, rough="--rough" in flags), per_day, of_counts)
             print(
                 f"budget {per_day:4.0f} a day, seed {seed}: {np.mean(days.told):5.2f} told a day, at most "
                 f"{max(days.told):3}, {100 * days.within(per_day):3.0f} % of days within twice; the purse held back "
