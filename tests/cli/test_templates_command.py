@@ -146,3 +146,17 @@ def test_what_stands_in_a_file_cannot_write_to_the_terminal_by_an_error(tmp_path
     assert result.exit_code == 2
     assert "expected one of" in result.output
     assert not {"\x1b", "\u202e"} & set(result.output)
+
+
+def test_a_word_that_is_neither_a_file_nor_a_command_is_told_of_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("plain").write_text(LOG)
+
+    wrong = CliRunner().invoke(main, ["templates", "lst"])
+    right = CliRunner().invoke(main, ["templates", "plain"])
+
+    assert wrong.exit_code == 2
+    assert "no file and no command 'lst'; commands are list, show, rename, merge, pin, unpin" in wrong.output
+    assert right.exit_code == 0

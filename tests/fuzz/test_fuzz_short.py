@@ -16,8 +16,15 @@ if TYPE_CHECKING:
 
 NAMES = sorted(path.stem for path in Path(__file__).parent.glob("fuzz_*.py"))
 INPUTS = 2000
-# Their inputs are made long, go to several destinations, or over a socket.
-FEWER = {"fuzz_headers": 300, "fuzz_long": 200, "fuzz_answers": 300, "fuzz_bodies": 300, "fuzz_slack": 300}
+# Their inputs are made long, mined, go to several destinations, or over a socket.
+FEWER = {
+    "fuzz_headers": 300,
+    "fuzz_long": 200,
+    "fuzz_answers": 300,
+    "fuzz_bodies": 300,
+    "fuzz_slack": 300,
+    "fuzz_edits": 500,
+}
 
 
 def harness_of(name: str) -> Harness:

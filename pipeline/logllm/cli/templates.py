@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -18,6 +19,10 @@ class _FileOrCommand(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in {*self.commands, *ctx.help_option_names}:
+            if args[0].isalpha() and not Path(args[0]).exists():
+                # Neither of the two: whoever wrote `lst` for `list` is told of both.
+                there = ", ".join(name for name, command in self.commands.items() if not command.hidden)
+                raise click.UsageError(f"no file and no command {args[0]!r}; commands are {there}", ctx)
             args = ["mine", *args]
         return super().parse_args(ctx, args)
 

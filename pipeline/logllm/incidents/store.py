@@ -66,7 +66,10 @@ class IncidentStore:
             self._db.execute(f"PRAGMA user_version = {_VERSION}")
         except sqlite3.Error as error:
             self._db.close()
-            raise StateError(f"{path}: not an incident store: {error}") from error
+            fault = (
+                "cannot open the incident store" if isinstance(error, sqlite3.OperationalError) else "no incident store"
+            )
+            raise StateError(f"{path}: {fault}: {error}") from error
         except StateError:
             self._db.close()
             raise
