@@ -43,8 +43,7 @@ _CANDIDATE_BLOCKS = 48
 _LEAST_ROWS = 8
 """Windows of a block that must have been seen for it to stand for the whole."""
 
-_DAY_DECAY = 0.5
-_SMALL_SHARE = 0.05
+_DAY_DECAY, _SMALL_SHARE = 0.5, 0.05
 _NOBODY = -1
 
 
@@ -148,9 +147,8 @@ class ChangePoint:
         return self._fresh > 0 and window_slice.first // BLOCK != self._block
 
     def _grow(self, size: int) -> None:
-        more = size - len(self._totals)
-        if more > 0:
-            self._totals = np.pad(self._totals, (0, more))
+        if size > len(self._totals):
+            self._totals = np.pad(self._totals, (0, size - len(self._totals)))
 
     def _finish(self) -> None:
         """Close the block that is open: residuals, triggers, changes; then choose whom to follow."""
@@ -258,10 +256,10 @@ class ChangePoint:
         small = self._totals[old] <= _SMALL_SHARE * self._totals[new]
         self._totals[new] += self._totals[old]
         mine = np.flatnonzero(self._ids == new)
-        if len(mine) and not small:
-            self.levels.clear(int(mine[0]))
-            self._tests.drop(int(mine[0]))
-            self._candidate[mine] = 0
+        for column in [] if small else mine.tolist():
+            self.levels.clear(column)
+            self._tests.drop(column)
+            self._candidate[column] = 0
         self._sums[mine] += self._sums[self._ids == old].sum()
         self._pending = [_renamed(each, old, new) for each in self._pending]
         self.forget(old)
