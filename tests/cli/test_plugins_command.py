@@ -231,9 +231,10 @@ def test_every_command_of_the_guide_and_its_options_exist() -> None:
 
     assert len(ours) > 12
     for _, *words in ours:
-        command: click.Command = main
+        command: click.Command | None = main
         while isinstance(command, click.Group):
-            command = command.commands[words.pop(0)]
+            command = command.get_command(click.Context(command), words.pop(0))
+        assert command is not None, words
         known = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in words if word.startswith("-")} <= known, words
 
