@@ -104,8 +104,8 @@ def quality(events: Path, labels: Path) -> None:
 class _OnlyRare(Rarity):
     """Misses nothing."""
 
-    def _expected(self, begun: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        return np.zeros(0, np.int64), np.zeros(0)
+    def _expected(self, services: NDArray[np.int32]) -> tuple[list[int], list[float]]:
+        return [], []
 
 
 class _OnlyMissing(Rarity):
@@ -120,12 +120,16 @@ class _OnlyMissing(Rarity):
 class _WhenEnded(Rarity):
     """Counts an event when the session ends instead of when it first shows it."""
 
-    def show(self, begun: int, keys: NDArray[np.int64], records: int) -> None:
-        super().show(0, np.zeros(0, np.int64), records)
-        self.has = np.pad(self.has, (0, max(0, int(keys.max(initial=-1)) + 1 - len(self.has))))
+    def show(
+        self, begun: int, keys: NDArray[np.int64], records: int, came: NDArray[np.int64], service: NDArray[np.int32]
+    ) -> None:
+        super().show(0, np.zeros(0, np.int64), records, came, service)
+        more = max(0, int(keys.max(initial=-1)) + 1 - len(self.has))
+        self.has, self.service = np.pad(self.has, (0, more)), np.pad(self.service, (0, more))
 
     def judge(self, courses: Courses) -> Strangeness:
-        super().show(len(courses), courses.keys, 0)
+        one = np.zeros(len(self.has), np.int32)
+        super().show(len(courses), courses.keys, 0, np.zeros(len(courses), np.int64), one)
         return super().judge(courses)
 
 

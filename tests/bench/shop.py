@@ -167,11 +167,12 @@ class Shop:
     def _messages(self) -> tuple[list[list[str]], NDArray[np.uint8], int, int]:
         """Texts of each service; severities; where the new errors and the release's messages begin."""
         plain = [text for text, _, _ in _PLAIN]
-        shared = [*plain, *_NEW, *_RELEASE, *_STEPS]
         texts = []
         for service, name in enumerate(_NAMES):
             took = "finished, %d bytes" if self.traced(service) else "finished in %d ms"
-            texts.append([*shared, f"{name} request accepted, %d headers", f"{name} request {took}"])
+            # What another service has shown before is no news.
+            own = [f"{name}: {text}" for text in (*_NEW, *_RELEASE)]
+            texts.append([*plain, *own, *_STEPS, f"{name} request accepted, %d headers", f"{name} request {took}"])
         severity = np.full(len(texts[0]), int(Severity.INFO), np.uint8)
         severity[: len(plain)] = [int(level) for _, level, _ in _PLAIN]
         severity[len(plain) : len(plain) + len(_NEW)] = int(Severity.ERROR)

@@ -107,8 +107,10 @@ class Play:
         if self._idle_windows is not None:
             self._judge(self._opened.idle(window, self._idle_windows))
         cells, counts = np.unique(slots << KEY_BITS | keys, return_counts=True)
-        begun, shown = self._opened.take(window, cells, counts)
-        self.rarity.show(begun, shown, len(slots))
+        # All sessions of a file are compared with each other.
+        one = np.zeros(len(self._ids) if self._miner is None else self._miner.size, np.int32)
+        begun, shown, came = self._opened.take(window, cells, counts, one)
+        self.rarity.show(begun, shown, len(slots), came, one)
         if self._idle_windows is None:
             here = np.unique(slots)
             ended = here[self._last[here] == window]

@@ -33,6 +33,10 @@ records = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 5)), max_size=30)
 steps = st.lists(st.tuples(records, st.sampled_from(["idle", "drop", "merge", "forget", "restart", ""])), max_size=12)
 
 
+# Even keys are of one service, odd ones of another.
+SERVICE = np.arange(64, dtype=np.int32) % 2
+
+
 def cells_of(rows: list[tuple[int, int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     cells, counts = np.unique(np.array([slot << KEY_BITS | key for slot, key in rows], np.int64), return_counts=True)
     return cells, counts
@@ -44,8 +48,10 @@ def test_it_remembers_what_a_slow_obvious_one_does(steps: list[tuple[list[tuple[
 
     for window, (rows, then) in enumerate(steps):
         known = {(slot, key) for slot, session in plain.items() for key in session.keys}
-        begun, shown = opened.take(window, *cells_of(rows))
+        begun, shown, came = opened.take(window, *cells_of(rows), SERVICE)
         assert begun == len({slot for slot, _ in rows} - plain.keys())
+        passed = {(slot, key % 2) for slot, key in rows} - {(slot, key % 2) for slot, key in known}
+        assert sorted(came.tolist()) == sorted(service for _, service in passed)
         assert sorted(shown.tolist()) == sorted(key for _, key in set(rows) - known)
         for slot, key in rows:
             session = plain.setdefault(slot, Plain(window, window))
@@ -87,10 +93,10 @@ def test_it_remembers_what_a_slow_obvious_one_does(steps: list[tuple[list[tuple[
 
 def test_a_copy_goes_on_for_itself() -> None:
     opened = Opened()
-    opened.take(1, *cells_of([(0, 1), (1, 2)]))
+    opened.take(1, *cells_of([(0, 1), (1, 2)]), SERVICE)
     other = opened.copy()
 
-    other.take(2, *cells_of([(0, 3), (2, 0)]))
+    other.take(2, *cells_of([(0, 3), (2, 0)]), SERVICE)
     other.drop(np.array([1]))
 
     assert opened.slots.tolist() == [0, 1]
@@ -101,8 +107,8 @@ def test_a_copy_goes_on_for_itself() -> None:
 @pytest.mark.parametrize("name", ["cells", "first", "records", "judged"])
 def test_a_column_that_does_not_fit_is_refused(name: str) -> None:
     opened, other = Opened(), Opened()
-    opened.take(1, *cells_of([(0, 1), (1, 2)]))
-    other.take(1, *cells_of([(9, 1)]))
+    opened.take(1, *cells_of([(0, 1), (1, 2)]), SERVICE)
+    other.take(1, *cells_of([(9, 1)]), SERVICE)
 
     with pytest.raises(StateError):
         Opened().restore(opened.state() | {name: other.state()[name]})

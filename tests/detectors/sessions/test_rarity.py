@@ -17,7 +17,18 @@ from logllm.errors import StateError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
 USUAL = (0, 1, 2)
+
+
+# Keys from five thousand on are of another service.
+SERVICE = (np.arange(6_000, dtype=np.int32) >= 5_000).astype(np.int32)
+
+
+def counted(rarity: Rarity, begun: int, keys: NDArray[np.int64], records: int) -> None:
+    """Sessions of the first service that have begun, and what they have shown."""
+    rarity.show(begun, keys, records, np.zeros(begun, np.int64), SERVICE)
 
 
 def shown(rarity: Rarity, sessions: Sequence[tuple[int, ...]]) -> Courses:
@@ -25,8 +36,8 @@ def shown(rarity: Rarity, sessions: Sequence[tuple[int, ...]]) -> Courses:
     opened = Opened()
     rows = [at << KEY_BITS | key for at, keys in enumerate(sessions) for key in keys]
     cells, counts = np.unique(np.array(rows, np.int64), return_counts=True)
-    begun, keys = opened.take(0, cells, counts)
-    rarity.show(begun, keys, len(rows))
+    begun, keys, came = opened.take(0, cells, counts, SERVICE)
+    rarity.show(begun, keys, len(rows), came, SERVICE)
     return opened.courses(opened.slots)
 
 
@@ -72,7 +83,7 @@ def test_a_session_like_all_others_is_not_odd() -> None:
 
 def test_what_open_sessions_have_yet_to_show_is_not_missed_in_one_that_ends() -> None:
     rarity = grown()
-    rarity.show(200, np.repeat([0, 1], 200), 400)
+    counted(rarity, 200, np.repeat([0, 1], 200), 400)
 
     found = judged(rarity, [(0, 1)])
 
@@ -83,7 +94,7 @@ def test_what_open_sessions_have_yet_to_show_is_not_missed_in_one_that_ends() ->
 def test_those_that_end_first_are_not_taken_for_the_usual_ones() -> None:
     """At a start the broken sessions end before any other does."""
     rarity = Rarity(warm_up=0)
-    rarity.show(1_000, np.repeat(USUAL, 1_000), 3_000)
+    counted(rarity, 1_000, np.repeat(USUAL, 1_000), 3_000)
 
     found = judged(rarity, [(0, 1, 7)] * 20)
 
@@ -128,11 +139,33 @@ def test_why_names_all_that_is_rare_and_all_that_is_missing_the_rarest_first() -
     assert rarity.why(np.array([0, 6, 7])) == ([7, 6], [1, 2])
 
 
+def test_each_service_has_its_own_usual_course() -> None:
+    """Of forty services each shows its events in one session of forty: they are usual all the same."""
+    rarity = grown(20_000)
+    other = (5_000, 5_001, 5_002)
+    judged(rarity, [other] * 600)
+
+    found = judged(rarity, [other, other[:2], (*other, 5_003), USUAL, (0, 1), (*USUAL, *other[:2])])
+
+    assert found.odd.tolist() == [False, True, True, False, True, True]
+    assert found.missing.tolist() == [False, True, False, False, True, True]
+    assert (found.lead[1], found.lead[2], found.lead[4], found.lead[5]) == (5_002, 5_003, 2, 5_002)
+
+
+def test_a_service_that_few_sessions_have_passed_is_not_judged() -> None:
+    rarity = grown(20_000)
+    judged(rarity, [(5_050, 5_051, 5_052)] * 100)
+
+    found = judged(rarity, [(5_050, 5_051), (5_050, 5_060)])
+
+    assert not found.odd.any()
+
+
 def test_what_was_usual_long_ago_is_forgotten() -> None:
     rarity = grown(1_000)
 
     for _ in range(5):
-        rarity.show(REMEMBERED, np.zeros(0, np.int64), 0)
+        counted(rarity, REMEMBERED, np.zeros(0, np.int64), 0)
 
     assert rarity.begun <= REMEMBERED
     assert rarity.has[0] < 50

@@ -77,17 +77,18 @@ class Memory:
         counts: NDArray[np.int64],
         sampling: int,
         checks: NDArray[np.int64],
+        service: NDArray[np.int32],
     ) -> None:
         """Take in what a window brought.
 
         Shapes:
             cells, counts: int64[c], of the sessions that are followed, each cell once and in order.
-            checks: int64[slots], the checksum of each session's id.
+            checks: int64[slots], the checksum of each session's id. service: int32[at least all keys], of each key.
         """
         if sampling > self.sampling:
             self._thin(sampling, checks)
-        begun, shown = self.opened.take(window, cells, counts)
-        self.rarity.show(begun, shown, int(counts.sum()))
+        begun, shown, came = self.opened.take(window, cells, counts, service)
+        self.rarity.show(begun, shown, int(counts.sum()), came, service)
 
     def tidy(self, window: int, checks: NDArray[np.int64]) -> None:
         """This window is over: forget what is old, and what there is no room for, every LOOK_EVERY windows.

@@ -124,7 +124,8 @@ class SessionNovelty:
             # What is of an earlier window came too late for it.
             late = self._arriving.waiting(window) if window == window_slice.first else []
             for each in (*late, window):
-                memory.take(window, *self._arriving.of(each, memory.sampling), self._slots.checks)
+                arrived = self._arriving.of(each, memory.sampling)
+                memory.take(window, *arrived, self._slots.checks, self._keys.service)
             memory.tidy(window, self._slots.checks)
         return found
 

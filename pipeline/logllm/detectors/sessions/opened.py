@@ -86,14 +86,17 @@ class Opened:
         """The largest key that any of them has shown, -1 where there is none."""
         return int((self._cells & _KEY_MASK).max(initial=-1))
 
-    def take(self, window: int, cells: NDArray[np.int64], counts: NDArray[np.int64]) -> tuple[int, NDArray[np.int64]]:
-        """What a window brought; returns how many sessions began, and the keys that sessions showed for the first time.
+    def take(
+        self, window: int, cells: NDArray[np.int64], counts: NDArray[np.int64], service: NDArray[np.int32]
+    ) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
+        """What a window brought: how many sessions began, the keys and the services that were new in theirs.
 
         Shapes:
-            cells: int64[c], each once and in order. counts: int64[c], records of each. returns: int64[f].
+            cells: int64[c], each once and in order. counts: int64[c], records of each. service: int32[at least all
+            keys], the service of each. returns: int64[f] and int64[d], one entry for each session.
         """
         if not len(cells):
-            return 0, np.zeros(0, np.int64)
+            return 0, np.zeros(0, np.int64), np.zeros(0, np.int64)
         slots = cells >> KEY_BITS
         more = int(slots[-1]) + 1 - len(self.records)
         if more > 0:
@@ -112,10 +115,22 @@ class Opened:
         inside = places < len(self._cells)
         known[inside] = self._cells[places[inside]] == cells[inside]
         new = cells[~known]
+        came = self._passed(new, service)
         if len(new):
             self._cells = _inserted(self._cells, places[~known], new)
             self.judged[slots[~known]] = False
-        return len(begun), new & _KEY_MASK
+        return len(begun), new & _KEY_MASK, came
+
+    def _passed(self, new: NDArray[np.int64], service: NDArray[np.int32]) -> NDArray[np.int64]:
+        """The services of new cells, each once for a session, that none of its cells so far is of."""
+        pairs = np.unique(new >> KEY_BITS << KEY_BITS | service[new & _KEY_MASK])
+        slots = np.unique(new >> KEY_BITS)
+        start, end = (np.searchsorted(self._cells, each << KEY_BITS) for each in (slots, slots + 1))
+        long = end - start
+        places = np.repeat(start - np.cumsum(long) + long, long) + np.arange(long.sum())
+        before = self._cells[places]
+        before = before >> KEY_BITS << KEY_BITS | service[before & _KEY_MASK]
+        return pairs[~np.isin(pairs, before)] & _KEY_MASK
 
     def idle(self, window: int, idle_windows: int) -> NDArray[np.int64]:
         """The slots of open sessions that showed nothing for more than `idle_windows` before this window."""

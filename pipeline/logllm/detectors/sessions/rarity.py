@@ -30,7 +30,7 @@ WARM_UP = 500
 REMEMBERED = 200_000
 """Sessions begun after which everything counts half, so that what is normal can change."""
 
-_MOST_EXPECTED = 64
+_MOST_EXPECTED = 256
 _HALF_LIFE_SESSIONS = 1_000.0
 _PRIOR_SESSIONS = 200.0
 """Ordinary sessions that the share of odd ones starts from: a fifth of what it looks back on."""
@@ -62,29 +62,35 @@ class Strangeness:
 class Rarity:
     """Counts how many sessions hold each event, and judges those that have ended by it.
 
+    Shares are among the sessions that have shown anything of the event's service: where each service has requests of
+    its own, they are what is compared, and a trace that passes through several is judged in each.
+
     An event counts when a session first shows it, not when the session ends: sessions that end early are often the
     broken ones, and a count of ended sessions would take their course for the usual one. So what most open sessions
     have yet to reach is not missed in the one that has ended. Learns from everything and needs no labels. The level is
     a rarity, not a share of sessions: how many are odd follows from the log, up to MOST_ODD.
 
     Does not see: unusual counts, orders and durations of usual events (as terms of their own they cost more in
-    precision than they found); what only one of several kinds of session lacks; anything where every session holds
-    rare events, as with a template for each path of a web server: there MOST_ODD lowers the level.
+    precision than they found); what only one of several kinds of session of a service lacks; anything where every
+    session holds rare events, as with a template for each path of a web server: there MOST_ODD lowers the level; what
+    happens in services that fewer than `warm_up` sessions have passed.
 
-    Cost: a few microseconds a session. Memory: 8 bytes a key.
+    Cost: a few microseconds a session. Memory: 16 bytes a key.
 
     Args:
         warm_up: Sessions that must have ended before the next one is judged.
 
     Shapes:
-        has: float64[k], sessions that showed each key.
+        has: float64[k], sessions that showed each key. among: float64[s], sessions that showed any key of a service.
+        service: int32[k], the service of each key that was shown.
     """
 
     rare: ClassVar[float] = RARE
 
     def __init__(self, *, warm_up: int = WARM_UP) -> None:
         self._warm_up = warm_up
-        self.has = np.zeros(0)
+        self.has, self.among = np.zeros(0), np.zeros(0)
+        self.service = np.zeros(0, np.int32)
         self.begun = 0.0
         self.ended = 0
         self.records = 0.0
@@ -95,6 +101,7 @@ class Rarity:
         """One that goes on for itself."""
         other = type(self)(warm_up=self._warm_up)
         other.has, other._spread = self.has.copy(), self._spread.copy()
+        other.among, other.service = self.among.copy(), self.service.copy()
         other.begun, other.ended, other.records = self.begun, self.ended, self.records
         return other
 
@@ -115,56 +122,76 @@ class Rarity:
         others: float = _NEVER_SEEN * 10.0 ** (crowded / _BINS_A_DECADE)
         return min(self.rare, others / max(self.begun, 1.0))
 
-    def show(self, begun: int, keys: NDArray[np.int64], records: int) -> None:
+    def show(
+        self, begun: int, keys: NDArray[np.int64], records: int, came: NDArray[np.int64], service: NDArray[np.int32]
+    ) -> None:
         """Sessions have begun, and sessions have shown keys for the first time, in so many records.
 
         Shapes:
-            keys: int64[c], one entry for each session and key.
+            keys: int64[c], one entry for each session and key. came: int64[d], one for each session and service it
+            has shown something of for the first time. service: int32[at least all keys], the service of each key.
         """
         if len(keys):
             counts = np.bincount(keys, minlength=len(self.has))
             self.has = np.pad(self.has, (0, len(counts) - len(self.has))) + counts
+            self.service = np.pad(self.service, (0, len(counts) - len(self.service)))
+            self.service[keys] = service[keys]
+            counts = np.bincount(came, minlength=max(len(self.among), int(self.service.max(initial=0)) + 1))
+            self.among = np.pad(self.among, (0, len(counts) - len(self.among))) + counts
         self.begun += begun
         self.records += records
         while self.begun > REMEMBERED:
             self.begun *= 0.5
             self.records *= 0.5
             self.has *= 0.5
+            self.among *= 0.5
+
+    def _among(self) -> NDArray[np.float64]:
+        """float64[k]: the sessions among which each key's share is."""
+        among: NDArray[np.float64] = np.maximum(self.among[self.service], 1.0)
+        return among
 
     def judge(self, courses: Courses) -> Strangeness:
         """How strange sessions are; they must have been shown."""
-        begun = max(self.begun, 1.0)
+        among = self._among()
         # Of the others: a session is no example for itself.
-        shares = np.maximum(self.has - 1.0 + _NEVER_SEEN, _NEVER_SEEN) / begun
+        shares = np.maximum(self.has - 1.0 + _NEVER_SEEN, _NEVER_SEEN) / among
+        shares[among < self._warm_up] = 1.0
         held = shares[courses.keys]
         tail = np.minimum.reduceat(held, courses.starts)
         owner = courses.owners
         first = np.flatnonzero(held == tail[owner])
         lead = courses.keys[first[np.unique(owner[first], return_index=True)[1]]].astype(np.int32)
         missing = np.zeros(len(tail), np.bool_)
-        expected, lacking = self._expected(begun)
-        for key, share in zip(expected.tolist(), lacking.tolist(), strict=True):
-            lacks = np.ones(len(tail), np.bool_)
+        services = self.service[courses.keys]
+        passed = {service: owner[services == service] for service in np.unique(services).tolist()}
+        for key, share in zip(*self._expected(services), strict=True):
+            lacks = np.zeros(len(tail), np.bool_)
+            lacks[passed[int(self.service[key])]] = True
             lacks[owner[courses.keys == key]] = False
             worse = lacks & (share < tail)
             tail[worse], lead[worse], missing[worse] = share, key, True
         return Strangeness(tail, lead, missing, tail < self.level)
 
-    def _expected(self, begun: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The events that nearly every session shows, and the share that lacks each."""
-        lacking = np.maximum(begun - self.has - 1.0 + _NEVER_SEEN, _NEVER_SEEN) / begun
-        usual = np.flatnonzero(lacking < self.rare)
+    def _expected(self, services: NDArray[np.int32]) -> tuple[list[int], list[float]]:
+        """The events that nearly every session in these services shows, and the share that lacks each."""
+        among = self._among()
+        lacking = np.maximum(among - self.has - 1.0 + _NEVER_SEEN, _NEVER_SEEN) / among
+        wanted = np.zeros(len(self.among), np.bool_)
+        wanted[services] = True
+        usual = np.flatnonzero((lacking < self.rare) & (among >= self._warm_up) & wanted[self.service])
         usual = usual[np.argsort(lacking[usual], kind="stable")][:_MOST_EXPECTED]
-        return usual, lacking[usual]
+        return usual.tolist(), lacking[usual].tolist()
 
     def why(self, keys: NDArray[np.int64]) -> tuple[list[int], list[int]]:
         """What is rare in a session of these keys, and what it lacks; the rarest first."""
-        begun, level = max(self.begun, 1.0), self.level
-        shares = np.maximum(self.has[keys] - 1.0 + _NEVER_SEEN, _NEVER_SEEN) / begun
+        among, level = self._among()[keys], self.level
+        shares = np.maximum(self.has[keys] - 1.0 + _NEVER_SEEN, _NEVER_SEEN) / among
+        shares[among < self._warm_up] = 1.0
         rare = keys[np.argsort(shares, kind="stable")][: int((shares < level).sum())]
-        expected, lacking = self._expected(begun)
-        absent = expected[(lacking < level) & ~np.isin(expected, keys)]
-        return rare.tolist(), absent.tolist()
+        shown = set(keys.tolist())
+        lacking = zip(*self._expected(self.service[keys]), strict=True)
+        return rare.tolist(), [key for key, share in lacking if share < level and key not in shown]
 
     def learn(self, found: Strangeness) -> None:
         """Take in how strange sessions were that have ended."""
@@ -178,8 +205,10 @@ class Rarity:
     def merge(self, old: int, new: int) -> None:
         """Key `old` became part of key `new`. Sessions that held both count twice until they are forgotten."""
         if old < len(self.has):
-            self.has = np.pad(self.has, (0, max(0, new + 1 - len(self.has))))
-            self.has[new] = min(self.has[new] + self.has[old], self.begun)
+            more = max(0, new + 1 - len(self.has))
+            self.has, self.service = np.pad(self.has, (0, more)), np.pad(self.service, (0, more))
+            self.service[new] = self.service[old]
+            self.has[new] = min(self.has[new] + self.has[old], self.among[self.service[new]])
             self.has[old] = 0.0
 
     def forget(self, key: int) -> None:
@@ -191,6 +220,8 @@ class Rarity:
         """A msgpack-able copy."""
         return {
             "has": pack_array(self.has),
+            "among": pack_array(self.among),
+            "service": pack_array(self.service),
             "spread": pack_array(self._spread),
             "begun": self.begun,
             "ended": self.ended,
@@ -201,10 +232,15 @@ class Rarity:
         """Take a copy back. Raises StateError where it does not fit."""
         try:
             has, spread = unpack_array(state["has"], np.float64), unpack_array(state["spread"], np.float64)
+            among, service = unpack_array(state["among"], np.float64), unpack_array(state["service"], np.int32)
             begun, ended, records = float(state["begun"]), int(state["ended"]), float(state["records"])
         except (KeyError, TypeError, ValueError) as error:
             raise StateError(f"saved sessions: what is usual is damaged: {error}") from error
-        numbers = np.concatenate([has.ravel(), spread.ravel(), [begun, ended, records]])
+        numbers = np.concatenate([has.ravel(), among.ravel(), spread.ravel(), [begun, ended, records]])
         if has.ndim != 1 or spread.shape != (_BINS,) or not np.isfinite(numbers).all() or (numbers < 0).any():
             raise StateError(f"saved sessions: what is usual has shapes {has.shape} and {spread.shape}")
+        places = service.shape == has.shape and among.ndim == 1
+        if not places or int(service.min(initial=0)) < 0 or int(service.max(initial=-1)) >= len(among):
+            raise StateError("saved sessions: events are of services that are not there")
+        self.among, self.service = among, service
         self.has, self._spread, self.begun, self.ended, self.records = has, spread, begun, ended, records
