@@ -16,6 +16,7 @@ import itertools
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -135,6 +136,8 @@ def main(mode: str, command: str, *arguments: str) -> None:
 
 
 if __name__ == "__main__":
+    # Under nohup it would be deaf to what the check expects it to die of.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     # Whatever happens, it does not outlive its test by much.
     last = threading.Timer(120.0, os._exit, [3])
     last.daemon = True
