@@ -9,7 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import nbinom, poisson
 
-from logllm.detectors.baseline import HISTORY, SPANS, Baseline, negative_binomial_tail, pack_array, unpack_array
+from logllm.detectors.baseline import Baseline
+from logllm.detectors.dispersion import negative_binomial_tail
+from logllm.detectors.packing import pack_array, unpack_array
+from logllm.detectors.rises import HISTORY, SPANS
 from logllm.errors import StateError
 from tests.detectors.counts import MINUTE_NS
 

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from logllm.detectors.baseline import SPANS
 from logllm.detectors.budget import Budget, BudgetConfig
 from logllm.detectors.detection import LEARNING_WINDOWS, Detection
 from logllm.detectors.keys import Keys
+from logllm.detectors.rises import SPANS
 from logllm.detectors.slices import BLOCK, Slice
 from logllm.errors import StateError
 from logllm.events import Anomaly, Severity

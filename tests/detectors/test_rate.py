@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from logllm.detectors.baseline import SPANS, pack_array
+from logllm.detectors.packing import pack_array
 from logllm.detectors.rate import REBASE_BLOCKS, Rate, RateScores
+from logllm.detectors.rises import SPANS
 from logllm.detectors.slices import BLOCK
 from logllm.errors import StateError
 from tests.detectors.counts import run_rate, slices_of

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from logllm.detectors.baseline import SPANS, pack_array
+from logllm.detectors.packing import pack_array
+from logllm.detectors.rises import SPANS
 from logllm.detectors.severity import REBASE_BLOCKS, SeverityShift, ShiftScores
 from logllm.detectors.slices import BLOCK, Slice
 from logllm.errors import StateError

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logllm.detectors.dispersion import NO_FLEET, PRIOR_PHI, dispersions, lasting, negative_binomial_tail
+from logllm.detectors.dispersion import NO_FLEET, PRIOR_PHI, dispersions, lasting
 from logllm.detectors.packing import pack_array, unpack_array
 from logllm.detectors.rises import HISTORY, MIN_SPIKE, SPANS
 from logllm.detectors.season import Season
@@ -22,7 +22,7 @@ from logllm.errors import StateError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["HISTORY", "SPANS", "YOUNG", "Baseline", "negative_binomial_tail", "pack_array", "unpack_array"]
+__all__ = ["YOUNG", "Baseline"]
 
 
 class Baseline:

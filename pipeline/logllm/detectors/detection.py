@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logllm.detectors.baseline import HISTORY, pack_array, unpack_array
 from logllm.detectors.budget import BUILT_IN, GENERAL
 from logllm.detectors.contract import Reader, Rebasing
 from logllm.detectors.cooldown import Cooldown
 from logllm.detectors.discovery import Candidate, discovered
 from logllm.detectors.news import News
 from logllm.detectors.novelty import LEARNING_RELEASE, Novelty
+from logllm.detectors.packing import pack_array, unpack_array
 from logllm.detectors.rate import Rate, RateScores
+from logllm.detectors.rises import HISTORY
 from logllm.detectors.severity import SeverityShift
 from logllm.detectors.silence import MIN_SILENT_MEAN, Silences
 from logllm.detectors.thresholds import Thresholds

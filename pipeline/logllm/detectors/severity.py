@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logllm.detectors.baseline import HISTORY, SPANS, negative_binomial_tail, pack_array, unpack_array
+from logllm.detectors.dispersion import negative_binomial_tail
+from logllm.detectors.packing import pack_array, unpack_array
+from logllm.detectors.rises import HISTORY, SPANS
 from logllm.errors import StateError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from logllm.detectors.baseline import negative_binomial_tail
+from logllm.detectors.dispersion import negative_binomial_tail
 from logllm.events import Anomaly, Severity
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logllm.detectors.baseline import pack_array, unpack_array
 from logllm.detectors.budget import WINDOWS_A_DAY, alarms_a_test
 from logllm.detectors.calibration import HALF_LIFE, Calibration
+from logllm.detectors.packing import pack_array, unpack_array
 from logllm.detectors.slices import BLOCK
 from logllm.errors import StateError
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from logllm.detectors.baseline import SPANS
 from logllm.detectors.discovery import Candidate
+from logllm.detectors.rises import SPANS
 from logllm.events import Anomaly, Severity
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logllm.detectors.baseline import pack_array, unpack_array
+from logllm.detectors.packing import pack_array, unpack_array
 from logllm.detectors.slices import BLOCK, Slice, cells_of, slice_of
 from logllm.errors import StateError
 from logllm.events import WINDOW_NS

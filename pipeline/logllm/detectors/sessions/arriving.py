@@ -7,7 +7,7 @@ from zlib import crc32
 
 import numpy as np
 
-from logllm.detectors.baseline import pack_array, unpack_array
+from logllm.detectors.packing import pack_array, unpack_array
 from logllm.detectors.sessions.opened import KEY_BITS
 from logllm.errors import StateError
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logllm.detectors.baseline import pack_array, unpack_array
+from logllm.detectors.packing import pack_array, unpack_array
 from logllm.errors import StateError
 
 if TYPE_CHECKING:

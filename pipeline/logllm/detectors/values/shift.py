@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logllm.detectors.baseline import pack_array, unpack_array
+from logllm.detectors.packing import pack_array, unpack_array
 from logllm.detectors.values.block import Measured
 from logllm.detectors.values.cells import BIN_WIDTH, Cells, bins_of, quantile_of, value_at
 from logllm.detectors.values.config import ValuesConfig

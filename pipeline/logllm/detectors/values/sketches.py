@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logllm.detectors.baseline import pack_array, unpack_array
+from logllm.detectors.packing import pack_array, unpack_array
 from logllm.detectors.values.hyperloglog import REGISTERS, add
 from logllm.detectors.values.leading import leading
 from logllm.errors import StateError

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logllm.detectors.baseline import negative_binomial_tail, pack_array, unpack_array
+from logllm.detectors.dispersion import negative_binomial_tail
+from logllm.detectors.packing import pack_array, unpack_array
 from logllm.detectors.values.spans import HISTORY, SPANS, STILL, Running, over
 from logllm.errors import StateError
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logllm.detectors.baseline import pack_array, unpack_array
+from logllm.detectors.packing import pack_array, unpack_array
 from logllm.detectors.values.spans import FEWEST, HISTORY, SPANS, STILL, Departure, Running, over, student
 from logllm.errors import StateError
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logllm.detectors.baseline import pack_array, unpack_array
+from logllm.detectors.packing import pack_array, unpack_array
 from logllm.detectors.values.block import Measured
 from logllm.detectors.values.cells import BIN_WIDTH, BINS, ZERO, places
 from logllm.detectors.values.series import Series
