@@ -35,8 +35,8 @@ class Counting(Protocol):
 class Remembering(Protocol):
     """Something that remembers records by key for as long as the key is there."""
 
-    def forget(self, key: int) -> None:
-        """The key is gone for good."""
+    def forget(self, keys: Sequence[int]) -> None:
+        """The keys are gone for good."""
 
 
 def merge(counting: Counting, changes: Changes, parts: Sequence[ByKey | None]) -> None:
@@ -60,13 +60,14 @@ def forget(counting: Counting, changes: Changes, spoken_of: set[int], parts: Seq
     Args:
         spoken_of: Keys of open incidents and the like: `parts` go on remembering what came under them.
     """
-    gone = [key for template in changes.evicted for key in counting.keys.retire(template)]
+    gone = counting.keys.retire(changes.evicted)
+    if not gone:
+        return
     counting.windows.forget(gone)
-    for key in gone:
-        counting.detection.forget(key)
-        counting.first_sight.forget(key)
-        if key not in spoken_of:
-            for part in parts:
-                if part is not None:
-                    part.forget(key)
-            counting.keys.free([key])
+    counting.detection.forget(gone)
+    counting.first_sight.forget(gone)
+    unsaid = [key for key in gone if key not in spoken_of]
+    for part in parts:
+        if part is not None:
+            part.forget(unsaid)
+    counting.keys.free(unsaid)

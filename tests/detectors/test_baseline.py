@@ -156,7 +156,7 @@ def test_a_forgotten_key_is_as_a_new_one() -> None:
     baseline, fresh = _learned(10, np.full((15, 1), 7.0)), Baseline()
     fresh.grow(1)
 
-    baseline.forget(0)
+    baseline.forget([0])
 
     assert baseline.state() == fresh.state()
 

@@ -226,7 +226,7 @@ def test_a_merged_item_is_as_noisy_as_the_noisier_and_a_forgotten_one_is_new() -
     noisy = float(known.tails(np.array([3]), log_p, reference)[0])
     kind.thresholds.merge(3, 4)
     merged, left = (float(known.tails(np.array([item]), log_p, reference)[0]) for item in (4, 3))
-    kind.thresholds.forget(4)
+    kind.thresholds.forget([4])
     forgotten = float(known.tails(np.array([4]), log_p, reference)[0])
 
     assert noisy > -12.0

@@ -280,7 +280,7 @@ def test_a_forgotten_keys_number_starts_anew() -> None:
     change = ChangePoint(_keys(1))
     _run(change, slices_of(counts[: 3 * DAY]))
 
-    change.forget(0)
+    change.forget([0])
 
     assert change.tested == 1  # the service
     assert np.isnan(change.levels.sums).sum() >= len(change.levels.blocks)
@@ -310,6 +310,6 @@ def test_keys_may_merge_and_go_before_their_first_block_has_ended() -> None:
     _run(change, slices_of(np.ones((3, 4))))
 
     change.merge(0, 1)
-    change.forget(2)
+    change.forget([2])
 
     assert _run(change, slices_of(np.ones((BLOCK, 4)))) == []

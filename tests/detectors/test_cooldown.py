@@ -117,7 +117,7 @@ def test_a_merged_template_is_held_back_for_what_was_told_of_either_and_a_forgot
     cooldown.judge(_at(1000))
     cooldown.judge(_at(1000, key=3))
     cooldown.merge(7, 9)
-    cooldown.forget(3)
+    cooldown.forget([3])
 
     assert [cooldown.judge(_at(1030, key=key)) for key in (9, 3)] == ["held", "told"]
 

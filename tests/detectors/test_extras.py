@@ -61,8 +61,8 @@ class _Last:
     def merge(self, old: int, new: int) -> None:
         self.merged.append((old, new))
 
-    def forget(self, key: int) -> None:
-        self.forgotten.append(key)
+    def forget(self, keys: Sequence[int]) -> None:
+        self.forgotten += keys
 
     def state(self) -> dict[str, Any]:
         return {"learned": self.learned}
@@ -180,7 +180,7 @@ def test_merges_and_forgotten_keys_are_passed_on() -> None:
     _run(detection, slices_of(_counts(windows=30)))
 
     detection.merge(0, 1)
-    detection.forget(0)
+    detection.forget([0])
 
     assert (extra.merged, extra.forgotten) == ([(0, 1)], [0])
 

@@ -59,7 +59,7 @@ def test_a_merged_key_keeps_its_habits_under_its_new_number_and_a_forgotten_one_
             _learn(habits, key, 100 + day * DAY, 10.0 * key)
 
     habits.merge(1, 7)
-    habits.forget(2)
+    habits.forget([2])
 
     assert [_usual(habits, key, 100 + 2 * DAY) for key in (1, 2, 7)] == [0.0, 0.0, 10.0]
 

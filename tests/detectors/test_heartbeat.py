@@ -123,7 +123,7 @@ def test_a_forgotten_key_is_missed_by_nobody() -> None:
     heartbeat = Heartbeat(_keys(2))
     _run(heartbeat, slices_of(_beating(10 * 60, 60)))
 
-    heartbeat.forget(0)
+    heartbeat.forget([0])
 
     assert _run(heartbeat, slices_of(np.tile([[0.0, 5.0]], (200, 1)), first=600)) == []
 

@@ -144,7 +144,7 @@ def test_a_shared_key_is_no_templates_own_and_is_never_merged_away() -> None:
 def test_the_number_of_a_key_that_is_gone_is_given_again_only_when_all_are_in_use() -> None:
     keys = Keys(max_keys=3)
     _feed(keys, [("a", 0), ("a", 1)])
-    gone = keys.retire(0)
+    gone = keys.retire([0])
     keys.free(gone)
 
     numbers, new = _feed(keys, [("b", 8), ("b", 9), ("a", 0)])

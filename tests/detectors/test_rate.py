@@ -321,7 +321,7 @@ def test_a_forgotten_key_can_be_given_to_another() -> None:
     counts = _noise(60 * BLOCK, [10.0, 4.0])
     rate, other = _learned(counts), _learned(counts[:, 1:])
 
-    rate.forget(0)
+    rate.forget([0])
 
     assert rate.baseline.high.tolist() == [0.0, *other.baseline.high.tolist()]
     assert rate.born.tolist() == [False, True]

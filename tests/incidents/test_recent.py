@@ -127,7 +127,7 @@ def test_a_forgotten_keys_records_are_found_no_more() -> None:
     recent = Recent()
     _fill(recent, [(1, 0), (2, 1)], [])
 
-    recent.forget(0)
+    recent.forget([0])
 
     assert recent.lines([0], 0, 10**18, 9) == []
     assert recent.last([0], 10**18) is None

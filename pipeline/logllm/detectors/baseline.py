@@ -20,6 +20,8 @@ from logllm.detectors.season import Season
 from logllm.errors import StateError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 __all__ = ["YOUNG", "Baseline"]
@@ -241,14 +243,14 @@ class Baseline:
         self._squares[new] = (np.sqrt(self._squares[new]) + np.sqrt(self._squares[old])) ** 2
         one = slice(new, new + 1)
         self.phi[:, one] = dispersions(self._excess[:, one], self._squares[one], self.seen[one], self._lasting)
-        self.forget(old)
+        self.forget([old])
 
-    def forget(self, key: int) -> None:
-        """Know nothing of a key any more."""
+    def forget(self, keys: Sequence[int]) -> None:
+        """Know nothing of some keys any more."""
         for name in _ARRAYS:
-            getattr(self, name)[..., key] = 0.0
-        self.season.forget(key)
-        self.phi[:, key] = PRIOR_PHI
+            getattr(self, name)[..., keys] = 0.0
+        self.season.forget(keys)
+        self.phi[:, keys] = PRIOR_PHI
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""

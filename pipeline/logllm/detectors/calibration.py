@@ -17,6 +17,8 @@ from logllm.detectors.packing import pack_array, unpack_array
 from logllm.errors import StateError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 __all__ = ["CAP", "Calibration"]
@@ -207,20 +209,21 @@ class Calibration:
                 array = getattr(self, name)
                 array[new] = max(array[new], array[old])
             self._rename(old, new)
-            self._clear(old)
+            self._clear([old])
 
-    def forget(self, item: int) -> None:
-        """An item is gone, and its number may be given to another."""
-        if item < self.size:
-            self._rename(item, -1)
-            self._clear(item)
+    def forget(self, items: Sequence[int]) -> None:
+        """Items are gone, and their numbers may be given to others."""
+        gone = {item for item in items if item < self.size}
+        if gone:
+            self._pending = [(-1 if each[0] in gone else each[0], *each[1:]) for each in self._pending]
+            self._clear(sorted(gone))
 
     def _rename(self, old: int, new: int) -> None:
         self._pending = [(new if each[0] == old else each[0], *each[1:]) for each in self._pending]
 
-    def _clear(self, item: int) -> None:
+    def _clear(self, items: list[int]) -> None:
         for name in _ITEMS:
-            getattr(self, name)[item] = 0
+            getattr(self, name)[items] = 0
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""

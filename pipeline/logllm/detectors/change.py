@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from logllm.detectors.drift import DriftTests
+from logllm.detectors.largest import largest
 from logllm.detectors.level_change import LevelChange, find_change
 from logllm.detectors.levels import BLOCKS_A_DAY, Levels
 from logllm.detectors.packing import pack_array, unpack_array
@@ -17,6 +18,8 @@ from logllm.errors import StateError
 from logllm.events import Anomaly, Severity
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from logllm.detectors.keys import Keys
@@ -232,9 +235,9 @@ class ChangePoint:
 
     def _choose(self, *, anew: bool) -> None:
         """Follow the busiest: where there is room, and once a day instead of those that no longer are."""
-        busiest = _largest(self._totals, MOST_KEYS)
+        busiest = largest(self._totals, MOST_KEYS)
         services = np.bincount(self._keys.service[: len(self._totals)], weights=self._totals)
-        wanted = np.concatenate([busiest, -2 - _largest(services, MOST_SERVICES)])
+        wanted = np.concatenate([busiest, -2 - largest(services, MOST_SERVICES)])
         if anew:
             self._totals *= _DAY_DECAY
             for column in np.flatnonzero((self._ids != _NOBODY) & ~np.isin(self._ids, wanted)).tolist():
@@ -262,15 +265,15 @@ class ChangePoint:
             self._candidate[column] = 0
         self._sums[mine] += self._sums[self._ids == old].sum()
         self._pending = [_renamed(each, old, new) for each in self._pending]
-        self.forget(old)
+        self.forget([old])
 
-    def forget(self, key: int) -> None:
-        """A key is gone for good."""
-        if key < len(self._totals):
-            self._totals[key] = 0.0
-        self._ratios.pop(key, None)
-        self._pending = [each for each in self._pending if each.key != key]
-        for column in np.flatnonzero(self._ids == key).tolist():
+    def forget(self, keys: Sequence[int]) -> None:
+        """See `Detector.forget`."""
+        self._totals[[key for key in keys if key < len(self._totals)]] = 0.0
+        gone = set(keys)
+        self._ratios = {key: ratio for key, ratio in self._ratios.items() if key not in gone}
+        self._pending = [each for each in self._pending if each.key not in gone]
+        for column in np.flatnonzero(np.isin(self._ids, keys)).tolist():
             self._drop(column)
 
     def state(self) -> dict[str, Any]:
@@ -307,12 +310,6 @@ class ChangePoint:
             setattr(self, f"_{name}", number)
         self._pending, self._ratios, self._told = pending, ratios, told
         self._tests.restore(fed, self.levels.off)
-
-
-def _largest(totals: NDArray[Any], most: int) -> NDArray[np.int64]:
-    """The numbers of the largest totals above 0, the largest first."""
-    some = np.flatnonzero(totals > 0.0)
-    return some[np.argsort(-totals[some], kind="stable")[:most]]
 
 
 def _renamed(anomaly: Anomaly, old: int, new: int) -> Anomaly:

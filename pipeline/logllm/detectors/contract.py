@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -79,8 +81,8 @@ class Detector(Protocol):
     def merge(self, old: int, new: int) -> None:
         """Key `old` became part of key `new`."""
 
-    def forget(self, key: int) -> None:
-        """A key is gone for good, and its number may be given to another."""
+    def forget(self, keys: Sequence[int]) -> None:
+        """Keys are gone for good, and their numbers may be given to others. Many are asked of at once."""
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy, open windows included."""

@@ -9,6 +9,8 @@ import msgspec
 from logllm.events import Severity
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from logllm.events import Anomaly
 
 __all__ = ["Cooldown"]
@@ -102,23 +104,22 @@ class Cooldown:
 
     def merge(self, old: int, new: int) -> None:
         """Key `old` became part of key `new`: what was told of either was told of it."""
-        for about in self._of(old):
+        for about in self._of([old]):
             mine = self._told.pop(about)
             other = self._told.get((about[0], new, *about[2:]))
             if other is None or other.told < mine.told:
                 self._told[about[0], new, about[2], about[3]] = mine
                 self._keys.add(new)
 
-    def forget(self, key: int) -> None:
-        """A key is gone."""
-        for about in self._of(key):
+    def forget(self, keys: Sequence[int]) -> None:
+        """Keys are gone."""
+        for about in self._of(keys):
             del self._told[about]
 
-    def _of(self, key: int) -> list[tuple[int, int, str, str]]:
-        if key not in self._keys:
-            return []
-        self._keys.discard(key)
-        return [each for each in self._told if each[1] == key]
+    def _of(self, keys: Sequence[int]) -> list[tuple[int, int, str, str]]:
+        told = self._keys.intersection(keys)
+        self._keys -= told
+        return [each for each in self._told if each[1] in told] if told else []
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""

@@ -244,7 +244,7 @@ class Detection:
         """Key `old` became part of key `new`. `fresh`: keys that no closed window has counted yet."""
         self.rate.merge(old, new)
         self.news.merge(old, new, fresh)
-        self.silences.forget(old)
+        self.silences.forget([old])
         self._thresholds.merge(old, new)
         self.cooldown.merge(old, new)
         for extra in self.extras:
@@ -252,22 +252,21 @@ class Detection:
         self._severe = np.pad(self._severe, ((0, 0), (0, self.rate.size - self._severe.shape[1])))
         if old < self.rate.size:
             self._severe[:, new] += self._severe[:, old]
-        self._clear(old)
+        self._clear([old])
 
-    def forget(self, key: int) -> None:
-        """A key is gone for good: its silence means nothing, and its number may be given to another."""
-        self.rate.forget(key)
-        self.news.forget(key)
-        self.silences.forget(key)
-        self._thresholds.forget(key)
-        self.cooldown.forget(key)
+    def forget(self, keys: Sequence[int]) -> None:
+        """Keys are gone for good: their silence means nothing, and their numbers may be given to others."""
+        self.rate.forget(keys)
+        self.news.forget(keys)
+        self.silences.forget(keys)
+        self._thresholds.forget(keys)
+        self.cooldown.forget(keys)
         for extra in self.extras:
-            extra.forget(key)
-        self._clear(key)
+            extra.forget(keys)
+        self._clear(keys)
 
-    def _clear(self, key: int) -> None:
-        if key < self._severe.shape[1]:
-            self._severe[:, key] = 0.0
+    def _clear(self, keys: Sequence[int]) -> None:
+        self._severe[:, [key for key in keys if key < self._severe.shape[1]]] = 0.0
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""

@@ -10,6 +10,8 @@ from logllm.detectors.packing import pack_array, unpack_array
 from logllm.errors import StateError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
 __all__ = ["MOST_KEYS", "Habits"]
@@ -95,7 +97,7 @@ class Habits:
         if len(self._row) >= MOST_KEYS:
             oldest = sorted(self._row, key=lambda other: (int(self._last[self._row[other], 0]), other))
             for other in oldest[:_AT_ONCE]:
-                self.forget(other)
+                self._drop(other)
             self.forgotten += _AT_ONCE
         row = len(self._row)
         if row >= len(self._first):
@@ -110,10 +112,14 @@ class Habits:
         """Counts of `old` are counts of `new` from now on; its habits are kept where `new` has none."""
         if old in self._row and new not in self._row:
             self._row[new] = self._row.pop(old)
-        self.forget(old)
+        self._drop(old)
 
-    def forget(self, key: int) -> None:
-        """Know nothing of a key any more."""
+    def forget(self, keys: Iterable[int]) -> None:
+        """Know nothing of some keys any more."""
+        for key in self._row.keys() & set(keys):
+            self._drop(key)
+
+    def _drop(self, key: int) -> None:
         row = self._row.pop(key, None)
         if row is None:
             return

@@ -12,6 +12,8 @@ from logllm.errors import StateError
 from logllm.events import Anomaly, Severity
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from logllm.detectors.keys import Keys
@@ -111,9 +113,9 @@ class Heartbeat:
         self._beats = self._beats.copy(max(old, new) + 1)
         self._beats.merge(old, new)
 
-    def forget(self, key: int) -> None:
-        """A key is gone for good."""
-        self._beats.forget(key)
+    def forget(self, keys: Sequence[int]) -> None:
+        """See `Detector.forget`."""
+        self._beats.forget(keys)
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""
@@ -239,13 +241,13 @@ class _Beats:
             elif name != "latest":
                 array[new] = blank
         self.latest[new] = max(self.latest[new], self.latest[old])
-        self.forget(old)
+        self.forget([old])
 
-    def forget(self, key: int) -> None:
-        """Know nothing of a key any more."""
-        if key < len(self.begun):
-            for name, (_, blank) in _ARRAYS.items():
-                getattr(self, name)[key] = blank
+    def forget(self, keys: Sequence[int]) -> None:
+        """Know nothing of some keys any more."""
+        gone = [key for key in keys if key < len(self.begun)]
+        for name, (_, blank) in _ARRAYS.items():
+            getattr(self, name)[gone] = blank
 
 
 _ARRAYS: dict[str, tuple[Any, int]] = {

@@ -10,7 +10,7 @@ from logllm.detectors.packing import pack_array, unpack_array
 from logllm.errors import StateError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -219,18 +219,21 @@ class Keys:
         keys = (int(table[template]) for table in self._lookup if template < len(table))
         return [key for key in keys if key >= 0]
 
-    def retire(self, template: int) -> list[int]:
-        """A template is gone for good: no record will be counted under its keys. Returns them, one a service."""
+    def retire(self, templates: Sequence[int]) -> list[int]:
+        """Templates are gone for good: no record will be counted under their keys. Returns those, one a service."""
         gone = []
-        having = np.flatnonzero(self.template[: self.count] == template)
-        for service in sorted({*self.service[having].tolist(), *self._shared}):
+        having = np.flatnonzero(np.isin(self.template[: self.count], templates))
+        for key, service, template in zip(
+            having.tolist(), self.service[having].tolist(), self.template[having].tolist(), strict=True
+        ):
             table = self._lookup[service]
-            key = int(table[template]) if template < len(table) else -1
-            if key >= 0:
+            if template < len(table) and table[template] == key and key != self._shared.get(service):
                 table[template] = -1
-                if key != self._shared.get(service):
-                    self.total[key] = 0
-                    gone.append(key)
+                self.total[key] = 0
+                gone.append(key)
+        for service in self._shared:
+            table = self._lookup[service]
+            table[[template for template in templates if template < len(table)]] = -1
         return gone
 
     def free(self, keys: Iterable[int]) -> None:

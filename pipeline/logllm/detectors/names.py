@@ -10,7 +10,7 @@ from logllm.detectors.lexicon import sounds_like
 from logllm.events import Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -137,9 +137,10 @@ class FirstSight:
         if old in self._waiting:
             self._waiting[new] = self._waiting.pop(old)
 
-    def forget(self, key: int) -> None:
-        """A key is no news any more."""
-        self._waiting.pop(key, None)
+    def forget(self, keys: Sequence[int]) -> None:
+        """Keys are no news any more."""
+        for key in keys:
+            self._waiting.pop(key, None)
 
     def counted(self, window_slice: Slice) -> dict[int, list[int]]:
         """Window -> keys that are first counted in it; they are told once."""

@@ -11,7 +11,7 @@ from logllm.detectors.novelty import Novel, Novelty
 from logllm.events import Anomaly, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from logllm.detectors.keys import Keys
     from logllm.detectors.slices import Slice
@@ -131,9 +131,10 @@ class News:
             self._probation[new] = mine
         self._novelty.merge(old, new)
 
-    def forget(self, key: int) -> None:
-        """A key is gone."""
-        self._probation.pop(key, None)
+    def forget(self, keys: Sequence[int]) -> None:
+        """Keys are gone."""
+        for key in keys:
+            self._probation.pop(key, None)
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""

@@ -16,6 +16,8 @@ from logllm.detectors.zeros import ZeroRuns, Zeros
 from logllm.errors import StateError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from logllm.detectors.slices import Slice
@@ -245,18 +247,19 @@ class Rate:
         self.baseline.merge(old, new)
         self.habits.merge(old, new)
         self._recent[:, new] += self._recent[:, old]
-        self.forget(old)
+        self.forget([old])
 
-    def forget(self, key: int) -> None:
-        """Know nothing of a key any more, so that its number can be given to another."""
-        if key < self.size:
-            self.baseline.forget(key)
-            self._silences.forget(key)
-            self.habits.forget(key)
-            self._recent[:, key] = 0.0
+    def forget(self, keys: Sequence[int]) -> None:
+        """Know nothing of some keys any more, so that their numbers can be given to others."""
+        gone = [key for key in keys if key < self.size]
+        if gone:
+            self.baseline.forget(gone)
+            self._silences.forget(gone)
+            self.habits.forget(gone)
+            self._recent[:, gone] = 0.0
             self._step = None
             for name in _ARRAYS:
-                getattr(self, name)[key] = 0
+                getattr(self, name)[gone] = 0
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""

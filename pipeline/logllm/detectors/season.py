@@ -10,6 +10,8 @@ from logllm.detectors.packing import pack_array, unpack_array
 from logllm.errors import StateError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 __all__ = ["HOURS", "Season"]
@@ -107,9 +109,9 @@ class Season:
         self.mean[:, new] += self.mean[:, old]
         self.seen[:, new] = np.maximum(self.seen[:, new], self.seen[:, old])
 
-    def forget(self, key: int) -> None:
-        """Know nothing of a key any more."""
-        self.mean[:, key] = self.seen[:, key] = 0.0
+    def forget(self, keys: Sequence[int]) -> None:
+        """Know nothing of some keys any more."""
+        self.mean[:, keys] = self.seen[:, keys] = 0.0
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""

@@ -10,7 +10,7 @@ import numpy as np
 from logllm.events import Anomaly, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -119,10 +119,9 @@ class Silences:
             severity=int(Severity.ERROR if silent_for else Severity.WARN),
         )
 
-    def forget(self, key: int) -> None:
-        """A key is gone or became part of another."""
-        if key < len(self._silent):
-            self._silent[key] = False
+    def forget(self, keys: Sequence[int]) -> None:
+        """Keys are gone or became part of others."""
+        self._silent[[key for key in keys if key < len(self._silent)]] = False
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""

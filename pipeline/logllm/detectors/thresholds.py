@@ -200,11 +200,11 @@ class Thresholds:
             if kind != "severity":
                 known.merge(old, new)
 
-    def forget(self, key: int) -> None:
-        """A key is gone."""
+    def forget(self, keys: Sequence[int]) -> None:
+        """Keys are gone."""
         for kind, known in self._known.items():
             if kind != "severity":
-                known.forget(key)
+                known.forget(keys)
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""

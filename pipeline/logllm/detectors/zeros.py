@@ -11,6 +11,8 @@ from logllm.detectors.packing import pack_array, unpack_array
 from logllm.errors import StateError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from logllm.detectors.slices import Slice
@@ -129,10 +131,10 @@ class ZeroRuns:
             array[new] = min(array[old], array[new]) if both else array[old]
         self._before[new] = max(self._before[old], self._before[new]) if both else self._before[old]
 
-    def forget(self, key: int) -> None:
-        """Know nothing of a key any more."""
+    def forget(self, keys: Sequence[int]) -> None:
+        """Know nothing of some keys any more."""
         for name in _ARRAYS:
-            getattr(self, name)[key] = 0
+            getattr(self, name)[keys] = 0
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""

@@ -84,9 +84,9 @@ class Play:
         for old, new in changes.merged:
             self._opened.merge(old, new)
             self.rarity.merge(old, new)
-        for gone in changes.evicted:
-            self._opened.forget(gone)
-            self.rarity.forget(gone)
+        if changes.evicted:
+            self._opened.forget(changes.evicted)
+            self.rarity.forget(changes.evicted)
         return keys
 
     def _judge_before(self, end: int) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -92,6 +92,12 @@ class _Block:
             part.keys[part.keys == old] = new
         self._joined = None
 
+    def forget(self, keys: Sequence[int]) -> None:
+        """Some keys are none that is known any more."""
+        for part in self._parts:
+            part.keys[np.isin(part.keys, keys)] = -1
+        self._joined = None
+
 
 class Recent:
     """A ring of recent chunks, bounded by bytes and records; the latest chunk is kept whatever its size.
@@ -137,11 +143,12 @@ class Recent:
         if line is not None:
             self._first.setdefault(new, line)
 
-    def forget(self, key: int) -> None:
-        """A key's number is given to another."""
+    def forget(self, keys: Sequence[int]) -> None:
+        """The numbers of keys are given to others."""
         for block in self._ring:
-            block.rename(key, -1)
-        self._first.pop(key, None)
+            block.forget(keys)
+        for key in keys:
+            self._first.pop(key, None)
 
     def lines(self, keys: Iterable[int], start_ns: int, end_ns: int, limit: int) -> list[Line]:
         """Records of these keys within [start_ns, end_ns), oldest first: the first `limit` that are still here."""

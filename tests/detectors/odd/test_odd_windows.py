@@ -268,7 +268,7 @@ def test_merged_and_forgotten_keys_are_followed_anew(pyod: str) -> None:
     odd = _trained(fleet(DAYS * DAY))
 
     odd.merge(1, 2)
-    odd.forget(9)
+    odd.forget([9])
 
     assert not np.isin([1, 9], odd.vectors.followed.keys).any()
     run(odd, slices_of(fleet(60, seed=5), first=DAYS * DAY))

@@ -74,7 +74,7 @@ def test_it_remembers_what_a_slow_obvious_one_does(steps: list[tuple[list[tuple[
             for session in plain.values():
                 session.keys = {3 if key == 2 else key for key in session.keys}
         elif then == "forget":
-            opened.forget(4)
+            opened.forget([4])
             for session in plain.values():
                 session.keys.discard(4)
             plain = {slot: session for slot, session in plain.items() if session.keys}

@@ -202,7 +202,7 @@ def test_a_merged_key_holds_what_both_held_and_a_forgotten_one_nothing() -> None
     judged(rarity, [*[(*USUAL, 5)] * 10, *[(*USUAL, 6)] * 20])
 
     rarity.merge(5, 6)
-    rarity.forget(2)
+    rarity.forget([2])
 
     assert rarity.has.tolist() == [630, 630, 0, 0, 0, 0, 30]
 

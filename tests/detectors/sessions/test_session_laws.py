@@ -220,7 +220,7 @@ def test_a_key_that_is_gone_takes_the_sessions_with_it_that_showed_nothing_else(
     detector.see(seen(["a"], 3, 6))
     minutes(detector, 3, 4)
 
-    detector.forget(5)
+    detector.forget([5])
     minutes(detector, 4, 5)
 
     assert detector.counts["open"] == 1

@@ -142,7 +142,7 @@ def test_a_merged_and_a_forgotten_key_leave_nothing_behind() -> None:
 
     detector.merge(0, 5)
     known = [name for name, _ in detector._texts.of_key(5)]
-    detector.forget(5)
+    detector.forget([5])
 
     assert known == ["for"]
     assert detector._texts.living().tolist() == []

@@ -244,7 +244,7 @@ def test_a_forgotten_key_is_known_no_more_and_its_place_is_given_again() -> None
     detector = ValueShift()
     drive(detector, lognormal(2 * HOURS, 20, steady), 2 * HOURS)
 
-    detector.forget(0)
+    detector.forget([0])
 
     assert detector.tested == 0
     assert detector._watched.series.living().tolist() == []

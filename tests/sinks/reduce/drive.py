@@ -157,7 +157,7 @@ def apply(made: Reducer, step: Step, remembered: int) -> None:
     elif isinstance(step, Merge):
         made.merge(step.old, step.new)
     else:
-        made.forget(step.key)
+        made.forget([step.key])
 
 
 def pieces(steps: Iterable[Step], cuts: set[int]) -> Iterator[Step | str]:

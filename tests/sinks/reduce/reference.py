@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from logllm.sinks.reduce.config import ReduceConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 HOUR_NS = 3_600_000_000_000
 LATE_NS = 900_000_000_000
@@ -229,13 +233,14 @@ class Reference:
             self.owner.setdefault(new, self.owner[old])
             del self.owner[old]
 
-    def forget(self, key: int) -> None:
-        """A key's number may be given to another."""
-        if key in self.keys:
-            self._release([one for one in self.ring if one.number == self.keys[key].last])
-            del self.keys[key]
-        for one in self.ring:
-            one.key = -1 if one.key == key else one.key
+    def forget(self, keys: Sequence[int]) -> None:
+        """The numbers of keys may be given to others."""
+        for key in keys:
+            if key in self.keys:
+                self._release([one for one in self.ring if one.number == self.keys[key].last])
+                del self.keys[key]
+            for one in self.ring:
+                one.key = -1 if one.key == key else one.key
 
     @property
     def pending(self) -> int:

@@ -52,7 +52,7 @@ def referred(steps: list[Step], config: ReduceConfig) -> Reference:
         elif isinstance(step, Merge):
             made.merge(step.old, step.new)
         else:
-            made.forget(step.key)
+            made.forget([step.key])
     return made
 
 

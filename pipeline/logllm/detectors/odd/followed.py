@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from logllm.detectors.largest import largest
 from logllm.detectors.packing import pack_array, unpack_array
 from logllm.errors import StateError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from logllm.detectors.keys import Keys
@@ -64,13 +67,13 @@ class Followed:
         before = np.column_stack([self.services, self.keys])
         service_of = self._keys.service[: len(self.totals)]
         totals = np.bincount(service_of, weights=self.totals, minlength=1)
-        self.services = _fill(self.services, _largest(totals, MOST_SERVICES), anew=anew)
+        self.services = _fill(self.services, largest(totals, MOST_SERVICES), anew=anew)
         moved = self.services != before[:, 0]
         self.keys[moved] = _NOBODY
-        order = _largest(self.totals, len(self.totals))
         for place in np.flatnonzero(self.services != _NOBODY).tolist():
-            mine = order[service_of[order] == self.services[place]][:MOST_KEYS]
-            self.keys[place] = _fill(self.keys[place], mine, anew=anew)
+            mine = np.flatnonzero(service_of == self.services[place])
+            busiest = mine[largest(self.totals[mine], MOST_KEYS)]
+            self.keys[place] = _fill(self.keys[place], busiest, anew=anew)
         if anew:
             self.totals *= _DAY_DECAY
         changed: NDArray[np.bool_] = np.column_stack([self.services, self.keys]) != before
@@ -85,13 +88,12 @@ class Followed:
         """Key `old` became part of `new`."""
         self.grow(max(old, new) + 1)
         self.totals[new] += self.totals[old]
-        self.forget(old)
+        self.forget([old])
 
-    def forget(self, key: int) -> None:
-        """A key is gone for good."""
-        if key < len(self.totals):
-            self.totals[key] = 0.0
-        self.keys[self.keys == key] = _NOBODY
+    def forget(self, keys: Sequence[int]) -> None:
+        """Keys are gone for good."""
+        self.totals[[key for key in keys if key < len(self.totals)]] = 0.0
+        self.keys[np.isin(self.keys, keys)] = _NOBODY
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""
@@ -107,11 +109,6 @@ class Followed:
         if services.shape != self.services.shape or keys.shape != self.keys.shape or totals.ndim != 1:
             raise StateError(f"saved odd windows: {services.shape} services, {keys.shape} keys, {totals.shape} totals")
         self.services, self.keys, self.totals = services, keys, totals
-
-
-def _largest(totals: NDArray[Any], most: int) -> NDArray[np.int64]:
-    some = np.flatnonzero(totals > 0.0)
-    return some[np.argsort(-totals[some], kind="stable")[:most]].astype(np.int64)
 
 
 def _fill(places: NDArray[np.int64], wanted: NDArray[np.int64], *, anew: bool) -> NDArray[np.int64]:

@@ -15,6 +15,8 @@ from logllm.detectors.packing import pack_array, unpack_array
 from logllm.errors import StateError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from logllm.detectors.keys import Keys
@@ -276,10 +278,10 @@ class Vectors:
         self.followed.merge(old, new)
         self._clear(np.column_stack([np.zeros(MOST_SERVICES, np.bool_), np.isin(self.followed.keys, (new, -1))]))
 
-    def forget(self, key: int) -> None:
-        """A key is gone for good."""
-        gone = np.column_stack([np.zeros(MOST_SERVICES, np.bool_), self.followed.keys == key])
-        self.followed.forget(key)
+    def forget(self, keys: Sequence[int]) -> None:
+        """Keys are gone for good."""
+        gone = np.column_stack([np.zeros(MOST_SERVICES, np.bool_), np.isin(self.followed.keys, keys)])
+        self.followed.forget(keys)
         self._clear(gone)
 
     def state(self) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from logllm.errors import StateError
 from logllm.events import Anomaly, Severity
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from logllm.detectors.keys import Keys
@@ -175,9 +177,9 @@ class OddWindows:
         """Key `old` became part of key `new`."""
         self.vectors.merge(old, new)
 
-    def forget(self, key: int) -> None:
-        """A key is gone for good."""
-        self.vectors.forget(key)
+    def forget(self, keys: Sequence[int]) -> None:
+        """See `Detector.forget`."""
+        self.vectors.forget(keys)
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy. Models are in it as what they were fitted on."""

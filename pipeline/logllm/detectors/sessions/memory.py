@@ -13,6 +13,8 @@ from logllm.detectors.sessions.rarity import Rarity, Strangeness
 from logllm.errors import StateError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 __all__ = ["Memory"]
@@ -128,12 +130,13 @@ class Memory:
         for missing in (0, 1):
             self.kinds.merge(old << 1 | missing, new << 1 | missing)
 
-    def forget(self, key: int) -> None:
-        """A key is gone, and its number may be given to another."""
-        self.opened.forget(key)
-        self.rarity.forget(key)
-        for missing in (0, 1):
-            self.kinds.forget(key << 1 | missing)
+    def forget(self, keys: Sequence[int]) -> None:
+        """Keys are gone, and their numbers may be given to others."""
+        self.opened.forget(keys)
+        self.rarity.forget(keys)
+        for key in keys:
+            for missing in (0, 1):
+                self.kinds.forget(key << 1 | missing)
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""

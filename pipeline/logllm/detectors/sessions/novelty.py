@@ -14,7 +14,7 @@ from logllm.errors import StateError
 from logllm.events import WINDOW_NS, Anomaly, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -179,9 +179,9 @@ class SessionNovelty:
         self._arriving.merge(old, new)
         self._memory.merge(old, new)
 
-    def forget(self, key: int) -> None:
-        """A key is gone for good, and its number may be given to another."""
-        self._memory.forget(key)
+    def forget(self, keys: Sequence[int]) -> None:
+        """See `Detector.forget`."""
+        self._memory.forget(keys)
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy, windows that have not been judged included."""

@@ -11,6 +11,8 @@ from logllm.detectors.packing import pack_array, unpack_array
 from logllm.errors import StateError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 __all__ = ["KEY_BITS", "Courses", "Opened"]
@@ -169,9 +171,9 @@ class Opened:
         if (keys == old).any():
             self._cells = np.unique(np.where(keys == old, self._cells - old + new, self._cells))
 
-    def forget(self, key: int) -> None:
-        """A key is gone: so are the sessions that have shown nothing else."""
-        self._cells = self._cells[(self._cells & _KEY_MASK) != key]
+    def forget(self, keys: Sequence[int]) -> None:
+        """Keys are gone: so are the sessions that have shown nothing else."""
+        self._cells = self._cells[~np.isin(self._cells & _KEY_MASK, keys)]
         held = np.zeros(len(self.records), np.bool_)
         held[self._cells >> KEY_BITS] = True
         self.records[~held] = 0

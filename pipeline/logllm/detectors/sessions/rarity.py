@@ -11,6 +11,8 @@ from logllm.detectors.packing import pack_array, unpack_array
 from logllm.errors import StateError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from logllm.detectors.sessions.opened import Courses
@@ -211,10 +213,9 @@ class Rarity:
             self.has[new] = min(self.has[new] + self.has[old], self.among[self.service[new]])
             self.has[old] = 0.0
 
-    def forget(self, key: int) -> None:
-        """Nothing is known of a key any more."""
-        if key < len(self.has):
-            self.has[key] = 0.0
+    def forget(self, keys: Sequence[int]) -> None:
+        """Nothing is known of some keys any more."""
+        self.has[[key for key in keys if key < len(self.has)]] = 0.0
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""

@@ -19,7 +19,7 @@ from logllm.events import Anomaly, Severity
 from logllm.fields import is_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -263,10 +263,10 @@ class DistinctJump:
             else:
                 self._texts.rename(number, new)
 
-    def forget(self, key: int) -> None:
+    def forget(self, keys: Sequence[int]) -> None:
         """See `Detector.forget`."""
-        self._sketches.merge(key, -1)
-        numbers = [number for _, number in self._texts.of_key(key)]
+        self._sketches.forget(keys)
+        numbers = self._texts.of_keys(keys)
         self._texts.drop(numbers)
         self._tracks["text"].drop(numbers)
 

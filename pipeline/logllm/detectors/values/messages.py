@@ -14,7 +14,7 @@ from logllm.detectors.values.places import Place, places_of, reading
 from logllm.errors import StateError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -158,12 +158,13 @@ class Messages:
                 texts[new] = sorted([*texts.pop(old), *texts.get(new, [])])[:SAMPLE]
         self._dull -= {old, new}
 
-    def forget(self, key: int) -> None:
-        """A key is gone."""
+    def forget(self, keys: Sequence[int]) -> None:
+        """Keys are gone."""
         self._rooms.clear()
         for texts in self._open.values():
-            texts.pop(key, None)
-        self._dull.discard(key)
+            for key in texts.keys() & set(keys):
+                del texts[key]
+        self._dull.difference_update(keys)
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""

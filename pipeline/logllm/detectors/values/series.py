@@ -9,7 +9,7 @@ import numpy as np
 from logllm.errors import StateError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -110,6 +110,12 @@ class Series:
             (field, int(table[key])) for field, table in self._table.items() if key < len(table) and table[key] >= 0
         ]
 
+    def of_keys(self, keys: Sequence[int]) -> list[int]:
+        """The numbers of all pairs of some keys, field by field."""
+        wanted = np.fromiter(keys, np.int64)
+        found = (table[wanted[wanted < len(table)]] for table in self._table.values())
+        return [number for numbers in found for number in numbers[numbers >= 0].tolist()]
+
     def rename(self, number: int, key: int) -> None:
         """The pair's key is another one from now on, which has no series of that field."""
         old, field = self.pair(number)
@@ -119,11 +125,14 @@ class Series:
 
     def drop(self, numbers: Iterable[int]) -> None:
         """These pairs are gone: their numbers may be given again. The caller forgets what it knows of them."""
+        fields: set[str] = set()
         for number in numbers:
             key, field = self.pair(number)
             self._table[field][key] = -1
             self._pairs[number] = None
             self._free.append(number)
+            fields.add(field)
+        for field in fields:
             if not (self._table[field] >= 0).any():
                 del self._table[field]
 

@@ -17,7 +17,7 @@ from logllm.errors import StateError
 from logllm.events import Anomaly, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -243,11 +243,11 @@ class ValueShift:
         if self.messages is not None:
             self.messages.merge(old, new)
 
-    def forget(self, key: int) -> None:
+    def forget(self, keys: Sequence[int]) -> None:
         """See `Detector.forget`."""
-        self._drop([number for _, number in self._watched.series.of_key(key)])
+        self._drop(self._watched.series.of_keys(keys))
         if self.messages is not None:
-            self.messages.forget(key)
+            self.messages.forget(keys)
 
     def state(self) -> dict[str, Any]:
         """See `Detector.state`."""

@@ -12,6 +12,8 @@ from logllm.detectors.values.leading import leading
 from logllm.errors import StateError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 __all__ = ["SAMPLE", "TOGETHER", "Sketches", "repeated"]
@@ -144,6 +146,11 @@ class Sketches:
         """Key `old` is part of key `new`."""
         for opened in self._open.values():
             opened.lead[opened.lead == old] = new
+
+    def forget(self, keys: Sequence[int]) -> None:
+        """Keys are gone."""
+        for opened in self._open.values():
+            opened.lead[np.isin(opened.lead, keys)] = -1
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""

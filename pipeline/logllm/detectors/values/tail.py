@@ -18,6 +18,8 @@ from logllm.detectors.values.spans import HISTORY, SPANS, STILL, Running, over
 from logllm.errors import StateError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 __all__ = ["ENOUGH", "REACH", "Tail"]
@@ -227,10 +229,10 @@ class Tail:
                 lead = (slice(None),) * len(_LEADING.get(name, ()))
                 array = getattr(self, name)
                 array[(*lead, new)] = array[(*lead, old)]
-        self.forget(old)
+        self.forget([old])
 
-    def forget(self, series: int) -> None:
-        """Know nothing of a series any more."""
+    def forget(self, series: Sequence[int]) -> None:
+        """Know nothing of some series any more."""
         self._running.reset()
         for name in _ARRAYS:
             getattr(self, name)[(*(slice(None),) * len(_LEADING.get(name, ())), series)] = 0

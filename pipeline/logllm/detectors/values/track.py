@@ -85,8 +85,7 @@ class Track:
     def drop(self, numbers: list[int]) -> None:
         """Know nothing of some series any more."""
         self._with = None
-        for number in numbers:
-            self.usual.forget(number)
+        self.usual.forget(numbers)
         self._odd[numbers] = False
         self._odd_blocks[numbers] = 0
         self._block[:, :, numbers] = np.array([0.0, np.inf, 0.0])[:, None, None]

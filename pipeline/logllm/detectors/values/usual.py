@@ -15,6 +15,8 @@ from logllm.detectors.values.spans import FEWEST, HISTORY, SPANS, STILL, Departu
 from logllm.errors import StateError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 __all__ = ["YOUNG", "Usual"]
@@ -283,13 +285,13 @@ class Usual:
             for name in _ARRAYS:
                 array = getattr(self, name)
                 array[..., new] = array[..., old]
-        self.forget(old)
+        self.forget([old])
 
-    def forget(self, column: int) -> None:
-        """Know nothing of a column any more."""
+    def forget(self, columns: Sequence[int]) -> None:
+        """Know nothing of some columns any more."""
         for name in _ARRAYS:
-            getattr(self, name)[..., column] = 0.0
-        self._blank(column)
+            getattr(self, name)[..., columns] = 0.0
+        self._blank(columns)
         self._running.reset()
 
     def state(self) -> dict[str, Any]:

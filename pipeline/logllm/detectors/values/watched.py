@@ -157,11 +157,10 @@ class Watched:
     def drop(self, numbers: list[int]) -> None:
         """These series are gone."""
         self.series.drop(numbers)
-        for number in numbers:
-            self.usual.forget(number)
-            self.tail.forget(number)
-            for name, (_, blank) in _ARRAYS.items():
-                getattr(self, name)[number] = blank
+        self.usual.forget(numbers)
+        self.tail.forget(numbers)
+        for name, (_, blank) in _ARRAYS.items():
+            getattr(self, name)[numbers] = blank
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""

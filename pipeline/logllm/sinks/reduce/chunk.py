@@ -9,6 +9,8 @@ import numpy as np
 from logllm.sinks.reduce.ring import Source
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from logllm.sinks.reduce.count import Counter
@@ -86,6 +88,10 @@ class AtHand:
     def rename(self, old: int, new: int) -> None:
         """Key `old` is called `new` now."""
         self.keys[self.keys == old] = new
+
+    def forget(self, keys: Sequence[int]) -> None:
+        """Some keys are none that is known any more."""
+        self.keys[np.isin(self.keys, keys)] = -1
 
     def result(self, counter: Counter) -> tuple[bytes, int]:
         """The block that goes on, and how many entries it has; the very block that came if that is all of it."""

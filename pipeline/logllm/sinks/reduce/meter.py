@@ -12,7 +12,7 @@ import numpy as np
 from logllm.errors import StateError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -169,9 +169,11 @@ class Meter:
         self._keys[:, new] += self._keys[:, old]
         self._keys[:, old] = 0
 
-    def forget(self, key: int) -> None:
-        """A key's number is given to another: what it counted stays under its name."""
-        if key < self._keys.shape[1] and self._keys[0, key]:
+    def forget(self, keys: Sequence[int]) -> None:
+        """The numbers of keys are given to others: what they counted stays under their names."""
+        for key in keys:
+            if key >= self._keys.shape[1] or not self._keys[0, key]:
+                continue
             _add(self._gone, self._name(key), self._flow(key))
             self._keys[:, key] = 0
             if len(self._gone) > 2 * MOST_TEMPLATES:

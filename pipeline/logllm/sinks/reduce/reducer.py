@@ -283,14 +283,17 @@ class Reducer:
         self.meter.merge(old, new)
         self._rename(old, new)
 
-    def forget(self, key: int) -> None:
-        """A key's number may be given to another."""
-        if key < self._keys and self._turns.last[key] != NEVER:
-            last = self._turns.last[key]
-            self._send(self.ring.take([slab.rows["number"] == last for slab in self.ring.slabs()]))
-        self._turns.reset(key)
-        self.meter.forget(key)
-        self._rename(key, -1)
+    def forget(self, keys: Sequence[int]) -> None:
+        """The numbers of keys may be given to others."""
+        last = self._turns.last[[key for key in keys if key < self._keys]]
+        last = last[last != NEVER]
+        if len(last):
+            self._send(self.ring.take([np.isin(slab.rows["number"], last) for slab in self.ring.slabs()]))
+        self._turns.reset(keys)
+        self.meter.forget(keys)
+        self.ring.forget(keys)
+        if self._chunk is not None:
+            self._chunk.forget(keys)
 
     def _rename(self, old: int, new: int) -> None:
         self.ring.rename(old, new)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -172,3 +172,9 @@ class Ring:
         for slab in self._slabs:
             keys = slab.rows["key"]
             keys[keys == old] = new
+
+    def forget(self, keys: Sequence[int]) -> None:
+        """The records of some keys are of none that is known."""
+        for slab in self._slabs:
+            of = slab.rows["key"]
+            of[np.isin(of, keys)] = -1

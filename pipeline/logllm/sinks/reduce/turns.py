@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from logllm.sinks.reduce.config import ReduceConfig
@@ -164,13 +166,13 @@ class Turns:
         self.pending[new] += self.pending[old]
         self.carried[new] = max(self.carried[new], self.carried[old])
         self.last[new] = max(self.last[new], self.last[old])
-        self.reset(old)
+        self.reset([old])
 
-    def reset(self, key: int) -> None:
-        """A key's number may be given to another."""
-        if key < len(self.seen):
-            for name, (_, value) in _ARRAYS.items():
-                getattr(self, name)[key] = value
+    def reset(self, keys: Sequence[int]) -> None:
+        """The numbers of keys may be given to others."""
+        gone = [key for key in keys if key < len(self.seen)]
+        for name, (_, value) in _ARRAYS.items():
+            getattr(self, name)[gone] = value
 
 
 _ARRAYS: dict[str, tuple[Any, int]] = {
