@@ -26,7 +26,7 @@ def _learned(means: NDArray[np.float64], days: int = 4) -> Season:
 
 def _at(season: Season, hour: float, phi: float = 0.02) -> tuple[float, float, float]:
     keys = season.mean.shape[1]
-    now, most, least = season.at(int(hour * HOUR_NS), np.full(keys, season.mean.mean()), np.full(keys, phi))
+    now, most, least = season.at(int(hour * HOUR_NS), np.full(keys, season.mean.mean()), np.full(keys, phi, np.float32))
     return float(now[0]), float(most[0]), float(least[0])
 
 
@@ -59,7 +59,7 @@ def test_hours_that_differ_by_chance_alone_are_taken_for_alike() -> None:
     means = source.poisson(0.5 * 60, (HOURS, 200)) / 60.0
     season = _learned(means, days=1)
 
-    now, _, _ = season.at(6 * HOUR_NS, means.mean(axis=0), np.full(200, 0.1))
+    now, _, _ = season.at(6 * HOUR_NS, means.mean(axis=0), np.full(200, 0.1, np.float32))
 
     assert np.abs(now - 0.5).mean() < 0.5 * np.abs(means[6] - 0.5).mean()
 
@@ -68,7 +68,7 @@ def test_hours_that_were_not_seen_are_as_the_days_are() -> None:
     season = Season()
     season.grow(1)
 
-    now, most, least = season.at(0, np.array([3.0]), np.array([0.1]))
+    now, most, least = season.at(0, np.array([3.0], np.float32), np.array([0.1], np.float32))
 
     assert now[0] == most[0] == least[0] == pytest.approx(3.0)
 

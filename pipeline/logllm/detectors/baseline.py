@@ -139,9 +139,9 @@ class Baseline:
             (self._slow, block_mean, self._slow_rate),
         ):
             rate = np.maximum(1.0 - (1.0 - slowest) ** rows, rows / (after if array is self._slow else lately))
-            array += np.where(quiet, rate * (value - array), 0.0)
+            array += quiet * rate * (value - array)
         self.season.learn(end_ns, block_mean, rows, quiet)
-        self.seen += np.where(quiet, rows, 0)
+        self.seen += quiet * float(rows)
         self._fresh = min(self._fresh + rows, _LONG)
         self._lasting = lasting(self._excess, self._squares, self.seen)
         self.phi = dispersions(self._excess, self._squares, self.seen, self._lasting)
@@ -160,14 +160,12 @@ class Baseline:
         rate = np.maximum(1.0 - (1.0 - self._slow_rate) ** rows, rows / (seen + rows)).astype(np.float32)
         rate *= ready
         usual = mean.astype(np.float32)
-        total = clipped[-rows:].copy()
-        reach = 1
+        sums = np.zeros((len(clipped) + 1, len(usual)), np.float32)
+        for row, count in enumerate(clipped):
+            np.add(sums[row], count, out=sums[row + 1])
         for span, windows in enumerate(SPANS):
-            for back in range(reach, windows):
-                first = len(clipped) - rows - back
-                total[max(0, -first) :] += clipped[max(0, first) : len(clipped) - back]
-            reach = windows
-            whole = total[max(0, windows - 1 - known) :]
+            ends = len(sums) - rows + max(0, windows - 1 - known)
+            whole = sums[ends:] - sums[ends - windows : len(sums) - windows]
             if len(whole):
                 off = whole - windows * usual
                 excess = np.einsum("rk,rk->k", off, off) / np.float32(len(whole)) - windows * usual
@@ -190,27 +188,36 @@ class Baseline:
     def expect(self, start_ns: int) -> None:
         """Set what is expected of a block that starts now, from the means and the season."""
         middle_ns = start_ns + _BLOCK_NS // 2
-        now, most, least = self.season.at(middle_ns, self._slow, self.phi[-1])
+        # Half the digits are enough to guess by, and take half the time.
+        fast, latest, seen = (array.astype(np.float32) for array in (self._fast, self._latest, self.seen))
+        now, most, least = self.season.at(middle_ns, self._slow.astype(np.float32), self.phi[-1])
         # The season leads once it has been seen for about two days; until then the fast mean is all there is.
-        known = np.minimum(self.seen / _SEASON_WINDOWS, 1.0)
-        young = 1.0 - known
-        self._expected = known * now + young * self._fast
-        off = self._off()
+        known = np.minimum(seen / np.float32(_SEASON_WINDOWS), _ONE)
+        young = _ONE - known
+        off = self._off(fast, seen)
+        fast *= young
+        self._expected[:] = known * now + fast
         # Without a season, a morning's rise is told from a spike by what the last blocks brought.
-        self.high = np.maximum((known * most + young * self._fast) * np.maximum(off, 1.0), young * self._latest)
-        self.low = (known * least + young * self._fast) * np.minimum(off, 1.0)
+        high = np.maximum((known * most + fast) * np.maximum(off, _ONE), young * latest)
+        self.high[:] = high
+        self.low[:] = (known * least + fast) * np.minimum(off, _ONE)
         for span, windows in enumerate(SPANS):
-            mean = windows * self.high
-            self.limit[span] = np.maximum(mean + 3.0 * np.sqrt(mean + self.phi[span] * mean * mean), MIN_SPIKE - 1)
+            mean = np.float32(windows) * high
+            variance = mean * mean
+            variance *= self.phi[span]
+            variance += mean
+            mean += np.float32(3.0) * np.sqrt(variance)
+            np.maximum(mean, np.float32(MIN_SPIKE - 1), out=self.limit[span])
 
-    def _off(self) -> NDArray[np.float64]:
-        """float64[k]: the last hours as a multiple of what was expected of them, 1.0 where chance explains it."""
-        mean = np.maximum(self._foreseen, 1e-9)
-        off = self._fast / mean - 1.0
-        windows = np.maximum(np.minimum(self.seen, 2.0 / self._fast_rate), 1.0)
-        chance = 2.0 * (1.0 / mean + SPANS[-1] * self.phi[-1]) / windows
+    def _off(self, fast: NDArray[np.float32], seen: NDArray[np.float32]) -> NDArray[np.float32]:
+        """float32[k]: the last hours as a multiple of what was expected of them, 1.0 where chance explains it."""
+        mean = np.maximum(self._foreseen.astype(np.float32), np.float32(1e-9))
+        off = fast / mean - _ONE
+        windows = np.maximum(np.minimum(seen, np.float32(2.0 / self._fast_rate)), _ONE)
+        chance = np.float32(2.0) * (_ONE / mean + np.float32(SPANS[-1]) * self.phi[-1]) / windows
         # As much of it as is surely not chance (James and Stein): noise alone would lift `high` by a tenth.
-        kept: NDArray[np.float64] = 1.0 + off * np.maximum(1.0 - chance / np.maximum(off * off, 1e-12), 0.0)
+        surely = np.maximum(_ONE - chance / np.maximum(off * off, np.float32(1e-12)), np.float32(0.0))
+        kept: NDArray[np.float32] = _ONE + off * surely
         return kept
 
     def rebase(self, keys: NDArray[np.int64], ratios: NDArray[np.float64]) -> None:
@@ -283,6 +290,7 @@ _ARRAYS: dict[str, Any] = {
 }
 _LEADING = {"phi": (len(SPANS),), "limit": (len(SPANS),), "_excess": (len(SPANS),)}
 _BLOCK_NS = 900_000_000_000
+_ONE = np.float32(1.0)
 _SEASON_WINDOWS = 2880.0
 _LATEST_RATE = 1.0 - 0.5 ** (1.0 / 20.0)
 YOUNG = 20

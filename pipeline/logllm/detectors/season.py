@@ -21,13 +21,14 @@ _HOUR_NS = 3_600_000_000_000
 _RATE = 1.0 / 420.0
 """Of a window: an hour of seven days ago weighs about a third."""
 
-_STEP = 1.5
+_STEP = np.float32(1.5)
 """Neighbouring hours that differ by this factor are a step, and a step may come an hour early or late: daylight saving
 moves a local pattern against the clock that we count by. Smooth days differ by less."""
 
 _AN_HOUR = np.float32(60.0)
 """Windows."""
 
+_ZERO = np.float32(0.0)
 _HALF_TRUSTED = np.float32(10.0)
 _ANGLES = 2.0 * np.pi * np.arange(HOURS) / HOURS
 _WAVES = np.float32(HOURS / 2)
@@ -60,35 +61,42 @@ class Season:
         hour = (end_ns - 1) // _HOUR_NS % HOURS
         after = self.seen[hour] + np.float32(rows)
         rate = np.maximum(1.0 - (1.0 - _RATE) ** rows, rows / after)
-        self.mean[hour] += np.where(quiet, rate * (block_mean - self.mean[hour]), 0.0)
-        self.seen[hour] = np.where(quiet, after, self.seen[hour])
+        self.mean[hour] += quiet * rate * (block_mean - self.mean[hour])
+        self.seen[hour] += quiet * np.float32(rows)
 
     def at(
-        self, time_ns: int, slow: NDArray[np.float64], phi: NDArray[Any]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        self, time_ns: int, slow: NDArray[np.float32], phi: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """What is usual at a time; and the most and the least that are, where a step is near.
 
         Shapes:
-            slow: float64[k], mean over days, for hours that were not seen yet. phi: [k], dispersion of an hour's mean.
-            returns: three float64[k].
+            slow: float32[k], mean over days, for hours that were not seen yet.
+            phi: float32[k], dispersion of an hour's mean.
+            returns: three float32[k].
         """
-        slow = slow.astype(np.float32)
-        level, cosine, sine, squares, windows = (np.zeros(len(slow), np.float32) for _ in range(5))
+        level, cosine, sine, squares = (np.zeros(len(slow), np.float32) for _ in range(4))
         exact = time_ns / _HOUR_NS - 0.5
         first = int(np.floor(exact))
         near = {hour % HOURS: slow for hour in range(first - 1, first + 3)}
-        for hour, mean in enumerate(self.mean):
-            # Of an hour that was hardly seen the slow mean is the better guess.
-            here = self.seen[hour] / (self.seen[hour] + _HALF_TRUSTED)
-            here *= mean - slow
-            here += slow
-            level += here * _EACH
-            cosine += here * _COSINE[hour]
-            sine += here * _SINE[hour]
-            windows += self.seen[hour] * _EACH
-            squares += here * here * _EACH
-            if hour in near:
-                near[hour] = here
+        # Half a day later a wave is what it was, upside down.
+        for morning in range(HOURS // 2):
+            pair = []
+            for hour in (morning, morning + HOURS // 2):
+                # Of an hour that was hardly seen the slow mean is the better guess.
+                here = self.seen[hour] / (self.seen[hour] + _HALF_TRUSTED)
+                here *= self.mean[hour] - slow
+                here += slow
+                level += here
+                squares += here * here
+                pair.append(here)
+                if hour in near:
+                    near[hour] = here
+            swing = pair[0] - pair[1]
+            cosine += swing * _COSINE[morning]
+            sine += swing * _SINE[morning]
+        level *= _EACH
+        squares *= _EACH
+        windows = self.seen.sum(axis=0) * _EACH
         chance = np.maximum(level, 0.0) / np.maximum(windows, 1.0)
         chance += phi * level * level * _AN_HOUR / np.maximum(windows, _AN_HOUR)
         beyond = squares - level * level - (cosine * cosine + sine * sine) / 2
@@ -98,11 +106,12 @@ class Season:
             hour = (first + step) % HOURS
             # The weights of the waves are 2 / 24 of their values.
             wave = level + (cosine * _COSINE[hour] + sine * _SINE[hour]) * _WAVES
-            guesses.append(np.maximum(wave + keep * (near[hour] - wave), 0.0).astype(np.float64))
-        weight = exact - first
-        early, now, late = ((1.0 - weight) * guesses[at] + weight * guesses[at + 1] for at in range(3))
+            guesses.append(np.maximum(wave + keep * (near[hour] - wave), _ZERO))
+        weight = np.float32(exact - first)
+        early, now, late = (guesses[at] + weight * (guesses[at + 1] - guesses[at]) for at in range(3))
         most, least = np.maximum(early, late), np.minimum(early, late)
-        return now, np.where(most > _STEP * now, most, now), np.where(least * _STEP < now, least, now)
+        most = now + (most > _STEP * now) * (most - now)
+        return now, most, now + (least * _STEP < now) * (least - now)
 
     def merge(self, old: int, new: int) -> None:
         """Counts of `old` are counts of `new` from now on."""
