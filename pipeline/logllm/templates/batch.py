@@ -13,9 +13,9 @@ __all__ = ["Batch"]
 
 
 class Batch:
-    """Template indices, `raw` as looked up, `out` as given out, the first `done` of them final."""
+    """Template indices, `raw` as looked up, `out` as given out, the first `done` of them final; `at` is looked at."""
 
-    __slots__ = ("done", "first", "out", "raw", "services")
+    __slots__ = ("at", "done", "first", "out", "raw", "services")
 
     def __init__(self, raw: NDArray[np.int32], first: int, services: NDArray[np.int32] | None) -> None:
         self.raw = raw
@@ -23,6 +23,7 @@ class Batch:
         self.first = first
         self.services = services
         self.done = 0
+        self.at = 0
 
     def service(self, at: int) -> int:
         """The code of the service of the message at this place."""

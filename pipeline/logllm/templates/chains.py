@@ -27,22 +27,27 @@ class Chains:
     def __len__(self) -> int:
         return len(self._values)
 
-    def add(self, key: int, value: int) -> None:
-        """Enter `value` under a hash in [0, 2**32)."""
+    def add(self, key: int, value: int) -> list[int]:
+        """Enter `value` under a hash in [0, 2**32); returns what `get` would have before."""
         at = len(self._values)
         if at > 2 * self._mask:
+            found = self.get(key)
             self.extend(np.array([key], np.uint32), np.array([value], np.int32))
-            return
+            return found
         slot = key & self._mask
+        head = self._heads[slot]
         self._hashes.append(key)
         self._values.append(value)
-        self._next.append(self._heads[slot])
+        self._next.append(head)
         self._heads[slot] = at
+        return self._from(head, key)
 
     def get(self, key: int) -> list[int]:
         """What was entered under a hash, the newest first."""
+        return self._from(self._heads[key & self._mask], key)
+
+    def _from(self, at: int, key: int) -> list[int]:
         found = []
-        at = self._heads[key & self._mask]
         hashes, nexts = self._hashes, self._next
         while at >= 0:
             if hashes[at] == key:

@@ -8,12 +8,18 @@ made part of the key.
 from __future__ import annotations
 
 import re
+from itertools import compress
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from logllm.templates.codes import CODE, CODE_STEM
 from logllm.templates.mined import MAX_CHARS, mined_part
 from logllm.templates.records import record_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = [
     "AMBIGUOUS",
@@ -42,20 +48,33 @@ _FLATTENED = bytes.maketrans(_HEX_DIGITS + b"\4", b"\4" * len(_HEX_DIGITS) + b"\
 _HEX_RUN = re.compile(rb"\x04\x04\x04\x04\x04\x04\x04\x04(?:\x04{4,}|(?:-\x04{4}){3}-\x04{12})")
 
 
-def keys_of(messages: list[str]) -> tuple[list[str], list[bytes]]:
+def keys_of(messages: Sequence[str]) -> tuple[Sequence[str], list[bytes]]:
     """The parts of the messages that are mined, and their keys, both of the same length."""
     text = "\0".join(messages)
-    if "\n" in text or max(map(len, messages)) > MAX_CHARS:
+    cut = "\n" in text or _holds_long(text)
+    if cut:
         messages = _mined(messages, text)
         text = "\0".join(messages)
     keys = text.encode("utf-8", "surrogatepass").translate(None, _DIGITS).split(b"\0")
     if len(keys) != len(messages):
+        if not cut:
+            messages = _mined(messages, text)
         messages = [m.replace("\0", " ") for m in messages]
         keys = [m.encode("utf-8", "surrogatepass").translate(None, _DIGITS) for m in messages]
     return messages, keys
 
 
-def _mined(messages: list[str], text: str) -> list[str]:
+def _holds_long(text: str) -> bool:
+    """Whether more than `MAX_CHARS` stand in it without a "\\0"; a quarter of the cost of asking each message."""
+    at, end = 0, len(text) - MAX_CHARS
+    while at < end:
+        at = text.rfind("\0", at, at + MAX_CHARS + 1) + 1
+        if not at:
+            return True
+    return False
+
+
+def _mined(messages: Sequence[str], text: str) -> list[str]:
     """The messages with those that are long or of several lines cut; `text` is all of them, one char between."""
     lengths = np.fromiter(map(len, messages), np.int64, len(messages))
     cut = set(np.flatnonzero(lengths > MAX_CHARS).tolist())
@@ -65,10 +84,10 @@ def _mined(messages: list[str], text: str) -> list[str]:
         at = int(np.searchsorted(ends, found, "right"))
         cut.add(at)
         found = text.find("\n", int(ends[at]))
-    messages = messages.copy()
+    mined = list(messages)
     for at in cut:
-        messages[at] = mined_part(messages[at])
-    return messages
+        mined[at] = mined_part(mined[at])
+    return mined
 
 
 def may_hold_code(key: bytes) -> bool:
@@ -153,8 +172,11 @@ class Keys:
         self.old = _Table()
         self.epoch += 1
 
-    def forget(self, indices: set[int]) -> None:
-        """Drop every key of these templates. Costs a pass over the table."""
-        self.young = _Table((k, v) for k, v in self.young.items() if v not in indices)
-        self.old = _Table((k, v) for k, v in self.old.items() if v not in indices)
+    def forget(self, gone: NDArray[np.bool_]) -> None:
+        """Drop every key of the templates at whose index `gone` is true. Costs a pass over the values."""
+        for table in (self.young, self.old):
+            values = np.fromiter(table.values(), np.int32, len(table))
+            dead = gone[values] & (values >= 0)
+            for key in list(compress(table, dead.tobytes())):
+                del table[key]
         self.epoch += 1

@@ -118,13 +118,17 @@ class Ledger:
         self._leave(old, MERGED)
         self.merged.append((old, new))
 
-    def oldest(self, owner: int, number: int) -> list[int]:
-        """At most `number` mined templates of a service, those that have been unused for longest."""
-        size = self.size
-        mine = np.flatnonzero((self.state[:size] == ALIVE) & (self.owner[:size] == owner))
-        number = min(number, _MOST_AT_ONCE, len(mine))
-        order = np.argpartition(self.last[mine], number - 1) if number < len(mine) else np.arange(number)
-        return sorted(mine[order[:number]].tolist())
+    def oldest(self, wanted: dict[int, int]) -> list[int]:
+        """Of each service that many mined templates at most, those that have been unused for longest."""
+        alive = np.flatnonzero(self.state[: self.size] == ALIVE)
+        owners, last = self.owner[alive], self.last[alive]
+        found: list[int] = []
+        for owner, number in wanted.items():
+            mine = np.flatnonzero(owners == owner)
+            number = min(number, _MOST_AT_ONCE, len(mine))
+            order = np.argpartition(last[mine], number - 1) if number < len(mine) else np.arange(number)
+            found += sorted(alive[mine[order[:number]]].tolist())
+        return found
 
     def evict(self, gone: list[int]) -> list[int]:
         """Forget templates that are alive; returns their indices with all that had become theirs."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from heapq import heapify, heappop, heappush
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +22,7 @@ from logllm.templates.keys import (
     record_key,
     without_hex,
 )
-from logllm.templates.ledger import OWN, Ledger
+from logllm.templates.ledger import GONE, OWN, Ledger
 from logllm.templates.masks import Masked, mask
 from logllm.templates.merge import Texts
 from logllm.templates.mined import printable
@@ -42,6 +43,8 @@ OVERFLOW_TEXT = "<*> (too many different texts)"
 # share of all templates: it costs a pass over the keys, however many services share them.
 _EVICTED_SHARE = 8
 _ROOM_SHARE = 64
+# What is looked up ahead is looked up again behind an eviction.
+_AHEAD = 8_192
 
 
 class Mining:
@@ -61,6 +64,7 @@ class Mining:
         self.overflow = -1
         self.shortcut = Shortcut()
         self.on_new: Callable[[int], None] | None = None
+        self._batch: Batch | None = None
 
     def ids(
         self, messages: Sequence[str], codes: TextCodes | None, services: NDArray[np.int32] | None
@@ -68,16 +72,17 @@ class Mining:
         n = len(messages)
         if n == 0:
             return np.empty(0, np.int32)
+        raw = np.empty(n, np.int32) if codes is None else self.shortcut.look_up(codes, self.keys)
+        batch = self._batch = Batch(raw, self.seen, services)
         if codes is None:
-            batch = Batch(np.empty(n, np.int32), self.seen, services)
             self._resolve(batch, messages, np.arange(n))
         else:
-            batch = Batch(self.shortcut.look_up(codes, self.keys), self.seen, services)
             missing = np.flatnonzero(batch.raw < 0)
             if len(missing):
                 places, keys = self._resolve(batch, messages, missing)
                 self.shortcut.learn(codes, places, keys, self.keys)
         self._commit(batch, n)
+        self._batch = None
         self.seen += n
         return batch.out
 
@@ -87,24 +92,21 @@ class Mining:
         """Find what the messages at these places are, in order. Returns the last of the places, with their keys."""
         n = len(messages)
         whole = len(places) == n
-        texts, keys = keys_of(list(messages) if whole else [messages[at] for at in places.tolist()])
-        while True:
+        texts, keys = keys_of(messages if whole else [messages[at] for at in places.tolist()])
+        done = 0
+        while done < len(texts):
             epoch = self.keys.epoch
-            end = self._fill(batch, texts, keys, places)
-            if self.keys.epoch == epoch:
-                return places, keys
-            if whole:
-                texts, keys, places = texts[end:], keys[end:], places[end:]
-            else:
+            some = slice(done, done + _AHEAD)
+            done += self._fill(batch, texts[some], keys[some], places[some])
+            if self.keys.epoch != epoch and not whole:
                 # What was known of the messages behind it is known no more.
-                places = np.arange(places[end - 1] + 1, n)
-                texts, keys, whole = list(messages)[n - len(places) :], [], True
-                if texts:
-                    texts, keys = keys_of(texts)
-            if not texts:
-                return places, keys
+                places = np.arange(places[done - 1] + 1, n)
+                texts, keys, whole, done = [], [], True, 0
+                if len(places):
+                    texts, keys = keys_of(messages[n - len(places) :])
+        return places, keys
 
-    def _fill(self, batch: Batch, messages: list[str], keys: list[bytes], places: NDArray[np.int64]) -> int:
+    def _fill(self, batch: Batch, messages: Sequence[str], keys: list[bytes], places: NDArray[np.int64]) -> int:
         """Resolve what the table does not know. Stops behind a message that changed the table's epoch."""
         table = self.keys
         epoch = table.epoch
@@ -114,29 +116,26 @@ class Mining:
         missing = np.flatnonzero(raw < 0)
         if not len(missing):
             return len(raw)
-        shorts = without_hex([messages[row] for row in missing.tolist()])
-        known = self._known_without_hex(raw, keys, missing, shorts)
+        rows = missing.tolist()
+        texts = [messages[row] for row in rows]
+        keys = [keys[row] for row in rows]
+        shorts = without_hex(texts)
+        known = np.fromiter(
+            map(young.get, map(_other_key, raw[missing].tolist(), texts, keys, shorts), repeat(MISSING)),
+            np.int32,
+            len(rows),
+        )
         batch.raw[places[missing]] = known
-        unknown = np.flatnonzero(known < 0).tolist()
-        for which in unknown:
-            row, short = int(missing[which]), shorts[which]
-            key = keys[row]
+        for which in np.flatnonzero(known < 0).tolist():
+            key, short = keys[which], shorts[which]
             value = young[key]
             if value == MISSING and len(short) <= len(key):
                 value = young[short]
-            at = int(places[row])
-            batch.raw[at] = value if value >= 0 else self._slow(batch, at, messages[row], key, short)
+            at = batch.at = int(places[rows[which]])
+            batch.raw[at] = value if value >= 0 else self._slow(batch, at, texts[which], key, short)
             if table.epoch != epoch:
-                return row + 1
+                return rows[which] + 1
         return len(raw)
-
-    def _known_without_hex(
-        self, raw: NDArray[np.int32], keys: list[bytes], missing: NDArray[np.int64], shorts: list[bytes]
-    ) -> NDArray[np.int32]:
-        """What the table says of the missing ones that have hexadecimal identifiers, without them; negative else."""
-        rows = zip(raw[missing].tolist(), missing.tolist(), shorts, strict=True)
-        asked = [short if value == MISSING and len(short) <= len(keys[row]) else NO_KEY for value, row, short in rows]
-        return np.fromiter(map(self.keys.young.__getitem__, asked), np.int32, len(asked))
 
     def _slow(self, batch: Batch, at: int, message: str, key: bytes, short: bytes) -> int:
         table = self.keys
@@ -185,7 +184,6 @@ class Mining:
         if node is not None:
             index = node.index
         else:
-            self._commit(batch, at)
             if not self._has_room(batch, at):
                 self.keys.put(key, OVERFLOWED)
                 return self._overflow_index()
@@ -199,22 +197,25 @@ class Mining:
         if not self.rooms.get(service).open(batch.first + at):
             return False
         if self.ledger.alive >= self.max_templates:
-            self._commit(batch, at)
             self._make_room(service)
         return True
 
     def _make_room(self, service: int) -> None:
         """Evict from the services that hold most: one that explodes pushes out its own."""
-        left, taken = dict(self.ledger.held), Counter[int]()
-        while left and taken.total() <= self.max_templates // _ROOM_SHARE:
-            victim = max(left, key=lambda code: (left[code], code == service, code))
-            number = max(1, left[victim] // _EVICTED_SHARE)
-            taken[victim] += number
-            left[victim] -= number
-            if not left[victim]:
-                del left[victim]
+        self._settle()
+        left = [(-held, code != service, -code) for code, held in self.ledger.held.items()]
+        heapify(left)
+        taken: dict[int, int] = {}
+        total = 0
+        while left and total <= self.max_templates // _ROOM_SHARE:
+            held, other, code = heappop(left)
+            number = max(1, -held // _EVICTED_SHARE)
+            taken[-code] = taken.get(-code, 0) + number
+            total += number
+            if held + number:
+                heappush(left, (held + number, other, code))
         if taken:
-            self.evict([index for victim, number in taken.items() for index in self.ledger.oldest(victim, number)])
+            self.evict(self.ledger.oldest(taken))
 
     def _enter(self, masked: Masked, service: int) -> int:
         ledger = self.ledger
@@ -238,23 +239,37 @@ class Mining:
         if ledger.state[old] == OWN:
             old, new = new, old
         if old != new and ledger.state[old] != OWN:
+            self._settle()
             ledger.merge(old, new)
         return new
 
     def evict(self, gone: list[int]) -> None:
         """Forget templates that are alive, with their texts and keys."""
+        self._settle()
         dead = self.ledger.evict(gone)
         self.texts.remove(dead)
-        self.keys.forget(set(dead))
+        self.keys.forget(self.ledger.state == GONE)
 
     def _overflow_index(self) -> int:
         if self.overflow < 0:
             self.overflow = self.ledger.add(OVERFLOW_TEXT, state=OWN)
         return self.overflow
 
+    def _settle(self) -> None:
+        """Give out and count what lies before the message looked at, before something changes what an index means."""
+        if self._batch is not None:
+            self._commit(self._batch, self._batch.at)
+
     def _commit(self, batch: Batch, upto: int) -> None:
-        """Give out and count what lies before `upto`, before something changes what an index means."""
+        """Give out and count what lies before `upto`."""
         done = batch.done
         if upto > done:
             batch.out[done:upto] = self.ledger.count(batch.raw[done:upto], batch.first + done)
             batch.done = upto
+
+
+def _other_key(value: int, message: str, key: bytes, short: bytes) -> bytes:
+    """Where else the table may know a message of which it said a negative `value` under its key."""
+    if value == MISSING:
+        return short if len(short) <= len(key) else NO_KEY
+    return coded(key, message) if value == AMBIGUOUS else NO_KEY

@@ -65,8 +65,9 @@ class Neighbours:
             if token in _NEVER or at in node.holes:
                 continue
             signature = ((total - hashes[at] + at * _ODD) & _WHOLE) >> _HIGH
-            others = self.chains.get(signature)
-            self.chains.add(signature, number)
+            others = self.chains.add(signature, number)
+            if not others:
+                continue
             left = constant - (token.isalpha() and len(token) > 1)
             want = wanted(left, at)
             if is_record and _is_told(tokens, at):
