@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logllm.config import Config
+from logllm.detectors.config import DetectConfig
+from logllm.detectors.values.config import ValuesConfig
 from logllm.errors import PluginLoadError
 from logllm.events import Chunk, Origin
 from logllm.filtering import Filtering, well_formed
@@ -132,6 +134,22 @@ def test_a_files_columns_are_filtered_only_where_their_lines_were_kept(tmp_path:
     assert filtering.ingest(whole)[0].count == 0
     assert filtering.ingest(bare)[0] is bare
     filtering.close()
+
+
+def test_the_fields_that_a_configuration_names_are_read_of_a_files_records_after_a_plugin_too(tmp_path: Path) -> None:
+    log = tmp_path / "app.log"
+    log.write_text("one line\n", encoding="utf-8")
+    says = '(i32.const 2048)) (data (i32.const 2048) "{\\"log\\":\\"busy\\",\\"depth_of_queue\\":7}\\00"'
+    detect = DetectConfig(values=ValuesConfig(fields=["depth_of_queue"]))
+    filtering = Filtering.of(Config(plugins=[PluginConfig(path=put(tmp_path, fluentbit(says)))], detect=detect))
+
+    after = filtering.ingest(next(read_file(log, keep_raw=True)))[0]
+
+    filtering.close()
+    assert after.columns is not None
+    assert after.columns.fields is not None
+    assert after.columns.messages == ["busy"]
+    assert {name: values.tolist() for name, values in after.columns.fields.numbers.items()} == {"depth_of_queue": [7.0]}
 
 
 def test_lanes_are_tenants(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from logllm.config import Config
+    from logllm.fields import Wanted
     from logllm.filters.chain import Filters, Passed, Stage
     from logllm.filters.config import PluginConfig
     from logllm.filters.host import Signal
@@ -44,6 +45,7 @@ class Filtering:
         configs: In the order they run.
         state_dir: Where plugins' states and values are kept over restarts; None for nowhere.
         ask: Takes plugins' questions to the model, see `Filters`.
+        wanted: The fields that are read of a file's records after the plugins; by default those everyone knows.
 
     Raises:
         PluginLoadError: One cannot be used as it is configured; it names which, and why.
@@ -55,8 +57,10 @@ class Filtering:
         *,
         state_dir: Path | None = None,
         ask: Callable[[str, str, int, str], bool] | None = None,
+        wanted: Wanted | None = None,
     ) -> None:
         self.filters: Filters | None = None
+        self._wanted = wanted
         if configs:
             from logllm.filters.chain import Filters
 
@@ -67,7 +71,7 @@ class Filtering:
     def of(cls, config: Config, ask: Callable[[str, str, int, str], bool] | None = None) -> Filtering:
         """The plugins that a configuration names."""
         folder = None if config.data_dir is None else Path(config.data_dir) / "plugins"
-        return cls(config.plugins, state_dir=folder, ask=ask)
+        return cls(config.plugins, state_dir=folder, ask=ask, wanted=config.detect.wanted)
 
     def ingest(self, chunk: Chunk) -> tuple[Chunk, list[Signal]]:
         """A chunk after the ingest filters, and the anomalies they raised.
@@ -85,7 +89,7 @@ class Filtering:
         before = FileBlock(chunk.columns)
         passed = self._apply("ingest", chunk, before.block, before.count)
         # A decoder of its own for each chunk: it remembers tags, and threads come and go.
-        columns = before.columns(passed.block, passed.count, Decoder())
+        columns = before.columns(passed.block, passed.count, Decoder(wanted=self._wanted))
         return replace(chunk, columns=columns, count=passed.count), list(passed.signals)
 
     def egress(self, chunk: Chunk) -> tuple[Chunk, list[Signal]]:

@@ -1,8 +1,7 @@
-"""The detectors that look at more than counts, as the configuration wants them, and the fields they need to be read."""
+"""The detectors that look at more than counts, as the configuration wants them, and what reads blocks for them."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -26,9 +25,8 @@ if TYPE_CHECKING:
     from logllm.detectors.config import DetectConfig
     from logllm.detectors.contract import Detector
     from logllm.detectors.keys import Keys
-    from logllm.fields import Wanted
 
-__all__ = ["decoder_for", "detectors_of", "wanted_by"]
+__all__ = ["decoder_for", "detectors_of"]
 
 
 def detectors_of(
@@ -65,16 +63,6 @@ def _service(keys: Keys, of: NDArray[np.int32]) -> NDArray[np.int64]:
     return keys.service[of].astype(np.int64)
 
 
-def wanted_by(config: DetectConfig) -> Wanted:
-    """The fields that sources have to read for them."""
-    wanted = config.values.wanted()
-    key = config.sessions.key
-    if key in {"auto", "off"} or key.startswith("re:"):
-        return wanted
-    return replace(wanted, words=wanted.words | {key})
-
-
 def decoder_for(config: DetectConfig) -> Decoder:
     """What reads blocks for them, lines inside records too."""
-    wanted = wanted_by(config)
-    return Decoder(partial(detected, wanted=wanted), wanted)
+    return Decoder(partial(detected, wanted=config.wanted), config.wanted)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
 from logllm.detectors.sessions.config import SessionsConfig
 from logllm.detectors.values.config import ValuesConfig
+
+if TYPE_CHECKING:
+    from logllm.fields import Wanted
 
 __all__ = ["BudgetConfig", "DetectConfig", "ServiceConfig", "Shares"]
 
@@ -77,3 +81,11 @@ class DetectConfig(BudgetConfig, frozen=True, forbid_unknown_fields=True):
 
     values: ValuesConfig = ValuesConfig()
     sessions: SessionsConfig = SessionsConfig()
+
+    @property
+    def wanted(self) -> Wanted:
+        """The fields of records that detectors need to be read."""
+        wanted, key = self.values.wanted(), self.sessions.key
+        if key in {"auto", "off"} or key.startswith("re:"):
+            return wanted
+        return replace(wanted, words=wanted.words | {key})

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from logllm.errors import LogllmError, PluginStopped, SourceError
-from logllm.pipeline_detectors import wanted_by
 from logllm.service.run import Run
 from logllm.service.summary import summary_of
 from logllm.sources.file import ReadStats, read_file
@@ -165,7 +164,7 @@ class _Tail:
                 reference_ns=time.time_ns() if path == "-" else None,
                 stats=self._stats,
                 keep_raw=self._run.filtering.ingests,
-                wanted=wanted_by(self._run.config.detect),
+                wanted=self._run.config.detect.wanted,
             )
         except SourceError as error:
             self._failed += 1
@@ -179,7 +178,7 @@ class _Tail:
             stats=self._stats,
             clock=time.time_ns,
             keep_raw=self._run.filtering.ingests,
-            wanted=wanted_by(self._run.config.detect),
+            wanted=self._run.config.detect.wanted,
         )
         live = False
         reading_s = 0.0
