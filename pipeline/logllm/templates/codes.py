@@ -1,7 +1,7 @@
 """Short codes that keep their digits: `E1` and `E2`, `http2` and `http3` are different texts.
 
-Keys have no digits. `CODE` finds the codes of a message; `CODE_STEM` finds, in a key, what a code leaves when its
-digits are gone. Whatever `CODE` finds in a message, `CODE_STEM` finds in its key, so the key alone tells whether
+Keys have no digits. `codes_in` finds the codes of a message; `holds_stem` finds, in a key, what a code leaves when its
+digits are gone. Whatever the one finds in a message, the other finds in its key, so the key alone tells whether
 codes must be looked for. That is why the words a number may follow are listed: if any word could be a code, every
 key would be in doubt.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["CODE", "CODE_STEM", "is_code"]
+__all__ = ["codes_in", "holds_stem", "is_code"]
 
 # Network interfaces too: their number is part of the name, and there are few.
 _INTERFACES = "eth|en|wlan|wl|awdl|utun|lo|bond|ppp"
@@ -27,13 +27,33 @@ _AROUND = r"\s,;:=|\"'`\[\](){}<>#"
 _AROUND_BYTES = _AROUND + r"\x1c-\x1f\x80-\xff"
 
 
-def _bounded(body: str, around: str) -> str:
-    return rf"(?:(?<![^{around}])|(?<=\.\.)){body}(?![^{around}.!?*])(?!://)"
+def _bounded(body: str, around: str, behind: str) -> str:
+    """Finds a body between delimiters, or behind two dots.
+
+    It begins with what stands before the body, for which the text is searched fast; so there must be something. Then
+    comes what most words are not, before all that a body may be: half the time.
+    """
+    before = rf"[{around}.](?:(?<!\.)|(?<=\.)\.)(?=[A-Z]|[a-z]{{2,6}}{behind})"
+    return rf"{before}({body})(?![^{around}.!?*])(?!://)"
 
 
-CODE = re.compile(_bounded(_BODY, _AROUND))
-CODE_STEM = re.compile(_bounded(_STEM, _AROUND_BYTES).encode())
+_CODE = re.compile(_bounded(_BODY, _AROUND, "[0-9]"))
+_CODE_STEM = re.compile(_bounded(_STEM, _AROUND_BYTES, "(?![a-z])").encode())
 _CODE_ALONE = re.compile(_BODY)
+
+
+def codes_in(message: str) -> list[str]:
+    """The codes of a message, in order.
+
+    >>> codes_in("E1 on eth0: ORA-00942, took 5 ms")
+    ['E1', 'eth0', 'ORA-00942']
+    """
+    return _CODE.findall(f" {message}")
+
+
+def holds_stem(key: bytes) -> bool:
+    """Whether a code may have stood in the message of this key."""
+    return _CODE_STEM.search(b" " + key) is not None
 
 
 def is_code(piece: str) -> bool:

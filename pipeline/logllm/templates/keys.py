@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from logllm.templates.codes import CODE, CODE_STEM
+from logllm.templates.codes import codes_in
 from logllm.templates.mined import MAX_CHARS, mined_part
 from logllm.templates.records import record_of
 
@@ -29,7 +29,6 @@ __all__ = [
     "Keys",
     "coded",
     "keys_of",
-    "may_hold_code",
     "record_key",
     "without_hex",
 ]
@@ -90,13 +89,9 @@ def _mined(messages: Sequence[str], text: str) -> list[str]:
     return mined
 
 
-def may_hold_code(key: bytes) -> bool:
-    return CODE_STEM.search(key) is not None
-
-
 def coded(key: bytes, message: str) -> bytes:
     """The key of a message whose plain key is ambiguous: with the codes that stand in it."""
-    return b"\1".join((key, b"", *(code.encode() for code in CODE.findall(message))))
+    return b"\1".join((key, b"", *(code.encode() for code in codes_in(message))))
 
 
 def without_hex(messages: list[str]) -> list[bytes]:
@@ -130,11 +125,6 @@ def record_key(key: bytes, message: str) -> bytes | None:
     return coded(short, record.stripped) if _MAYBE_CODE.search(record.stripped) else short
 
 
-class _Table(dict[bytes, int]):
-    def __missing__(self, key: bytes) -> int:
-        return MISSING
-
-
 class Keys:
     """Key to template index, in two generations: when the young one is full it becomes the old one, whose keys are
     carried over as they are used and otherwise forgotten. At most twice `capacity` keys are held.
@@ -144,17 +134,17 @@ class Keys:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self.young = _Table()
-        self.old = _Table()
+        self.young: dict[bytes, int] = {}
+        self.old: dict[bytes, int] = {}
         self.epoch = 0
 
     def __len__(self) -> int:
         return len(self.young) + len(self.old)
 
     def get(self, key: bytes) -> int:
-        value = self.young[key]
-        if value == MISSING and self.old:
-            value = self.old[key]
+        value = self.young.get(key, MISSING)
+        if value == MISSING:
+            value = self.old.get(key, MISSING)
             if value != MISSING:
                 self.put(key, value)
         return value
@@ -162,14 +152,14 @@ class Keys:
     def put(self, key: bytes, value: int) -> None:
         if len(self.young) >= self.capacity:
             self.old = self.young
-            self.young = _Table()
+            self.young = {}
             self.epoch += 1
         self.young[key] = value
 
     def clear(self) -> None:
         """Drop every key: each text will be looked at once more."""
-        self.young = _Table()
-        self.old = _Table()
+        self.young = {}
+        self.old = {}
         self.epoch += 1
 
     def forget(self, gone: NDArray[np.bool_]) -> None:

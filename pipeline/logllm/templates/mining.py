@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logllm.templates.batch import Batch
+from logllm.templates.codes import holds_stem
 from logllm.templates.keys import (
     AMBIGUOUS,
     MISSING,
@@ -18,7 +19,6 @@ from logllm.templates.keys import (
     Keys,
     coded,
     keys_of,
-    may_hold_code,
     record_key,
     without_hex,
 )
@@ -43,8 +43,8 @@ OVERFLOW_TEXT = "<*> (too many different texts)"
 # share of all templates: it costs a pass over the keys, however many services share them.
 _EVICTED_SHARE = 8
 _ROOM_SHARE = 64
-# What is looked up ahead is looked up again behind an eviction.
-_AHEAD = 8_192
+# So many that what is made of them stays in a core's cache; what lies behind an eviction is looked up again.
+_AT_ONCE = 1_024
 
 
 class Mining:
@@ -74,44 +74,32 @@ class Mining:
             return np.empty(0, np.int32)
         raw = np.empty(n, np.int32) if codes is None else self.shortcut.look_up(codes, self.keys)
         batch = self._batch = Batch(raw, self.seen, services)
-        if codes is None:
-            self._resolve(batch, messages, np.arange(n))
-        else:
-            missing = np.flatnonzero(batch.raw < 0)
-            if len(missing):
-                places, keys = self._resolve(batch, messages, missing)
-                self.shortcut.learn(codes, places, keys, self.keys)
+        places = np.arange(n) if codes is None else np.flatnonzero(raw < 0)
+        done = 0
+        while done < len(places):
+            epoch = self.keys.epoch
+            some = places[done : done + _AT_ONCE]
+            whole = len(places) == n
+            texts, keys = keys_of(messages[done : done + _AT_ONCE] if whole else [messages[at] for at in some.tolist()])
+            found = self._fill(batch, texts, keys, some)
+            if codes is not None:
+                self.shortcut.learn(codes, some[:found], keys, self.keys)
+            done += found
+            if self.keys.epoch != epoch and not whole:
+                # What was known of the messages behind it is known no more.
+                done = int(some[found - 1]) + 1
+                places = np.arange(n)
         self._commit(batch, n)
         self._batch = None
         self.seen += n
         return batch.out
-
-    def _resolve(
-        self, batch: Batch, messages: Sequence[str], places: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], list[bytes]]:
-        """Find what the messages at these places are, in order. Returns the last of the places, with their keys."""
-        n = len(messages)
-        whole = len(places) == n
-        texts, keys = keys_of(messages if whole else [messages[at] for at in places.tolist()])
-        done = 0
-        while done < len(texts):
-            epoch = self.keys.epoch
-            some = slice(done, done + _AHEAD)
-            done += self._fill(batch, texts[some], keys[some], places[some])
-            if self.keys.epoch != epoch and not whole:
-                # What was known of the messages behind it is known no more.
-                places = np.arange(places[done - 1] + 1, n)
-                texts, keys, whole, done = [], [], True, 0
-                if len(places):
-                    texts, keys = keys_of(messages[n - len(places) :])
-        return places, keys
 
     def _fill(self, batch: Batch, messages: Sequence[str], keys: list[bytes], places: NDArray[np.int64]) -> int:
         """Resolve what the table does not know. Stops behind a message that changed the table's epoch."""
         table = self.keys
         epoch = table.epoch
         young = table.young
-        raw = np.fromiter(map(young.__getitem__, keys), np.int32, len(keys))
+        raw = _values(young, keys)
         batch.raw[places] = raw
         missing = np.flatnonzero(raw < 0)
         if not len(missing):
@@ -120,17 +108,17 @@ class Mining:
         texts = [messages[row] for row in rows]
         keys = [keys[row] for row in rows]
         shorts = without_hex(texts)
-        known = np.fromiter(
-            map(young.get, map(_other_key, raw[missing].tolist(), texts, keys, shorts), repeat(MISSING)),
-            np.int32,
-            len(rows),
-        )
+        others = [short if len(short) <= len(key) else NO_KEY for short, key in zip(shorts, keys, strict=True)]
+        values = raw[missing]
+        for which in np.flatnonzero(values != MISSING).tolist():
+            others[which] = coded(keys[which], texts[which]) if values[which] == AMBIGUOUS else NO_KEY
+        known = _values(young, others)
         batch.raw[places[missing]] = known
         for which in np.flatnonzero(known < 0).tolist():
             key, short = keys[which], shorts[which]
-            value = young[key]
+            value = young.get(key, MISSING)
             if value == MISSING and len(short) <= len(key):
-                value = young[short]
+                value = young.get(short, MISSING)
             at = batch.at = int(places[rows[which]])
             batch.raw[at] = value if value >= 0 else self._slow(batch, at, texts[which], key, short)
             if table.epoch != epoch:
@@ -161,7 +149,7 @@ class Mining:
                     value = table.get(key)
                     if value >= 0:
                         return value
-                if may_hold_code(key.removeprefix(b"\2")):  # that mark would hide a code at the begin
+                if holds_stem(key.removeprefix(b"\2")):  # that mark would hide a code at the begin
                     if not has_hex:
                         table.put(key, AMBIGUOUS)
                     key = coded(key, message)
@@ -268,8 +256,5 @@ class Mining:
             batch.done = upto
 
 
-def _other_key(value: int, message: str, key: bytes, short: bytes) -> bytes:
-    """Where else the table may know a message of which it said a negative `value` under its key."""
-    if value == MISSING:
-        return short if len(short) <= len(key) else NO_KEY
-    return coded(key, message) if value == AMBIGUOUS else NO_KEY
+def _values(table: dict[bytes, int], keys: list[bytes]) -> NDArray[np.int32]:
+    return np.fromiter(map(table.get, keys, repeat(MISSING)), np.int32, len(keys))

@@ -38,7 +38,7 @@ class Shortcut:
         distinct, first = np.unique(codes.codes[places], return_index=True)
         young = keys.young
         for code, at in zip(distinct.tolist(), first.tolist(), strict=True):
-            if code and (index := young[texts[at]]) >= 0:
+            if code and (index := young.get(texts[at], MISSING)) >= 0:
                 table[code] = index
 
     def _table(self, codes: TextCodes, keys: Keys) -> NDArray[np.int32]:
