@@ -59,9 +59,9 @@ class ChangePoint:
     a factor of LEAST_RATIO, their first and second half alike. Then the past is drawn to the new level, and
     `rebased` and `ratios` tell it to other baselines; `learn` after those have asked.
 
-    Silent on daily seasons. A level that is as it was a week ago is learned, not told: weekends, from the second one
-    on. Blind for a series' first three days, to smaller changes, and to what comes less than once a block. What is
-    found at a block's end is told with the first window after it.
+    Silent on daily seasons, also where they come an hour early or late. A level that is as it was a week ago is
+    learned, not told: weekends, from the second one on. Blind for a series' first three days, to smaller changes, and
+    to what comes less than once a block. What is found at a block's end is told with the first window after it.
     """
 
     kind = "change"
@@ -171,9 +171,12 @@ class ChangePoint:
         for column in np.flatnonzero(self._candidate).tolist():
             self._candidate[column] -= 1
             change = find_change(self.levels, column, self._level)
-            if change is not None:
+            if change is not None and not change.hour_off:
                 changes.append(change)
                 self._rebase(change)
+            elif change is not None and not self._candidate[column]:
+                # Half a day: a new level on the slope of a day no longer looks like that day an hour off.
+                self.levels.accept(column, change.rows)
         self._fresh = int(bool(changes))
         self._pending = self._tell(block, changes)
         anew = self._day != (block + 1) // BLOCKS_A_DAY

@@ -27,6 +27,9 @@ _LEAST_BEFORE = 24
 _SAME_AS_THEN = 0.25
 """As a part of the change, in logs: how far from a week ago a level may be and count as that of then."""
 
+_SAME_AN_HOUR_OFF = 0.5
+"""The same of the day an hour early or late."""
+
 _LEAST_FACTOR = 1e-3
 _HOUR = 4
 _MOST_SCALE = 8.0
@@ -36,7 +39,8 @@ _MOST_SCALE = 8.0
 class LevelChange:
     """`rows` blocks on another level: `now` records a window instead of `before`, `ratio` times as many.
 
-    `known`: it stood at about the same height a week before.
+    `known`: it stood at about the same height a week before. `hour_off`: it is the day as it was, an hour early or
+    late, and no level has changed.
     """
 
     column: int
@@ -46,6 +50,7 @@ class LevelChange:
     now: float
     log_tail: float
     known: bool
+    hour_off: bool
 
 
 def find_change(levels: Levels, column: int, level: float) -> LevelChange | None:
@@ -83,8 +88,13 @@ def find_change(levels: Levels, column: int, level: float) -> LevelChange | None
     known = a_week > 0.0 and abs(math.log(a_week)) < _SAME_AS_THEN * abs(math.log(ratio))
     if 1.0 / LEAST_RATIO < ratio < LEAST_RATIO:
         return None
+    size = abs(math.log(ratio))
+    due_then = [each for each in levels.hour_off(column, rows[end:]) if each > 0.0]
+    left = min((abs(math.log(max(now, 1e-9) / each)) for each in due_then), default=size)
     windows = (len(off) - end) * BLOCK
-    return LevelChange(column, since, ratio, before / windows, now / windows, log_tail, known)
+    return LevelChange(
+        column, since, ratio, before / windows, now / windows, log_tail, known, left < _SAME_AN_HOUR_OFF * size
+    )
 
 
 def _lasts(off: NDArray[np.float64], usual: float, moved: float) -> bool:
