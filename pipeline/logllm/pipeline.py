@@ -242,7 +242,8 @@ class Pipeline:
         spoken_of = {key for incident in self.grouper.open for key in incident.concerned} | self.raised.keys
         if self._report is not None:
             spoken_of |= self._report.held_keys
-        forget(self, changes, spoken_of, (self.recent, self.reducer))
+        forget(self, changes, spoken_of, (self.recent, self.reducer, self.feedback))
+        self.miner.reuse()
 
     def tick(self, now_ns: int) -> list[IncidentEvent]:
         """What plugins need not hold back any longer, then `advance`."""

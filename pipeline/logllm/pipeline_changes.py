@@ -60,6 +60,7 @@ def forget(counting: Counting, changes: Changes, spoken_of: set[int], parts: Seq
     Args:
         spoken_of: Keys of open incidents and the like: `parts` go on remembering what came under them.
     """
+    counting.first_sight.forget_templates(changes.evicted)
     gone = counting.keys.retire(changes.evicted)
     if not gone:
         return

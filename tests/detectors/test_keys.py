@@ -145,11 +145,13 @@ def test_the_number_of_a_key_that_is_gone_is_given_again_only_when_all_are_in_us
     keys = Keys(max_keys=3)
     _feed(keys, [("a", 0), ("a", 1)])
     gone = keys.retire([0])
+    retired = int(keys.template[0])
     keys.free(gone)
 
     numbers, new = _feed(keys, [("b", 8), ("b", 9), ("a", 0)])
 
     assert gone == [0]
+    assert retired == -1
     assert (numbers, new) == ([2, 0, 3], [2, 0, 3])
     assert keys.services[keys.service[0]] == "b"
     assert keys.total[0] == 1

@@ -216,6 +216,19 @@ def test_a_key_is_first_sight_in_the_window_that_counts_it_and_only_where_its_te
     assert first.waiting == {2}
 
 
+def test_a_template_under_the_number_of_one_that_is_gone_is_first_sight() -> None:
+    first = FirstSight()
+    templates = np.array([4, 4], np.int32)
+    first.expect([0], templates)
+    (counts,) = slices_of(np.array([[1, 1]]))
+    first.counted(counts)
+
+    first.forget_templates([4, 900])
+    first.expect([1], templates)
+
+    assert first.waiting == {1}
+
+
 def _settled(first: FirstSight, width: int, keys: list[int]) -> None:
     counts = np.zeros((1, width))
     counts[0, keys] = 1

@@ -121,7 +121,7 @@ def test_an_unpinned_template_is_forgotten_and_its_lines_are_mined_with_their_ol
 
     miner.unpin("user <user> logged in <*>")
 
-    assert miner.drain_changes().evicted == [index]
+    assert index in miner.drain_changes().evicted
     assert _ids(miner, _LOGINS) == before
     assert miner.edits == TemplateEdits()
 
@@ -176,7 +176,7 @@ def test_fewer_edits_take_back_names_and_pins() -> None:
     miner.edit(TemplateEdits())
 
     assert miner.template(0).name == ""
-    assert miner.drain_changes().evicted == [index]
+    assert index in miner.drain_changes().evicted
 
 
 @pytest.mark.parametrize(

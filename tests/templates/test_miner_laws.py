@@ -265,7 +265,7 @@ def test_keys_are_carried_over_while_used_and_forgotten_when_not() -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        ({"version": 99}, "version 99, expected 2"),
+        ({"version": 99}, "version 99, expected 3"),
         ({"overflow": 77}, "overflow"),
         ({"seen": "many"}, "seen"),
         ({"ledger": {}}, "ledger"),
@@ -348,3 +348,64 @@ def test_named_templates_are_bounded_and_the_first_named_goes() -> None:
     assert len(miner) == MOST_NAMED
     assert miner.drain_changes().evicted == [first]
     assert miner.named("first") != first
+
+
+def test_where_indices_may_be_given_out_again_templates_that_come_and_go_need_no_more_of_them() -> None:
+    source = Random(5)
+    miners = Miner(max_templates=100, max_new=1_000_000), Miner(max_templates=100, max_new=1_000_000)
+
+    for _ in range(40):
+        messages = [" ".join(source.choices("bcdfgjkmq", k=9)) for _ in range(100)]
+        for miner in miners:
+            miner.ids(messages)
+            miner.drain_changes()
+        miners[1].reuse()
+
+    assert miners[0].size > 3_000
+    assert miners[1].size < 400
+    assert len(miners[1]) == len(miners[0])
+
+
+@given(st.lists(_STREAMS, max_size=6), st.integers(0, 5))
+@settings(max_examples=60, deadline=None)
+def test_a_restart_changes_nothing_of_which_indices_are_given_out_again(streams: list[list[str]], at: int) -> None:
+    whole, restarted = _small(), _small()
+
+    for turn, messages in enumerate(streams):
+        if turn == at:
+            restarted = Miner.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(restarted.state())))
+        for miner in (whole, restarted):
+            miner.ids(messages)
+        assert whole.ids(messages).tolist() == restarted.ids(messages).tolist()
+        assert whole.drain_changes() == restarted.drain_changes()
+        for miner in (whole, restarted):
+            miner.reuse()
+
+    assert whole.state() == restarted.state()
+
+
+def test_an_index_given_out_again_is_another_template_from_its_first_message_on() -> None:
+    miner = Miner(max_templates=4)
+    old = int(miner.ids(["the door is open"])[0])
+    before = miner.template(old).id
+    miner.ids([f"{word} went by bus" for word in ("ann-a", "bo b", "c c c", "d d d d", "e e e e e e", "f f f f f f f")])
+    gone = miner.drain_changes().evicted
+    miner.reuse()
+
+    new = int(miner.ids(["a window was shut by the wind"])[0])
+
+    assert old in gone
+    assert new == gone[0]
+    assert miner.template(new).text == "a window was shut by the wind"
+    assert miner.template(new).count == 1
+    assert miner.resolve(before) is None
+
+
+def test_a_saved_state_in_which_a_free_index_is_in_use_is_refused() -> None:
+    miner = Miner()
+    miner.ids(["the door is open"])
+    state = miner.state()
+    state["ledger"]["free"] = [0]
+
+    with pytest.raises(StateError, match="gone is there"):
+        Miner.restore(state)

@@ -27,7 +27,8 @@ class Keys:
     a number of its own, some of it again after a restart.
 
     Shapes:
-        service: int32[k], index into `services`. template: int32[k]. severity: uint8[k], the highest seen.
+        service: int32[k], index into `services`. template: int32[k], -1 where it is gone. severity: uint8[k], the
+            highest seen.
         total: int64[k], records so far, 0 for a pair that is gone. first_ns, last_ns: int64[k], event time of the
         earliest and latest record.
     """
@@ -139,7 +140,7 @@ class Keys:
         table = self._lookup[service]
         more = largest + 1 - len(table)
         if more > 0:
-            table = np.concatenate([table, np.full(max(more, len(table), 64), -1, np.int32)])
+            table = np.concatenate([table, np.full(max(more, len(table) // 4, 64), -1, np.int32)])
             self._lookup[service] = table
         return table
 
@@ -230,6 +231,8 @@ class Keys:
             if template < len(table) and table[template] == key and key != self._shared.get(service):
                 table[template] = -1
                 self.total[key] = 0
+                # The template's number may be given to another: nothing is found under this one.
+                self.template[key] = -1
                 gone.append(key)
         for service in self._shared:
             table = self._lookup[service]
@@ -259,7 +262,11 @@ class Keys:
         count = arrays["service"].size
         if any(array.shape != (count,) for array in arrays.values()):
             raise StateError("saved keys: columns differ in length")
-        numbers = [*free, *shared.values(), *(int(arrays[name].min()) for name in ("service", "template") if count)]
+        numbers = [*free, *shared.values(), int(arrays["service"].min(initial=0))]
+        numbers += [
+            int(arrays["template"][arrays["total"] > 0].min(initial=0)),
+            int(arrays["template"].min(initial=0)) + 1,
+        ]
         if len(set(services)) != len(services) or any(number < 0 for number in numbers):
             raise StateError("saved keys: numbers do not fit")
         largest = max([*free, *shared.values()], default=-1)

@@ -137,6 +137,10 @@ class FirstSight:
         if old in self._waiting:
             self._waiting[new] = self._waiting.pop(old)
 
+    def forget_templates(self, templates: Sequence[int]) -> None:
+        """Templates are gone, and their numbers may be given to others."""
+        self._known[[template for template in templates if template < len(self._known)]] = False
+
     def forget(self, keys: Sequence[int]) -> None:
         """Keys are no news any more."""
         for key in keys:

@@ -6,7 +6,7 @@ can be read in `learned.toml`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -240,6 +240,12 @@ class Feedback:
         told = self._told.pop(old, None)
         if told is not None:
             self._told[new] = max(told, self._told.get(new, told), key=lambda each: each[1])
+
+    def forget(self, keys: Sequence[int]) -> None:
+        """Keys are gone, and their templates' numbers may be given to others."""
+        self._placed_for = None
+        for key in keys:
+            self._told.pop(key, None)
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""

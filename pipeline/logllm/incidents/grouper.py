@@ -143,7 +143,8 @@ class Grouper:
         templates = self._templates.get(incident.id)
         if templates is None:
             templates = self._templates[incident.id] = set(self._keys.template[incident.keys].tolist())
-        return int(self._keys.template[anomaly.key]) in templates
+        template = int(self._keys.template[anomaly.key])
+        return template >= 0 and template in templates
 
     @staticmethod
     def _add(incident: Incident, anomaly: Anomaly, window: int) -> None:

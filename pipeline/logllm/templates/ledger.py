@@ -1,8 +1,9 @@
-"""What is kept of each template index ever given out: what it is now, its id, its count, when it was last seen."""
+"""What is kept of each template index given out: what it is now, its id, its count, when it was last seen."""
 
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,8 @@ _MOST_AT_ONCE = 4096
 
 
 class Ledger:
-    """Indices from 0 on, never used twice. One that was merged leads to what it became; one that was evicted, nowhere.
+    """Indices from 0 on. One that was merged leads to what it became; one that was evicted, nowhere, until it is given
+    out again, which is not before `reuse` says that nobody means the old one by it.
 
     `held` is the number of mined templates alive by the service that met them first. Cost: an index takes 29 bytes
     and its entry under its id 18; a merge costs what had become part of the merged one, an eviction a pass of numpy.
@@ -55,15 +57,21 @@ class Ledger:
         self.members: dict[int, list[int]] = {}
         self.merged: list[tuple[int, int]] = []
         self.evicted: list[int] = []
+        self.told: list[int] = []
+        self.free: deque[int] = deque()
         self.moved = False
         self.names = Chains()
         self._named_gone = 0
 
     def add(self, shape: str, owner: int = 0, state: int = ALIVE) -> int:
         """A new index; its id is a hash of `shape`, and of a number too where another template has that hash."""
-        index = self.size
-        self.reserve(index + 1)
-        self.size += 1
+        if self.free:
+            index = self.free.popleft()
+            self.counts[index] = self.last[index] = 0
+        else:
+            index = self.size
+            self.reserve(index + 1)
+            self.size += 1
         salt, name = 0, _hash(shape)
         while self.by_id(name) is not None:
             salt += 1
@@ -131,18 +139,32 @@ class Ledger:
         return found
 
     def evict(self, gone: list[int]) -> list[int]:
-        """Forget templates that are alive; returns their indices with all that had become theirs."""
+        """Forget templates that are alive; returns their indices with all that had become theirs.
+
+        All those are `evicted`.
+        """
         dead = []
         for index in gone:
             dead += [index, *self.members.pop(index, ())]
             self._leave(index, GONE)
         self.state[dead] = GONE
-        self.evicted += sorted(gone)
+        self.evicted += sorted(dead)
         self._named_gone += len(dead)
         if self._named_gone > 1000 + len(self.names) // 2:
-            self.names.keep(self.state[: self.size] != GONE)
-            self._named_gone = 0
+            self._name_all()
         return dead
+
+    def drain(self) -> tuple[list[tuple[int, int]], list[int]]:
+        """What was merged and evicted since this was last asked."""
+        merged, evicted = self.merged, self.evicted
+        self.told += evicted
+        self.merged, self.evicted = [], []
+        return merged, evicted
+
+    def reuse(self) -> None:
+        """What `drain` has told of as evicted may be given out again, the first first."""
+        self.free += self.told
+        self.told = []
 
     def _leave(self, index: int, state: int) -> None:
         if self.state[index] == ALIVE:
@@ -165,7 +187,11 @@ class Ledger:
         for index in np.flatnonzero(state == MERGED).tolist():
             self.members.setdefault(int(canonical[index]), []).append(index)
         self.moved = bool((state == MERGED).any())
-        named = np.flatnonzero(state != GONE).astype(np.int32)
+        self._name_all()
+
+    def _name_all(self) -> None:
+        """Enter all under their ids that are not gone: an index given out again may still stand under its old one."""
+        named = np.flatnonzero(self.state[: self.size] != GONE).astype(np.int32)
         self.names = Chains()
         self.names.extend((self.ids[named] >> _SPREAD).astype(np.uint32), named)
         self._named_gone = 0

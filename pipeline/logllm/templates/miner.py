@@ -180,10 +180,15 @@ class Miner:
 
     def drain_changes(self) -> Changes:
         """What has been merged and evicted since this was last asked."""
-        ledger = self._ledger
-        changes = Changes(ledger.merged, ledger.evicted)
-        ledger.merged, ledger.evicted = [], []
-        return changes
+        return Changes(*self._ledger.drain())
+
+    def reuse(self) -> None:
+        """Indices that `drain_changes` has told of as evicted may be given out again, to templates that are others.
+
+        Whoever keeps indices must have forgotten those. Without it none is ever given out twice, and what is kept of
+        each (47 bytes) adds up as long as templates come and go.
+        """
+        self._ledger.reuse()
 
     def parameters(self, index: int, message: str) -> list[str]:
         """What stands in a message at the `<*>` of its template, in order; fewer where the message does not fit.

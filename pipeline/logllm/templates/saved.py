@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import msgspec
 import numpy as np
 
@@ -18,7 +20,7 @@ from logllm.templates.room import Room
 
 __all__ = ["STATE_VERSION", "Saved", "SavedKeys", "SavedLedger", "SavedTexts", "read_saved"]
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 _COLUMNS = {"canonical": "<i4", "counts": "<i8", "last": "<i8", "ids": "<i8", "state": "i1", "owner": "<i4"}
 
 
@@ -34,13 +36,22 @@ class SavedLedger(msgspec.Struct):
     owner: bytes
     merged: list[tuple[int, int]]
     evicted: list[int]
+    told: list[int]
+    free: list[int]
 
     @classmethod
     def of(cls, ledger: Ledger) -> SavedLedger:
         columns = {
             name: getattr(ledger, name)[: ledger.size].astype(dtype).tobytes() for name, dtype in _COLUMNS.items()
         }
-        return cls(size=ledger.size, merged=list(ledger.merged), evicted=list(ledger.evicted), **columns)
+        return cls(
+            size=ledger.size,
+            merged=list(ledger.merged),
+            evicted=list(ledger.evicted),
+            told=list(ledger.told),
+            free=list(ledger.free),
+            **columns,
+        )
 
     def back(self) -> Ledger:
         ledger = Ledger()
@@ -49,7 +60,7 @@ class SavedLedger(msgspec.Struct):
         for name, dtype in _COLUMNS.items():
             getattr(ledger, name)[: self.size] = np.frombuffer(getattr(self, name), dtype)
         ledger.merged = self.merged
-        ledger.evicted = self.evicted
+        ledger.evicted, ledger.told, ledger.free = self.evicted, self.told, deque(self.free)
         ledger.take_back()
         return ledger
 
@@ -68,8 +79,11 @@ class SavedLedger(msgspec.Struct):
         alive = state <= OWN
         if (canonical != np.arange(size))[alive].any() or not alive[canonical[state == MERGED]].all():
             raise ValueError("a template became one that is no more")
-        if int(np.frombuffer(self.ids, "<i8").min()) < 0 or any(not 0 <= at < size for at in self.evicted):
+        if int(np.frombuffer(self.ids, "<i8").min()) < 0:
             raise ValueError("an identifier is not one")
+        gone = [*self.evicted, *self.told, *self.free]
+        if len(set(gone)) < len(gone) or any(not 0 <= at < size or state[at] != GONE for at in gone):
+            raise ValueError("a template that is gone is there, or twice")
         if any(not (0 <= old < size and 0 <= new < size) for old, new in self.merged):
             raise ValueError("a merge was of what is not there")
 

@@ -42,7 +42,8 @@ class Template(msgspec.Struct, frozen=True):
 
 
 class Changes(NamedTuple):
-    """What happened to indices that were given out: `merged` (old, new) in order, `evicted` never come again."""
+    """What happened to indices that were given out: `merged` (old, new) in order; `evicted` are gone, those that had
+    become part of one that is gone too, and come again only where `Miner.reuse` allows it."""
 
     merged: list[tuple[int, int]]
     evicted: list[int]
