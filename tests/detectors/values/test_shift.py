@@ -300,7 +300,7 @@ def test_a_message_is_read_for_the_first_records_of_a_key_in_a_window_alone() ->
         asked.append(text)
         return said(key, text)
 
-    texts = [f"GET /x took {at}ms" for at in range(500)]
+    texts = [f"GET /x took {at}ms\n" for at in range(500)]
     minute = np.zeros(500, np.int64)
     detector = ValueShift(messages=Messages(parameters, lambda key: "GET <path> took <num>"))
 

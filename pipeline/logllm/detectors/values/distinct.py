@@ -194,12 +194,13 @@ class DistinctJump:
                 together, counted[row] = self._sketches.together(window, size)
                 registers.append(together[counted[row] > 0])
             same[row], sampled[row] = self._sketches.repeats(window, size)
-        text_same, text_sampled = (np.zeros((rows, self._texts.count)) for _ in range(2))
+        text_same, text_sampled = np.zeros((2, rows, self._texts.count))
         for place, number in numbers.items():
             if number >= 0:
-                times = np.array(list(said[place].values()), np.float64)
-                text_sampled[place[0], number] = times.sum()
-                text_same[place[0], number] = repeated((times * (times - 1.0)).sum(), times.sum())
+                times = said[place].values()
+                text_sampled[place[0], number] = total = sum(times)
+                text_same[place[0], number] = sum(each * each for each in times) - total if len(times) < total else 0
+        text_same = repeated(text_same, text_sampled)
         return _Now(_estimated(registers, counted), _mix(same, sampled), _mix(text_same, text_sampled), lead)
 
     def _anomaly(

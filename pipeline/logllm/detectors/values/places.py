@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from logllm.fields import Wanted, dimension, number_of
 
-__all__ = ["Place", "places_of", "reading"]
+__all__ = ["PARAMETER", "Place", "places_of", "reading"]
 
 
 class Place(NamedTuple):
@@ -24,7 +24,7 @@ class Place(NamedTuple):
     unit: str = ""
 
 
-_PARAMETER = re.compile(r"<(\*|[a-z]{2,8})>")
+PARAMETER = re.compile(r"<(\*|[a-z]{2,8})>")
 _NUMBERS = frozenset(("*", "num"))
 _WORDS = frozenset(("*", "ip", "host", "user", "id", "email", "path", "url", "word"))
 _UNIT = re.compile(
@@ -34,6 +34,8 @@ _UNIT = re.compile(
 _KEY = re.compile(r"([A-Za-z_][\w.\-]{0,40})\"?\s?[=:]\s?[\"']?$")
 _WORD_BEFORE = re.compile(r"([A-Za-z_][\w\-]{1,40})\s?[\"'(\[]?$")
 _TELLING = frozenset(("took", "elapsed", "duration", "latency", "in", "after", "within", "for"))
+_MOST_PARAMETERS = 32
+"""Of a template with more nothing is read: it is a list or a table."""
 _MOST_WORDS = 3
 _MOST_NUMBERS = 3
 _KNOWN = Wanted()
@@ -41,13 +43,16 @@ _KNOWN = Wanted()
 
 @lru_cache(20_000)
 def places_of(template: str) -> tuple[int, tuple[Place, ...]]:
-    """How many parameters a template has, and which of them are read: at most three numbers and three words.
+    """How many parameters a template has, and which of them are read: at most three numbers and three words, of a
+    template with 32 parameters at the most.
 
     >>> places_of("GET <path> took <num> ms for user <id>")[1]  # doctest: +NORMALIZE_WHITESPACE
     (Place(at=0, name='GET', kind='word', unit=''), Place(at=1, name='took', kind='number', unit='ms'),
      Place(at=2, name='user', kind='word', unit=''))
     """
-    parameters = list(_PARAMETER.finditer(template))
+    parameters = list(PARAMETER.finditer(template))
+    if len(parameters) > _MOST_PARAMETERS:
+        return len(parameters), ()
     numbers: list[Place] = []
     words: list[Place] = []
     for index, match in enumerate(parameters):

@@ -130,14 +130,15 @@ class ValueShift:
             return self._cells.within(first, end)
         series = self._watched.series
         said = self.messages.read(window_slice).numbers
-        numbers = [(row, series.number(key, name), value) for row, key, name, value in said]
+        of = [series.number(numbers.key, numbers.name) for numbers in said]
         self._grow()
-        taken = [each for each in numbers if each[1] >= 0]
-        series.refused += len(numbers) - len(taken)
+        series.refused += sum(len(numbers.rows) for numbers, number in zip(said, of, strict=True) if number < 0)
+        taken = [(numbers, number) for numbers, number in zip(said, of, strict=True) if number >= 0]
         if not taken:
             return self._cells.within(first, end)
-        row, number, values = (np.array(column) for column in zip(*taken, strict=True))
-        bins = bins_of(values.astype(np.float64))
+        row = np.array([row for numbers, _ in taken for row in numbers.rows])
+        bins = bins_of(np.array([value for numbers, _ in taken for value in numbers.values]))
+        number = np.repeat([number for _, number in taken], [len(numbers.rows) for numbers, _ in taken])
         return self._cells.within(first, end, np.stack([row + first, number, bins, np.ones_like(bins)]))
 
     def _compare(
