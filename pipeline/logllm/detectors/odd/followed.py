@@ -11,7 +11,7 @@ from logllm.detectors.packing import pack_array, unpack_array
 from logllm.errors import StateError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -65,19 +65,35 @@ class Followed:
             returns: bool[MOST_SERVICES, 1 + MOST_KEYS], places that changed hands: the service's own, then its keys'.
         """
         before = np.column_stack([self.services, self.keys])
-        service_of = self._keys.service[: len(self.totals)]
-        totals = np.bincount(service_of, weights=self.totals, minlength=1)
-        self.services = _fill(self.services, largest(totals, MOST_SERVICES), anew=anew)
-        moved = self.services != before[:, 0]
-        self.keys[moved] = _NOBODY
-        for place in np.flatnonzero(self.services != _NOBODY).tolist():
-            mine = np.flatnonzero(service_of == self.services[place])
-            busiest = mine[largest(self.totals[mine], MOST_KEYS)]
+        if anew or (self.services == _NOBODY).any():
+            totals = np.bincount(self._keys.service[: len(self.totals)], weights=self.totals, minlength=1)
+            self.services = _fill(self.services, largest(totals, MOST_SERVICES), anew=anew)
+            self.keys[self.services != before[:, 0]] = _NOBODY
+        for place, waiting in self._waiting(anew=anew):
+            busiest = waiting[largest(self.totals[waiting], MOST_KEYS)]
             self.keys[place] = _fill(self.keys[place], busiest, anew=anew)
         if anew:
             self.totals *= _DAY_DECAY
         changed: NDArray[np.bool_] = np.column_stack([self.services, self.keys]) != before
         return changed
+
+    def _waiting(self, *, anew: bool) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """Places of services, and keys that could be followed there: those that are not yet, or `anew` all of them.
+
+        Most services have either all places taken or no such key, and then are not among them.
+        """
+        open_ = np.flatnonzero((self.services != _NOBODY) & (anew | (self.keys == _NOBODY).any(axis=1)))
+        if not len(open_):
+            return
+        place_of = np.full(max(len(self._keys.services), int(self.services.max()) + 1), _NOBODY)
+        place_of[self.services[open_]] = open_
+        some = self.totals > 0.0
+        if not anew:
+            some[self.keys[(self.keys >= 0) & (self.keys < len(some))]] = False
+        keys = np.flatnonzero(some)
+        places = place_of[self._keys.service[keys]]
+        for place in np.unique(places[places != _NOBODY]).tolist():
+            yield place, keys[places == place]
 
     def busiest(self, place: int) -> list[int]:
         """The busiest key of a service, if one is followed."""

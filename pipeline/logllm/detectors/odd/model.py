@@ -23,7 +23,7 @@ MOST_OFF = 8.0
 LEAST_ROWS = 1200
 """Windows of a service, of 1,440 in a day, that must be known."""
 
-_MOST_TRAINED = 3000
+_MOST_TRAINED = 1000
 _TO_DEVIATIONS = 2.563
 """What lies between the first and the last tenth of a normal, in deviations."""
 

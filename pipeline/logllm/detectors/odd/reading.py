@@ -81,25 +81,27 @@ def read(window_slice: Slice, followed: Followed, service: NDArray[np.int32]) ->
     counts, severe_counts = _in_time(window_slice)
     rows, keys = counts.shape
     used = followed.services >= 0
-    at = np.where(used, followed.services, 0)
-    many = max(int(service[:keys].max(initial=0)), int(at.max())) + 1
-    flat = (np.arange(rows)[:, None] * many + service[None, :keys]).ravel()
-    total, severe, logs, distinct, new = (
-        np.bincount(flat, weights=values.ravel(), minlength=rows * many).reshape(rows, many)[:, at]
-        for values in (
-            counts,
-            severe_counts,
-            counts * np.log(np.maximum(counts, 1.0)),
-            counts > 0.0,
-            _first_seen(counts, followed),
-        )
-    )
+    place_of = np.full(max(int(service[:keys].max(initial=0)), int(followed.services.max())) + 1, MOST_SERVICES)
+    place_of[followed.services[used]] = np.flatnonzero(used)
+    at = np.flatnonzero(counts.ravel() > 0.0)
+    row = np.repeat(np.arange(rows), np.diff(np.searchsorted(at, np.arange(rows + 1) * keys)))
+    key = at - row * keys
+    place = place_of[service[key]]
+    some = np.flatnonzero(place < MOST_SERVICES)
+    row, key, place = row[some], key[some], place[some]
+    flat, records = row * MOST_SERVICES + place, counts[row, key]
+
+    def of_places(values: NDArray[Any]) -> NDArray[np.float64]:
+        sums: NDArray[Any] = np.bincount(flat, weights=values, minlength=rows * MOST_SERVICES)
+        return sums.reshape(rows, MOST_SERVICES).astype(np.float64)
+
+    total, logs = of_places(records), of_places(records * np.log(records))
+    distinct, new = of_places(np.ones(len(flat))), of_places(_first_seen(key, followed))
     entropy = np.log(np.maximum(total, 1.0)) - logs / np.maximum(total, 1.0)
-    table = np.concatenate([counts, np.zeros((rows, 1))], axis=1)
-    mine = np.where((followed.keys >= 0) & (followed.keys < keys), followed.keys, keys)
-    both = np.concatenate([np.where(used, total, 0.0)[:, :, None], table[:, mine]], axis=2)
-    shapes = np.stack([np.sqrt(distinct), np.log1p(new), entropy], axis=2)
-    return Rows(both, np.where(used, severe, 0.0), np.where(used[:, None], shapes, 0.0))
+    inside = (followed.keys >= 0) & (followed.keys < keys)
+    mine = np.where(inside, counts[:, np.where(inside, followed.keys, 0)], 0.0)
+    both = np.concatenate([total[:, :, None], mine], axis=2)
+    return Rows(both, of_places(severe_counts[row, key]), np.stack([np.sqrt(distinct), np.log1p(new), entropy], axis=2))
 
 
 def _in_time(window_slice: Slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -111,14 +113,15 @@ def _in_time(window_slice: Slice) -> tuple[NDArray[np.float64], NDArray[np.float
     return counts, np.minimum(window_slice.severe, counts)
 
 
-def _first_seen(counts: NDArray[np.float64], followed: Followed) -> NDArray[np.bool_]:
-    first = np.zeros(counts.shape, np.bool_)
-    some: NDArray[np.bool_] = np.asarray(counts.any(axis=0), np.bool_)
-    known = min(len(followed.totals), len(some))
-    some[:known] &= followed.totals[:known] <= 0.0
-    fresh = np.flatnonzero(some)
-    first[np.argmax(counts[:, fresh] > 0.0, axis=0), fresh] = True
-    return first
+def _first_seen(key: NDArray[np.int64], followed: Followed) -> NDArray[np.bool_]:
+    """bool[n]: which of these keys, in order of time, come for the first time."""
+    fresh = np.ones(len(key), np.bool_)
+    known = key < len(followed.totals)
+    fresh[known] = followed.totals[key[known]] <= 0.0
+    at = np.flatnonzero(fresh)
+    fresh[at] = False
+    fresh[at[np.unique(key[at], return_index=True)[1]]] = True
+    return fresh
 
 
 def sums_of(counts: NDArray[np.float64], spans: tuple[int, ...], rows: int) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from logllm.detectors.odd.followed import MOST_SERVICES
 from logllm.detectors.packing import pack_array, unpack_array
+from logllm.detectors.recent import Recent
 from logllm.detectors.slices import BLOCK
 from logllm.errors import StateError
 
@@ -41,21 +42,21 @@ class Tails:
 
     Shapes:
         highest: float32[n, MOST_SERVICES], n <= KEPT_BLOCKS; NaN where a block had no window to count.
+        ready: bool[MOST_SERVICES], services with LEAST_BLOCKS blocks.
     """
 
     def __init__(self) -> None:
-        self.highest = np.full((0, MOST_SERVICES), np.nan, np.float32)
+        self._kept = Recent(np.full((0, MOST_SERVICES), np.nan, np.float32), KEPT_BLOCKS)
         self._measure()
 
     @property
-    def ready(self) -> NDArray[np.bool_]:
-        """bool[MOST_SERVICES]: services with LEAST_BLOCKS blocks."""
-        ready: NDArray[np.bool_] = (~np.isnan(self.highest)).sum(axis=0) >= LEAST_BLOCKS
-        return ready
+    def highest(self) -> NDArray[np.float32]:
+        """The highest scores of the blocks so far."""
+        return self._kept.rows
 
     def append(self, highest: NDArray[np.float64]) -> None:
         """Take a block in. Shapes: highest: float64[MOST_SERVICES], NaN where nothing counts."""
-        self.highest = np.concatenate([self.highest, highest[None].astype(np.float32)])[-KEPT_BLOCKS:]
+        self._kept.append(highest[None].astype(np.float32))
         self._measure()
 
     def clear(self, places: NDArray[np.bool_]) -> None:
@@ -64,29 +65,32 @@ class Tails:
         self._measure()
 
     def _measure(self) -> None:
+        # What is NaN is sorted to the end.
         self._sorted = np.sort(self.highest.astype(np.float64), axis=0)
+        self._many = np.count_nonzero(~np.isnan(self._sorted), axis=0)
+        self.ready = self._many >= LEAST_BLOCKS
+        top = np.where(self.ready, np.maximum(_LEAST_TOP, (_TOP_SHARE * self._many).astype(np.int64)), 1)
+        self._share = top / np.maximum(self._many, 1)
         self._upper, self._above = np.full(MOST_SERVICES, np.inf), np.ones(MOST_SERVICES)
-        for place in np.flatnonzero(self.ready).tolist():
-            mine = self._sorted[: int((~np.isnan(self._sorted[:, place])).sum()), place]
-            top = mine[-max(_LEAST_TOP, int(_TOP_SHARE * len(mine))) :]
-            self._upper[place] = top[0]
+        if self.ready.any():
+            places = np.flatnonzero(self.ready)
+            many, top = self._many[places], top[places]
+            upper = self._sorted[many - top, places]
+            middle = 0.5 * (self._sorted[many - 1 - top // 2, places] + self._sorted[many - 1 - (top - 1) // 2, places])
             # Of an exponential the median is log 2 means; it does not mind the troubled blocks that are among them.
-            above = float(np.median(top - top[0])) / math.log(2.0)
-            self._above[place] = max(1e-6, _WIDENED * above * (1.0 + 1.0 / math.sqrt(len(top))))
+            above = _WIDENED * (middle - upper) / math.log(2.0) * (1.0 + 1.0 / np.sqrt(top))
+            self._upper[places], self._above[places] = upper, np.maximum(1e-6, above)
 
     def probability(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """float64[b, MOST_SERVICES]: of the scores of that shape; 1.0 where a service is not ready."""
-        found = np.ones(scores.shape)
-        for place in np.flatnonzero(self.ready).tolist():
-            score = scores[:, place]
-            many = int((~np.isnan(self._sorted[:, place])).sum())
-            above = many - np.searchsorted(self._sorted[:many, place], score, side="left")
-            tail = (above + 1.0) / (many + 1.0)
-            share = max(_LEAST_TOP, int(_TOP_SHARE * many)) / many
-            over = (score - self._upper[place]) / self._above[place]
-            tail = np.where(over > 0.0, share * np.exp(-np.maximum(over, 0.0)), np.maximum(tail, share))
-            found[:, place] = np.where(np.isnan(score), 1.0, np.where(tail < 1.0, tail / BLOCK, 1.0))
-        return found
+        if not self.ready.any():
+            return np.ones(scores.shape)
+        above = np.count_nonzero(self._sorted >= scores[:, None, :], axis=1)
+        tail = (above + 1.0) / (self._many + 1.0)
+        over = (scores - self._upper) / self._above
+        tail = np.where(over > 0.0, self._share * np.exp(-np.maximum(over, 0.0)), np.maximum(tail, self._share))
+        known = self.ready & ~np.isnan(scores) & (tail < 1.0)
+        return np.where(known, tail / BLOCK, 1.0)
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""
@@ -97,5 +101,5 @@ class Tails:
         highest = unpack_array(state.get("highest", {}), np.float32)
         if highest.ndim != 2 or highest.shape[1] != MOST_SERVICES or len(highest) > KEPT_BLOCKS:
             raise StateError(f"saved odd windows: highest scores have shape {highest.shape}")
-        self.highest = highest
+        self._kept = Recent(highest, KEPT_BLOCKS)
         self._measure()

@@ -31,6 +31,8 @@ _TRUST_WINDOWS = 30.0
 _PRIOR_PHI, _PRIOR_SQUARES, _PRIOR_WINDOWS = 0.3, 0.05, 60.0
 _LEAST_PHI, _MOST_PHI = 0.02, 50.0
 _WILD = 4.0
+_STEP = 1.5
+"""Means of neighbouring hours that differ by this factor are a step."""
 
 
 class Usual:
@@ -38,19 +40,22 @@ class Usual:
 
     For vectors, where the likeliest value is wanted; `Baseline` keeps bounds for tests of single counts. The mean is
     half the season and half the last hours; before two days are known, the last hours. It stays as it is within a
-    block. Seasons of a week are not known.
+    block. Where the day has a step, anything between its two sides is usual for an hour before and after: we count by
+    UTC, and clocks that people live by are changed twice a year. Seasons of a week are not known.
 
     Shapes:
         mean: float64[size], records expected in a window. seen: float64[size], windows learned from.
+        least, most: float64[size], `mean`, and where a step is near the hours around it.
         phi: float64[len(SPANS), size].
     """
 
     def __init__(self, size: int) -> None:
         self.mean, self.seen = np.zeros(size), np.zeros(size)
+        self.least, self.most = np.zeros(size), np.zeros(size)
         self.fast, self.slow = np.zeros(size), np.zeros(size)
         self.hour, self.hour_seen = np.zeros((_HOURS, size)), np.zeros((_HOURS, size))
         self.excess, self.squares = np.zeros((len(SPANS), size)), np.zeros((len(SPANS), size))
-        self._scale: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+        self._scale: tuple[NDArray[np.float64], ...] | None = None
 
     @property
     def phi(self) -> NDArray[np.float64]:
@@ -67,10 +72,13 @@ class Usual:
             sums, returns: float64[len(SPANS), rows, n], of the first n counts.
         """
         if self._scale is None:
-            mean = np.array(SPANS)[:, None] * self.mean
-            self._scale = mean, np.maximum(np.sqrt(mean + self.phi * mean * mean), 0.5)
-        mean, spread = (each[:, None, : sums.shape[2]] for each in self._scale)
-        return np.where(self.seen[: sums.shape[2]] >= YOUNG, (sums - mean) / spread, 0.0)
+            least, most = (np.array(SPANS)[:, None] * mean for mean in (self.least, self.most))
+            phi = self.phi
+            spreads = (np.maximum(np.sqrt(mean + phi * mean * mean), 0.5) for mean in (least, most))
+            self._scale = least, most, *spreads
+        least, most, low, high = (each[:, None, : sums.shape[2]] for each in self._scale)
+        off = np.maximum((sums - most) / high, 0.0) + np.minimum((sums - least) / low, 0.0)
+        return np.where(self.seen[: sums.shape[2]] >= YOUNG, off, 0.0)
 
     def learn(self, end_ns: int, history: NDArray[np.float64], quiet: NDArray[np.bool_], known: int) -> None:
         """Take a block in.
@@ -83,9 +91,10 @@ class Usual:
             history: float64[REACH + rows, size]. quiet: bool[size], False for what is no example.
         """
         rows = len(history) - REACH
-        most = self.mean + _WILD * np.sqrt(self.mean + self.phi[0] * self.mean * self.mean) + 3.0
+        most = self.most + _WILD * np.sqrt(self.most + self.phi[0] * self.most * self.most) + 3.0
         clipped = np.where(self.seen >= YOUNG, np.minimum(history, most), history)
-        self._learn_dispersion(clipped, rows, quiet & (self.seen >= YOUNG), known)
+        # Near a step it is not known which of its sides this is.
+        self._learn_dispersion(clipped, rows, quiet & (self.seen >= YOUNG) & (self.least == self.most), known)
         value = clipped[-rows:].mean(axis=0)
         self.seen += np.where(quiet, rows, 0)
         hour = (end_ns - 1) // _HOUR_NS % _HOURS
@@ -113,15 +122,19 @@ class Usual:
     def expect(self, start_ns: int) -> None:
         """Set the means for a block that starts now."""
         exact = (start_ns + _HOUR_NS // 8) / _HOUR_NS - 0.5
-        before = int(np.floor(exact)) % _HOURS
-        later = exact - np.floor(exact)
-        season = np.zeros(len(self.mean))
-        for hour, share in ((before, 1.0 - later), ((before + 1) % _HOURS, later)):
-            trust = self.hour_seen[hour] / (self.hour_seen[hour] + _TRUST_WINDOWS)
-            season += share * (trust * self.hour[hour] + (1.0 - trust) * self.slow)
+        before = int(np.floor(exact))
+        later = exact - before
+        trust = self.hour_seen / (self.hour_seen + _TRUST_WINDOWS)
+        hours = (np.arange(before - 1, before + 3)) % _HOURS
+        around = trust[hours] * self.hour[hours] + (1.0 - trust[hours]) * self.slow
+        season = (1.0 - later) * around[1] + later * around[2]
         self._scale = None
         known = 0.5 * np.minimum(self.seen / _SEASON_WINDOWS, 1.0)
         self.mean = known * season + (1.0 - known) * self.fast
+        step = (np.maximum(around[1:], around[:-1]) > _STEP * np.minimum(around[1:], around[:-1])).any(axis=0)
+        step &= known > 0.0
+        self.least = np.where(step, np.minimum(self.mean, around.min(axis=0)), self.mean)
+        self.most = np.where(step, np.maximum(self.mean, around.max(axis=0)), self.mean)
 
     def clear(self, columns: NDArray[np.bool_]) -> None:
         """Know nothing of some counts any more. Shapes: columns: bool[size]."""
@@ -143,4 +156,4 @@ class Usual:
         self._scale = None
 
 
-_ARRAYS = ("mean", "seen", "fast", "slow", "hour", "hour_seen", "excess", "squares")
+_ARRAYS = ("mean", "least", "most", "seen", "fast", "slow", "hour", "hour_seen", "excess", "squares")

@@ -13,6 +13,7 @@ from logllm.detectors.odd.neighbours import have_pyod
 from logllm.detectors.odd.tails import Tails
 from logllm.detectors.odd.vectors import FEATURES, Vectors
 from logllm.detectors.packing import pack_array, unpack_array
+from logllm.detectors.recent import Recent
 from logllm.errors import StateError
 from logllm.events import Anomaly, Severity
 
@@ -62,8 +63,8 @@ class OddWindows:
         self.vectors = Vectors(keys)
         self.tails = Tails()
         self._services = self.vectors.followed.services.copy()
-        self._windows = np.zeros((0, MOST_SERVICES, len(FEATURES)), np.float32)
-        self._known = np.zeros((0, MOST_SERVICES), np.bool_)
+        self._windows = Recent(np.zeros((0, MOST_SERVICES, len(FEATURES)), np.float32), KEPT_WINDOWS)
+        self._known = Recent(np.zeros((0, MOST_SERVICES), np.bool_), KEPT_WINDOWS)
         self._open = np.zeros((0, MOST_SERVICES, len(FEATURES)), np.float32)
         self._held = np.zeros(MOST_SERVICES, np.bool_)
         self._highest = np.full(MOST_SERVICES, np.nan)
@@ -82,12 +83,6 @@ class OddWindows:
     def learning(self) -> int:
         """Services that are followed and of which too little is known yet."""
         return int((self.vectors.followed.services >= 0).sum()) - self.tested
-
-    @property
-    def known_windows(self) -> NDArray[np.int64]:
-        """int64[MOST_SERVICES]: windows kept of each place that the next model learns from."""
-        known: NDArray[np.int64] = self._known.sum(axis=0)
-        return known
 
     def judge(self, window_slice: Slice, level: float) -> list[Anomaly]:
         """The odd windows; see `Detector`. `about` names what stands out most, in plain words, the first leading."""
@@ -150,8 +145,8 @@ class OddWindows:
         self._odd_blocks = np.where(self._held, self._odd_blocks + 1, 0)
         held = self._held & (self._odd_blocks <= REBASE_BLOCKS)
         known = np.tile(~held & (self.vectors.followed.services >= 0), (len(self._open), 1))
-        self._windows = np.concatenate([self._windows, self._open])[-KEPT_WINDOWS:]
-        self._known = np.concatenate([self._known, known])[-KEPT_WINDOWS:]
+        self._windows.append(self._open)
+        self._known.append(known)
         self.tails.append(self._highest)
         self._open, self._held = self._open[:0], np.zeros(MOST_SERVICES, np.bool_)
         self._highest = np.full(MOST_SERVICES, np.nan)
@@ -159,14 +154,14 @@ class OddWindows:
         if self._next is not None and self._age % FIT_BLOCKS == SWAP_BLOCKS:
             self._model, self._next = self._next, None
         if self._age % FIT_BLOCKS == 0:
-            model = Model.of(self._windows, self._known)
+            model = Model.of(self._windows.rows, self._known.rows)
             self._next = model if model.ready.any() else None
 
     def _clear(self, places: NDArray[np.bool_]) -> None:
         """Other services stand in these places now."""
         if places.any():
             self._services = self.vectors.followed.services.copy()
-            self._known[:, places] = False
+            self._known.rows[:, places] = False
             self._held[places] = True
             self.tails.clear(places)
             for model in (self._model, self._next):
@@ -190,7 +185,8 @@ class OddWindows:
             "next": None if self._next is None else self._next.state(),
             "age": self._age,
             "neighbours": have_pyod(),
-            **{name: pack_array(getattr(self, f"_{name}")) for name in _ARRAYS},
+            **{name: pack_array(getattr(self, f"_{name}").rows) for name in _KEPT},
+            **{name: pack_array(getattr(self, f"_{name}")) for name in _ARRAYS if name not in _KEPT},
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -218,7 +214,7 @@ class OddWindows:
         for name, array in arrays.items():
             if array.shape != shapes[name]:
                 raise StateError(f"saved odd windows: {name} has shape {array.shape}, expected {shapes[name]}")
-            setattr(self, f"_{name}", array)
+            setattr(self, f"_{name}", Recent(array, KEPT_WINDOWS) if name in _KEPT else array)
         self._model, self._next, self._age = model, following, age
         if state.get("neighbours") != have_pyod():
             # The scores so far are of another kind.
@@ -234,3 +230,4 @@ _ARRAYS: dict[str, Any] = {
     "odd_blocks": np.int64,
     "highest": np.float64,
 }
+_KEPT = ("windows", "known")
