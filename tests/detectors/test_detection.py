@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from logllm.detectors.budget import Budget, BudgetConfig
+from logllm.detectors.cooldown import PAUSES
 from logllm.detectors.detection import LEARNING_WINDOWS, Detection
 from logllm.detectors.keys import Keys
 from logllm.detectors.rises import SPANS
@@ -137,6 +138,19 @@ def test_a_service_that_stops_is_one_silence_of_all_its_keys() -> None:
     assert (silence.service, silence.key, sorted(silence.keys), silence.span) == (0, 0, [0, 1], 0)
     assert silence.expected == pytest.approx(17.0, rel=0.4)
     assert silence.seen >= 5
+
+
+def test_a_silence_again_soon_after_one_that_was_told_is_told_when_it_has_lasted_clearly_longer() -> None:
+    fleet = _Fleet(["a", "a"], [NONE, NONE])
+    fleet.run(slices_of(_day([12.0, 9.0])))
+    again = np.tile([12.0, 9.0], (240, 1))
+    again[:10, 0] = again[40:, 0] = 0.0
+
+    found = fleet.run(slices_of(again, first=96 * BLOCK, cuts=range(240)))
+
+    first, second = (anomaly.window for anomaly in found if anomaly.kind == "silence")
+    assert first < 96 * BLOCK + 10
+    assert first + 40 < second < first + PAUSES[0]
 
 
 def test_a_problem_that_is_no_longer_reported_is_no_silence() -> None:

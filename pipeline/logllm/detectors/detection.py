@@ -218,6 +218,9 @@ class Detection:
                 used.add((anomaly.kind, int(special.pool[anomaly.service]) if anomaly.service >= 0 else 0))
             if verdict != "held":
                 found.append(anomaly)
+            elif anomaly.kind == "silence":
+                # It is told when the pause is over, if it still goes on then.
+                self.silences.wait(anomaly.keys)
         for kind, pool in sorted(used):
             self._thresholds.told(kind, pool)
         return found

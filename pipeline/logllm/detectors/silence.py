@@ -99,6 +99,11 @@ class Silences:
                 found.append(self._anomaly(window, row, service, concerned, silent_for, scores))
         return found
 
+    def wait(self, keys: Sequence[int]) -> None:
+        """Nobody was told of the silence of these keys for now: ask again with the next window."""
+        self._silent = self._silent.copy()
+        self._silent[keys] = False
+
     def _anomaly(
         self, window: int, row: int, service: int, concerned: NDArray[np.int64], silent_for: int, scores: RateScores
     ) -> Anomaly:
