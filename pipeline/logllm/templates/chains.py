@@ -27,20 +27,27 @@ class Chains:
     def __len__(self) -> int:
         return len(self._values)
 
-    def add(self, key: int, value: int) -> list[int]:
-        """Enter `value` under a hash in [0, 2**32); returns what `get` would have before."""
+    def add(self, key: int, value: int) -> None:
+        """Enter `value` under a hash in [0, 2**32)."""
+        self.add_all([key], value)
+
+    def add_all(self, keys: list[int], value: int) -> list[list[int]]:
+        """Enter `value` under hashes one after the other; what `get` gave for each before that."""
         at = len(self._values)
-        if at > 2 * self._mask:
-            found = self.get(key)
-            self.extend(np.array([key], np.uint32), np.array([value], np.int32))
-            return found
-        slot = key & self._mask
-        head = self._heads[slot]
-        self._hashes.append(key)
-        self._values.append(value)
-        self._next.append(head)
-        self._heads[slot] = at
-        return self._from(head, key)
+        if at + len(keys) > 2 * self._mask:
+            self._link(np.frombuffer(self._hashes, np.uint32), np.frombuffer(self._values, np.int32), len(keys))
+        mask, heads, link = self._mask, self._heads, self._next.append
+        self._hashes.fromlist(keys)
+        self._values.fromlist([value] * len(keys))
+        found = []
+        for key in keys:
+            slot = key & mask
+            head = heads[slot]
+            link(head)
+            heads[slot] = at
+            at += 1
+            found.append(self._from(head, key) if head >= 0 else [])
+        return found
 
     def get(self, key: int) -> list[int]:
         """What was entered under a hash, the newest first."""
@@ -69,9 +76,9 @@ class Chains:
         values = values[mask]
         self._link(np.frombuffer(self._hashes, np.uint32)[mask], values if renumbered is None else renumbered[values])
 
-    def _link(self, hashes: NDArray[np.uint32], values: NDArray[np.int32]) -> None:
+    def _link(self, hashes: NDArray[np.uint32], values: NDArray[np.int32], more: int = 0) -> None:
         n = len(values)
-        size = max(_LEAST_HEADS, 1 << (n + n // 4 + 1).bit_length() - 1)
+        size = max(_LEAST_HEADS, 1 << (n + n // 4 + more + 1).bit_length() - 1)
         # Sorted by slot, then by place: one number each, since a stable argsort takes ten times as long.
         both = (hashes & np.uint32(size - 1)).astype(np.int64) << 32
         both |= np.arange(n)

@@ -94,7 +94,7 @@ def _piece(piece: str) -> str | None:
     if "\x02" in piece:
         return _INNER_TYPES.get(piece, "<id>")
     if piece.isalpha():
-        return _word(piece)
+        return CONSTANTS.get(piece) or ("<hex>" if _is_hex_word(piece) else None)
     has_digit = _has_digit(piece)
     if "/" in piece or "\\" in piece:
         if _IP.fullmatch(piece):
@@ -137,11 +137,8 @@ def _piece(piece: str) -> str | None:
     return "<id>"
 
 
-def _word(word: str) -> str | None:
-    """As `_piece`, for letters alone."""
-    if word in CONSTANTS:
-        return CONSTANTS[word]
-    return "<hex>" if len(word) >= _LEAST_HEX_WORD and _HEX_WORD.fullmatch(word) else None
+def _is_hex_word(letters: str) -> bool:
+    return len(letters) >= _LEAST_HEX_WORD and _HEX_WORD.fullmatch(letters) is not None
 
 
 def _has_digit(piece: str) -> bool:
@@ -239,10 +236,9 @@ def mask_token(token: str) -> tuple[str, tuple[str, ...]]:
     (('<*>', ('<ip>',)), ('user=<*>', ('root',)), ('E1', ()))
     """
     if token.isalpha():
-        if token in USERS:
-            return WILD, ("<user>",)
-        kind = _word(token)
-        return (token, ()) if kind is None else (WILD, (kind,))
+        if token in _WORDS:
+            return _WORDS[token]
+        return (WILD, ("<hex>",)) if _is_hex_word(token) else (token, ())
     if token.isdecimal():
         return WILD, ("<num>",)
     if token == _WHEN:
@@ -268,6 +264,9 @@ def mask_token(token: str) -> tuple[str, tuple[str, ...]]:
     if lead or trail:
         return _pieces(token)
     return _pieces(core)
+
+
+_WORDS = {word: (WILD, (kind,)) for word, kind in {**dict.fromkeys(USERS, "<user>"), **CONSTANTS}.items()}
 
 
 def _keep_together(found: re.Match[str]) -> str:
@@ -300,7 +299,9 @@ def mask(line: str) -> Masked:
     shown: list[tuple[str, ...]] = []
     previous = ""
     for token in tokens:
-        masked = known.get(token)
+        # Short words cost less than looking them up, and random ones fill no room.
+        short = len(token) < _LEAST_HEX_WORD and token.isalpha()
+        masked = (_WORDS.get(token) or (token, ())) if short else known.get(token)
         if masked is None:
             masked = mask_token(token)
             if len(known) >= _MAX_TOKENS:

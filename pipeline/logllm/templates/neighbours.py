@@ -58,26 +58,24 @@ class Neighbours:
         self._numbers.append(node)
         hashes = [hash(token) * (2 * at + 3) for at, token in enumerate(tokens)]
         total = sum(hashes)
+        places = [at for at, token in enumerate(tokens) if token not in _NEVER and at not in node.holes]
+        signatures = [((total - hashes[at] + at * _ODD) & _WHOLE) >> _HIGH for at in places]
+        found = self.chains.add_all(signatures, number)
+        if not any(found):
+            return None
         constant = sum([1 for token in tokens if token.isalpha() and len(token) > 1])
         is_record = tokens[0][0] == "{" or "=" in tokens[0]
-        best = None
-        for at, token in enumerate(tokens):
-            if token in _NEVER or at in node.holes:
-                continue
-            signature = ((total - hashes[at] + at * _ODD) & _WHOLE) >> _HIGH
-            others = self.chains.add(signature, number)
-            if not others:
-                continue
-            left = constant - (token.isalpha() and len(token) > 1)
+        for at, others in zip(places, found, strict=True):
+            left = constant - (tokens[at].isalpha() and len(tokens[at]) > 1)
             want = wanted(left, at)
             if is_record and _is_told(tokens, at):
                 want = max(want, _TOLD)
-            if best is None and len(others) + 1 >= want:
+            if len(others) + 1 >= want:
                 crowd = [other for other in map(self._numbers.__getitem__, others) if _differ(other, tokens, at)]
                 del crowd[_MAX_CROWD:]
                 if len(crowd) + 1 >= want:
-                    best = (at, [*reversed(crowd), node])
-        return best
+                    return at, [*reversed(crowd), node]
+        return None
 
     def sign_all(self, nodes: list[Node]) -> None:
         """Enter many nodes into an empty index, as signing each in this order would."""
