@@ -156,6 +156,44 @@ def test_a_weekend_is_known_from_the_second_one_on() -> None:
     assert found
 
 
+def _day(shape: str, hour: NDArray[np.float64]) -> NDArray[np.float64]:
+    if shape == "office hours":
+        return np.where((hour % 24.0 >= 8.0) & (hour % 24.0 < 18.0), 1.0, 0.05)
+    wave: NDArray[np.float64] = 1.0 + 0.7 * np.sin(2 * np.pi * hour / 24.0)
+    return wave
+
+
+@pytest.mark.parametrize(("shape", "most"), [("office hours", 0), ("a wave", 1)])
+@pytest.mark.parametrize("shift_h", [1.0, -1.0])
+def test_a_day_that_comes_an_hour_early_or_late_is_no_new_level_and_is_learned(
+    shape: str, most: int, shift_h: float
+) -> None:
+    minute, moved = np.arange(12 * DAY), 5 * DAY
+    usual = _day(shape, minute / 60.0 + np.where(minute >= moved, shift_h, 0.0))
+    mean = 20.0 * np.tile(usual[:, None], (1, 6))
+    counts = np.random.default_rng(3).negative_binomial(5, 5 / (5 + mean)).astype(np.float64)
+    change = ChangePoint(_keys(6), told_a_day=100)
+
+    found = _run(change, slices_of(counts))
+
+    assert len({each.service for each in found}) <= most
+    last = slice(-DAY // BLOCK, None)
+    assert np.nanmean(np.abs(change.levels.off[last])) < 1.0
+
+
+def test_a_new_level_on_the_slope_of_a_day_is_told_within_that_day() -> None:
+    minute = np.arange(7 * DAY)
+    mean = 100.0 * np.tile(_day("a wave", minute / 60.0)[:, None], (1, 6))
+    at = 5 * DAY + 15 * 60
+    mean[at:] *= 1.4
+    counts = np.random.default_rng(4).negative_binomial(5, 5 / (5 + mean)).astype(np.float64)
+
+    found = _run(ChangePoint(_keys(6), told_a_day=100), slices_of(counts))
+
+    assert {each.service for each in found} == set(range(6))
+    assert all(0 < each.window - at < DAY for each in found)
+
+
 def test_no_more_is_told_a_day_than_a_few_but_all_is_learned() -> None:
     counts, _ = _changed(100.0, 3.0, keys=8)
     change = ChangePoint(_keys(8))

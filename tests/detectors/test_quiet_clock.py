@@ -1,4 +1,4 @@
-"""Summer time begins or ends and nothing else happens: what is told that day is what the budget allows."""
+"""Summer time begins or ends and nothing else happens: that day is like any other, and within the budget."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from logllm.incidents.grouper import Grouper
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from logllm.incidents.incident import Incident
+
 DAY = 1440
 KEYS, SERVICES = 30, 6
 PER_DAY = 5.0
@@ -33,35 +35,58 @@ def _of_hour(hour: NDArray[np.float64], *, sudden: bool) -> NDArray[np.float64]:
     return (1.0 + 0.8 * np.sin(2 * np.pi * hour / 24.0))[:, None]
 
 
-def _incidents_a_day(shift_h: float, *, sudden: bool) -> list[int]:
-    """Incidents told on each day, the clocks having changed at the begin of one."""
-    source = np.random.default_rng(5)
-    keys = Keys()
-    numbers = np.arange(KEYS, dtype=np.int32)
-    keys.number(numbers % SERVICES, [f"service-{n}" for n in range(SERVICES)], numbers)
-    keys.tally(numbers, np.zeros(KEYS, np.int64), np.zeros(KEYS, np.uint8))
+class _OpenPurse:
+    """Covers everything."""
+
+    def spend(self, now_ns: int, *, critical: bool, again: bool = False, service: str = "") -> bool:
+        """Always."""
+        return True
+
+
+def _incidents_by_day(
+    shift_h: float, *, sudden: bool, days_after: int = 2, seed: int = 5, keys: int = KEYS, open_purse: bool = False
+) -> list[list[Incident]]:
+    """Incidents opened on each day, the clocks having changed at the begin of one."""
+    source = np.random.default_rng(seed)
+    numbered = Keys()
+    numbers = np.arange(keys, dtype=np.int32)
+    numbered.number(numbers % SERVICES, [f"service-{n}" for n in range(SERVICES)], numbers)
+    numbered.tally(numbers, np.zeros(keys, np.int64), np.zeros(keys, np.uint8))
     budget = Budget(BudgetConfig(PER_DAY))
-    detection = Detection(keys, budget, lambda _: int(Severity.WARN), [ChangePoint(keys), OddWindows(keys)])
-    grouper = Grouper(keys, budget, str)
-    told = [0] * (CLOCKS_CHANGE + 2)
+    detection = Detection(numbered, budget, lambda _: int(Severity.WARN), [ChangePoint(numbered), OddWindows(numbered)])
+    grouper = Grouper(numbered, _OpenPurse() if open_purse else budget, str)
+    told: list[list[Incident]] = [[] for _ in range(CLOCKS_CHANGE + days_after)]
     for start in range(0, len(told) * DAY, BLOCK):
         minute = np.arange(start, start + BLOCK)
         hour = minute / 60.0 + np.where(minute >= CLOCKS_CHANGE * DAY, shift_h, 0.0)
-        mean = np.geomspace(0.5, 60.0, KEYS) * _of_hour(hour, sudden=sudden)
+        mean = np.geomspace(0.5, 60.0, keys) * _of_hour(hour, sudden=sudden)
         counts = source.poisson(mean * source.gamma(6.0, 1 / 6.0, mean.shape)).astype(np.float64)
         each = Slice(FIRST + start, counts, np.zeros_like(counts), 0, True)
-        found = detection.judge(each, {FIRST: list(range(KEYS))} if not start else {})
+        found = detection.judge(each, {FIRST: list(range(keys))} if not start else {})
         events, held = grouper.take(found, each.first, counts)
         detection.learn(each, held)
-        told[start // DAY] += sum(what == "open" for what, _ in events)
+        told[start // DAY] += [incident for what, incident in events if what == "open"]
     return told
+
+
+@pytest.mark.parametrize("shift_h", [1.0, -1.0])
+def test_office_hours_that_come_an_hour_early_or_late_are_nothing_new_though_the_purse_is_open(shift_h: float) -> None:
+    days = [
+        _incidents_by_day(shift_h, sudden=True, days_after=1, seed=seed, keys=60, open_purse=True)[CLOCKS_CHANGE]
+        for seed in (11, 12, 13)
+    ]
+
+    assert max(map(len, days)) <= PER_DAY
+    assert sum(map(len, days)) / len(days) <= PER_DAY / 2
+    kinds = {each.kind for day in days for incident in day for each in incident.anomalies}
+    assert "change" not in kinds
 
 
 @pytest.mark.parametrize(("shift_h", "sudden"), [(1.0, False), (-1.0, True)])
 def test_the_days_after_the_clocks_have_changed_bring_no_more_than_the_budget_allows(
     shift_h: float, sudden: bool
 ) -> None:
-    told = _incidents_a_day(shift_h, sudden=sudden)
+    told = [len(day) for day in _incidents_by_day(shift_h, sudden=sudden)]
 
     # What was not used before may be used now, but never two days' worth in one.
     assert max(told[CLOCKS_CHANGE:]) <= 2.0 * PER_DAY

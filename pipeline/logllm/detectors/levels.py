@@ -117,7 +117,7 @@ class Levels:
         weights = (aged * _WEIGHTS[:, distance[rows]]).astype(np.float32)
         total = np.einsum("er,rs->es", weights, example.astype(np.float32))
         mean = np.einsum("er,rs->es", weights, np.where(example, cut, 0.0)) / np.maximum(total, 1e-9)
-        return np.where((total >= _LEAST_WEIGHT) & (mean >= _LEAST_EXPECTED), mean, np.nan).astype(np.float32)
+        return np.where(total >= _LEAST_WEIGHT, mean, np.nan).astype(np.float32)
 
     def dispersion(self) -> NDArray[np.float32]:
         """float32[size]: `phi` of block sums, drawn to a prior while few are known."""
@@ -131,7 +131,8 @@ class Levels:
         phi = self.dispersion()
         came = sums.astype(np.float32)
         around = self.expect(block, phi)
-        now, an_hour_off = around[0], around[:3]
+        an_hour_off = around[:3]
+        now = np.where(around[0] >= _LEAST_EXPECTED, around[0], np.float32(np.nan))
         most = np.where(np.fmax.reduce(an_hour_off) > _STEP * now, np.fmax.reduce(around), now)
         least = np.where(_STEP * np.fmin.reduce(an_hour_off) < now, np.fmin.reduce(around), now)
         expected = np.where(np.isnan(came), now, np.clip(came, least, most))
