@@ -67,40 +67,14 @@ def test_a_long_line_that_almost_fits_takes_no_longer_than_its_length() -> None:
 
 
 written = st.sampled_from(
-    [
-        "1",
-        "17",
-        "3.5",
-        ".5",
-        "5.",
-        ".",
-        "1.2.3",
-        "17ms",
-        "18ms",
-        "1.5s",
-        "2s",
-        "1m30s",
-        "4KiB",
-        "-3",
-        "1e5",
-        "nan",
-        "inf",
-        "1_0",
-        "7,",
-        "(8)",
-        "٣",
-        "5µs",
-        "6µs",
-        "9parsecs",
-        "12%",
-    ]
-)
+    ["1", "17", "3.5", ".5", "5.", ".", "1.2.3", "17ms", "18ms", "1.5s", "2s", "1m30s", "4KiB", "-3", "1e5", "nan"]
+) | st.sampled_from(["inf", "1_0", "7,", "(8)", "٣", "5µs", "6µs", "9parsecs", "12%", "", "1" * 26])
 somewhere = st.sampled_from(
     [Place(0, "in", "unit"), Place(0, "took", "number"), Place(0, "took", "number", "ms"), Place(0, "wait_s", "number")]
 )
 
 
-@given(st.lists(written | st.sampled_from(["", "1" * 26]), min_size=1, max_size=4), somewhere)
+@given(st.lists(written, min_size=1, max_size=4), somewhere)
 def test_a_column_of_numbers_is_read_as_each_of_them(column: list[str], place: Place) -> None:
     expected: dict[str, tuple[list[int], list[float]]] = {}
     for at, value in enumerate(column):

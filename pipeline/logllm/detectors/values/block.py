@@ -57,17 +57,11 @@ class Measured:
             *(np.vstack([np.pad(getattr(self, name), ((0, 0), (0, more))), getattr(other, name)]) for name in _NAMES)
         )
 
-    def merged(self, old: int, new: int) -> Measured:
-        """The same with the values of series `old` among those of `new`."""
-        if old >= self.count.shape[1]:
-            return self
-        wider = self.then(Measured(*(np.zeros((0, max(self.count.shape[1], new + 1))) for _ in _NAMES)))
-        count = wider.count[:, new] + wider.count[:, old]
-        some = np.maximum(count, 1.0)
-        level = (wider.level[:, new] * wider.count[:, new] + wider.level[:, old] * wider.count[:, old]) / some
-        wider.level[:, new], wider.count[:, new] = level, count
-        wider.squared[:, new] += wider.squared[:, old]
-        wider.beyond[:, new] += wider.beyond[:, old]
+    def replaced(self, number: int, other: Measured) -> Measured:
+        """The same with a series as it is in other measurements of the same windows, which are of all series."""
+        wider = self.then(Measured.blank(0, other.count.shape[1]))
+        for name in _NAMES:
+            getattr(wider, name)[:, number] = getattr(other, name)[:, number]
         return wider
 
     def clear(self, series: list[int]) -> None:

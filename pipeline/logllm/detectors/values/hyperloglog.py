@@ -26,8 +26,8 @@ _STRIP = 16
 """Sketches that are counted at a time: they stay in the processor's cache."""
 _EXACT_RANKS = 52 - _BITS
 """Up to this rank sums of as many registers as there are, each over a power of two, lose no bit."""
-_HALVES = 0.5 ** np.arange(1.0, _EXACT_RANKS + 1)
-_PLACES = np.arange(_STRIP, dtype=np.int64)[:, None] * (_RANKS + 2)
+_BIAS, _MANTISSA = np.uint64(1023), np.uint64(52)
+"""Of a double: what is added to its exponent, and how many bits stand below that."""
 
 
 def hashes_of(texts: Iterable[str]) -> NDArray[np.uint64]:
@@ -69,21 +69,23 @@ def distinct(sketches: NDArray[np.uint8]) -> NDArray[np.float64]:
 
     Unbiased over the whole range, without the seam between linear counting and HyperLogLog.
     """
-    k = len(sketches)
-    counts = np.empty((k, _RANKS + 2))
-    for start in range(0, k, _STRIP):
-        strip = sketches[start : start + _STRIP]
-        flat = strip + _PLACES[: len(strip)]
-        found = np.bincount(flat.ravel(), minlength=len(strip) * (_RANKS + 2))
-        counts[start : start + _STRIP] = found.reshape(-1, _RANKS + 2)
     sigmas, taus = _corrections()
-    if counts[:, _EXACT_RANKS + 1 :].any():
-        total = REGISTERS * taus[counts[:, _RANKS + 1].astype(np.int64)]
+    if sketches.max(initial=0) > _EXACT_RANKS:
+        counts = np.stack([(sketches == rank).sum(axis=1) for rank in range(_RANKS + 2)], axis=1)
+        empty = counts[:, 0]
+        total = REGISTERS * taus[counts[:, _RANKS + 1]]
         for rank in range(_RANKS, 0, -1):
             total = 0.5 * (total + counts[:, rank])
     else:
-        total = counts[:, 1 : _EXACT_RANKS + 1] @ _HALVES
-    total += REGISTERS * sigmas[counts[:, 0].astype(np.int64)]
+        empty = np.count_nonzero(sketches == 0, axis=1)
+        total = np.empty(len(sketches))
+        for start in range(0, len(sketches), _STRIP):
+            strip = sketches[start : start + _STRIP].astype(np.uint64)
+            # The bits of two to the power of minus the rank.
+            strip = (_BIAS - strip) << _MANTISSA
+            total[start : start + _STRIP] = strip.view(np.float64).sum(axis=1)
+        total -= empty
+    total += REGISTERS * sigmas[empty]
     with np.errstate(divide="ignore"):
         estimate: NDArray[np.float64] = REGISTERS * REGISTERS / (2.0 * math.log(2.0)) / total
     return np.where(np.isfinite(estimate), estimate, 0.0)

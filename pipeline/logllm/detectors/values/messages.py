@@ -37,7 +37,7 @@ _FEW = 128
 """Up to so many records of a window are gone through one by one: that is as fast as all together."""
 _TURNS = 4
 """Keys whose template had nothing to read are looked at again after so many blocks: templates become more general."""
-_MOST_AGAIN = 1024
+_MOST_AGAIN = 512
 """No more keys than about so many are looked at again in a block, where there are very many a few at a time."""
 
 

@@ -212,7 +212,7 @@ class ValueShift:
         rows = len(self._block)
         if rows:
             first = self._block_end - rows
-            self._watched.learn(self._block_cells.within(first, self._block_end), first, rows, self._odd)
+            self._watched.learn(self._block_cells.within(first, self._block_end), self._block, first, self._odd)
             self._odd = np.zeros(self._watched.size, np.bool_)
             self._block, self._block_cells, self._with = Measured.none(), Cells(), None
             self._drop(self._watched.surplus())
@@ -237,12 +237,22 @@ class ValueShift:
                 continue
             for cells in (self._cells, self._block_cells):
                 cells.merge(number, there[field])
-            self._block, self._with = self._block.merged(number, there[field]), None
             self._odd[there[field]] |= self._odd[number]
             self._watched.join(number, there[field])
             self._drop([number])
+            self._measure_again(there[field])
         if self.messages is not None:
             self.messages.merge(old, new)
+
+    def _measure_again(self, series: int) -> None:
+        """The values of a series in the block that runs are not what they were, or what is known of it is not."""
+        self._with = None
+        rows = len(self._block)
+        if rows:
+            first = self._block_end - rows
+            cells = self._block_cells.within(first, self._block_end)
+            now = self._watched.measure(cells[:, cells[1] == series], first, rows)
+            self._block = self._block.replaced(series, now)
 
     def forget(self, keys: Sequence[int]) -> None:
         """See `Detector.forget`."""

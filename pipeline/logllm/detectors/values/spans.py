@@ -10,9 +10,11 @@ import numpy as np
 from logllm.detectors.slices import BLOCK
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
-__all__ = ["FEWEST", "HISTORY", "SPANS", "STILL", "Departure", "Running", "over", "student"]
+__all__ = ["FEWEST", "HISTORY", "SPANS", "STILL", "Departure", "Running", "add_up", "later", "over", "student"]
 
 SPANS = (1, 5, 15, 45)
 """Levels are judged over so many windows: one sees the large shift, forty-five the small one."""
@@ -22,6 +24,8 @@ FEWEST = 10
 
 STILL = 5
 """Over more windows than these a level is far off only if these are too."""
+
+_STILL = SPANS.index(STILL)
 
 HISTORY = max(SPANS) - 1
 """Windows before the one judged that the longest span reaches back to."""
@@ -56,6 +60,38 @@ class Departure:
         up_level, down_level = np.zeros((2, *shape))
         return cls(up, down, up_span, down_span, up_level, down_level)
 
+    def tell(
+        self,
+        judged: NDArray[np.int64],
+        some: NDArray[np.bool_],
+        distances: tuple[NDArray[np.float64], NDArray[np.float64]],
+        mean: NDArray[np.float64],
+        deviation: NDArray[np.float64],
+    ) -> None:
+        """Put in what is far off.
+
+        Args:
+            distances: How far above what is usual levels are, and how far below.
+
+        Shapes:
+            some, mean, deviation, each of distances: [len(SPANS), rows, j]. judged: int64[j], their columns.
+        """
+        sides = (
+            (distances[0], self.up, self.up_span, self.up_level),
+            (distances[1], self.down, self.down_span, self.down_level),
+        )
+        for distance, best, best_span, best_level in sides:
+            far = some & (distance > 2.5 * deviation)
+            # What is over is not told for as long as it is remembered.
+            far[_STILL + 1 :] &= distance[_STILL] > 0.5 * distance[_STILL + 1 :]
+            for span in np.flatnonzero(far.any(axis=(1, 2))).tolist():
+                row, place = np.nonzero(far[span])
+                tail = student(distance[span, row, place] / deviation[span, row, place])
+                better = tail < best[row, judged[place]]
+                row, place = row[better], place[better]
+                at = row, judged[place]
+                best[at], best_span[at], best_level[at] = tail[better], span, mean[span, row, place]
+
 
 class Running:
     """Sums of some quantities up to each window of the past and of the block that runs; a slice adds its windows.
@@ -71,23 +107,60 @@ class Running:
         """The past, or what is already of the block, is not what it was."""
         self._known = -1
 
-    def upto(self, past: list[NDArray[np.float64]], block: list[NDArray[np.float64]], rows: int) -> NDArray[np.float64]:
-        """float64[HISTORY + b, n, k]: the sums, until the next call; the last `rows` of the block's windows are new.
+    def known(self, windows: int, rows: int, size: int) -> int:
+        """How many windows of the block need not be given to `upto` again; the last `rows` of `windows` are new."""
+        fits = self._sums.shape[2] == size and len(self._sums) == HISTORY + max(windows, BLOCK)
+        return windows - rows if fits and 0 <= windows - rows <= self._known else 0
+
+    def upto(
+        self, past: Callable[[], list[NDArray[np.float64]]], new: list[NDArray[np.float64]], known: int
+    ) -> NDArray[np.float64]:
+        """float64[HISTORY + b, n, k]: the sums, until the next call.
+
+        Args:
+            past: Asked for the windows before the block, where they are needed.
+            known: What `known` said.
 
         Shapes:
-            past: float64[HISTORY, k], n of them. block: float64[b, k], as many.
+            past: float64[HISTORY, k], n of them. new: float64[b - known, k], as many, windows of the block.
         """
-        windows, size = block[0].shape
-        known = windows - rows
-        shape = (HISTORY + max(windows, BLOCK), len(block), size)
-        if self._sums.shape != shape or known > self._known:
-            self._sums, known = np.empty(shape), 0
-            np.cumsum(np.stack(past, axis=1), axis=0, out=self._sums[:HISTORY])
-        new = np.stack([each[known:] for each in block], axis=1)
-        for row, added in enumerate(new, HISTORY + known):
-            np.add(self._sums[row - 1], added, out=self._sums[row])
+        windows, size = known + len(new[0]), new[0].shape[1]
+        shape = (HISTORY + max(windows, BLOCK), len(new), size)
+        if self._known < 0 or self._sums.shape != shape:
+            self._sums = np.empty(shape)
+            for at, each in enumerate(past()):
+                add_up(each, self._sums[:HISTORY, at])
+        for at, each in enumerate(new):
+            for row, added in enumerate(each, HISTORY + known):
+                np.add(self._sums[row - 1, at], added, out=self._sums[row, at])
         self._known = windows
         return self._sums[: HISTORY + windows]
+
+    def spans(self, windows: int, rows: int) -> NDArray[np.float64]:
+        """float64[len(SPANS), rows, n, k]: sums over each span that ends with one of the last rows."""
+        sums = self._sums[: HISTORY + windows]
+        at = len(sums) - rows
+        found = np.empty((len(SPANS), rows, *sums.shape[1:]))
+        for span, length in enumerate(SPANS):
+            first = at - length
+            before = max(-first, 0)
+            found[span, :before] = sums[at : at + before]
+            np.subtract(sums[at + before :], sums[first + before : first + rows], out=found[span, before:])
+        return found
+
+
+def add_up(rows: NDArray[np.float64], sums: NDArray[np.float64]) -> None:
+    """Running sums of some rows, row by row: numpy's own go down each column, at several times the cost."""
+    sums[:1] = rows[:1]
+    for row in range(1, len(rows)):
+        np.add(sums[row - 1], rows[row], out=sums[row])
+
+
+def later(past: NDArray[np.float64], block: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The last HISTORY windows of a past and a block after it."""
+    found = np.empty_like(past)
+    found[: -len(block)], found[-len(block) :] = past[len(block) :], block
+    return found
 
 
 def over(sums: NDArray[np.float64], windows: int, rows: int) -> NDArray[np.float64]:

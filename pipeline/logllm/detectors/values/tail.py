@@ -14,7 +14,7 @@ import numpy as np
 
 from logllm.detectors.dispersion import negative_binomial_tail
 from logllm.detectors.packing import pack_array, unpack_array
-from logllm.detectors.values.spans import HISTORY, SPANS, STILL, Running, over
+from logllm.detectors.values.spans import HISTORY, SPANS, STILL, Running, add_up, later, over
 from logllm.errors import StateError
 
 if TYPE_CHECKING:
@@ -39,6 +39,12 @@ _PRIOR_PHI = (0.5, 0.5, 0.5, 0.5)
 _PRIOR_SQUARES = 5.0
 _LEAST_PHI, _MOST_PHI = 0.02, 50.0
 _YOUNG = 20.0
+_LEAST_LIMIT = 3.0
+"""So many values beyond the threshold are learned from as they are, more up to six deviations of Poisson counts."""
+_BYTE = 255
+"""So many ones add up to a byte, and bytes are added several at a time."""
+_FEW_OF = 4
+"""Histograms of fewer than one in four series are copied to be added up; of more all are."""
 _FEWEST = 3
 """Values beyond the threshold of which something is said."""
 
@@ -57,7 +63,8 @@ class Tail:
         self.size = 0
         self._running = Running()
         for name, dtype in _ARRAYS.items():
-            setattr(self, name, np.zeros((*_LEADING.get(name, ()), 0, *_TRAILING.get(name, ())), dtype))
+            setattr(self, name, np.zeros((*_LEADING.get(name, ()), 0), dtype))
+        self._used = REACH, REACH + 1
 
     values: NDArray[np.float64]
     low: NDArray[np.float64]
@@ -78,9 +85,8 @@ class Tail:
         more = size - self.size
         if more > 0:
             for name, dtype in _ARRAYS.items():
-                old = getattr(self, name)
-                shape = (*_LEADING.get(name, ()), more, *_TRAILING.get(name, ()))
-                setattr(self, name, np.concatenate([old, np.zeros(shape, dtype)], axis=len(_LEADING.get(name, ()))))
+                new = np.zeros((*_LEADING.get(name, ()), more), dtype)
+                setattr(self, name, np.concatenate([getattr(self, name), new], axis=-1))
             self._blank(slice(self.size, size))
             self.size = size
 
@@ -105,6 +111,9 @@ class Tail:
         self._past_beyond = np.zeros_like(self._past_beyond)
         self._past_count = np.zeros_like(self._past_count)
 
+    def _past(self) -> list[NDArray[np.float64]]:
+        return [self._past_beyond, self._past_count]
+
     def _phi(self, span: int) -> NDArray[np.float64]:
         weight = _PRIOR_SQUARES
         phi = (self._excess[span] + weight * _PRIOR_PHI[span]) / (self._squares[span] + weight)
@@ -124,7 +133,8 @@ class Tail:
         ready = self.ready
         if not ready.any():
             return tail, best
-        sums = self._running.upto([self._past_beyond, self._past_count], [beyond, count], rows)
+        known = self._running.known(len(count), rows, self.size)
+        sums = self._running.upto(self._past, [beyond[known:], count[known:]], known)
         # What is beyond the threshold over the longest span is no less than over the others.
         some = np.flatnonzero(ready & (over(sums[:, 0], SPANS[-1], rows) >= _FEWEST).any(axis=0))
         if not len(some):
@@ -166,20 +176,31 @@ class Tail:
         rows = len(beyond)
         windows = (count > 0).sum(axis=0)
         rate = windows / (np.minimum(self._windows, _HALF_LIFE) + windows + 1.0)
-        sums = self._running.upto([self._past_beyond, self._past_count], [beyond, count], rows)
+        sums = self._running.upto(self._past, [beyond, count], 0)
+        measured = count > 0
+        scale = np.maximum(windows, 1)
+        learns = quiet & self.ready & (windows > 0)
+        kept = np.where(learns, 0.5 ** (windows / _HALF_LIFE), 1.0)
+        gained = np.where(learns, windows / scale, 0.0)
         for span, each in enumerate(SPANS):
-            found, total = np.moveaxis(over(sums, each, rows), 1, 0)
-            mean = self._share * total
-            measured = count > 0
-            scale = np.maximum(measured.sum(axis=0), 1)
-            limit = mean + 6.0 * np.sqrt(mean + mean * mean) + 3.0
-            excess = np.where(measured, (np.minimum(found, limit) - mean) ** 2 - mean, 0.0).sum(axis=0) / scale
-            squares = np.where(measured, mean * mean, 0.0).sum(axis=0) / scale
-            learns = quiet & self.ready & (windows > 0)
+            found, total = over(sums[:, 0], each, rows), over(sums[:, 1], each, rows)
+            mean = total
+            mean *= self._share
+            mean *= measured
+            row, place = np.divmod(np.flatnonzero(found > _LEAST_LIMIT), self.size)
+            if len(row):
+                here = mean[row, place]
+                found[row, place] = np.minimum(
+                    found[row, place], here + 6.0 * np.sqrt(here + here * here) + _LEAST_LIMIT
+                )
+            found *= measured
+            found -= mean
+            squares = np.einsum("rk,rk->k", mean, mean)
+            excess = np.einsum("rk,rk->k", found, found) - mean.sum(axis=0)
             # Sums, not means: what little is known must not outweigh the prior.
-            for array, new in ((self._excess[span], excess * windows), (self._squares[span], squares * windows)):
-                array *= np.where(learns, 0.5 ** (windows / _HALF_LIFE), 1.0)
-                array += np.where(learns, new, 0.0)
+            for array, new in ((self._excess[span], excess), (self._squares[span], squares)):
+                array *= kept
+                array += gained * new
         squared, freedom = variance
         learns = quiet & (freedom > 0)
         found_variance = np.where(freedom > 0, squared / np.maximum(freedom, 1.0), 0.0)
@@ -187,8 +208,8 @@ class Tail:
         first = learns & (self._windows < _YOUNG)
         self.variance = np.where(first, np.maximum(self.variance, found_variance), self.variance)
         self._windows += np.where(quiet, windows, 0)
-        self._past_beyond = np.vstack([self._past_beyond, beyond])[-HISTORY:]
-        self._past_count = np.vstack([self._past_count, count])[-HISTORY:]
+        self._past_beyond = later(self._past_beyond, beyond)
+        self._past_count = later(self._past_count, count)
         self._running.reset()
 
     def learn_values(
@@ -206,62 +227,82 @@ class Tail:
         if not len(series):
             return
         touched = np.flatnonzero(np.bincount(series))
-        self._histogram[touched] *= keep[touched, None].astype(np.float32)
         place = np.clip(distance, -REACH, REACH) + REACH
-        np.add.at(self._histogram.reshape(-1), series * self._histogram.shape[1] + place, count.astype(np.float32))
         # Values lie within some octaves: what is empty for all is not gone through.
-        used = np.flatnonzero(self._histogram.any(axis=0))
-        first = int(used[0])
-        sums = np.cumsum(self._histogram[touched, first : int(used[-1]) + 1], axis=1, dtype=np.float64)
-        total = sums[:, -1]
-        self.values[touched] = total
+        first, end = min(self._used[0], int(place.min())), max(self._used[1], int(place.max()) + 1)
+        self._used = first, end
+        here = np.ones(self.size, np.float32)
+        here[touched] = keep[touched]
+        self._histogram[first:end] *= here
+        np.add.at(self._histogram.reshape(-1), place * self.size + series, count.astype(np.float32))
+        histogram = self._histogram[first:end]
+        if _FEW_OF * len(touched) < self.size:
+            histogram, mine = histogram[:, touched], np.arange(len(touched))
+        else:
+            mine = touched
+        sums = histogram.astype(np.float64)
+        add_up(sums, sums)
+        total = sums[-1]
+        self.values[touched] = total[mine]
         for name, share in (("low", 0.01), ("middle", 0.5), ("high", 0.99)):
-            getattr(self, name)[touched] = _quantile(sums, share) + (first - REACH)
-        threshold = (sums < _TAIL * total[:, None]).sum(axis=1)
+            getattr(self, name)[touched] = _quantile(sums, share, first - REACH)[mine]
+        threshold = _below(sums, _TAIL * total)[mine]
         self.threshold[touched] = threshold + (first - REACH)
-        self._share[touched] = (total - sums[np.arange(len(sums)), threshold] + 0.5) / (total + 1.0)
+        self._share[touched] = (total[mine] - sums[threshold, mine] + 0.5) / (total[mine] + 1.0)
 
     def merge(self, old: int, new: int) -> None:
         """What is known of series `old` goes to `new`, if that knows less; `old` is forgotten."""
         self._running.reset()
         if self.values[old] > self.values[new]:
             for name in _ARRAYS:
-                lead = (slice(None),) * len(_LEADING.get(name, ()))
                 array = getattr(self, name)
-                array[(*lead, new)] = array[(*lead, old)]
+                array[..., new] = array[..., old]
         self.forget([old])
 
     def forget(self, series: Sequence[int]) -> None:
         """Know nothing of some series any more."""
         self._running.reset()
         for name in _ARRAYS:
-            getattr(self, name)[(*(slice(None),) * len(_LEADING.get(name, ())), series)] = 0
+            getattr(self, name)[..., series] = 0
         self._blank(series)
 
     def state(self) -> dict[str, Any]:
         """A msgpack-able copy."""
-        return {name: pack_array(getattr(self, name)) for name in _ARRAYS}
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        return {name: pack_array(array.T if name == "_histogram" else array) for name, array in arrays.items()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take a copy back. Raises StateError where it does not fit."""
         arrays = {name: unpack_array(state.get(name, {}), dtype) for name, dtype in _ARRAYS.items()}
+        arrays["_histogram"] = np.ascontiguousarray(arrays["_histogram"].T)
         size = arrays["values"].shape[-1]
         for name, array in arrays.items():
-            if array.shape != (*_LEADING.get(name, ()), size, *_TRAILING.get(name, ())):
+            if array.shape != (*_LEADING.get(name, ()), size):
                 raise StateError(f"saved tails: {name} has shape {array.shape}, expected {size} series")
             setattr(self, name, array)
         self._running.reset()
+        used = np.flatnonzero(self._histogram.any(axis=1))
+        self._used = (int(used[0]), int(used[-1]) + 1) if len(used) else (REACH, REACH + 1)
         self.size = size
 
 
-def _quantile(sums: NDArray[np.float64], share: float) -> NDArray[np.float64]:
-    """Places in running sums of histograms, within a bin by how much of it is needed."""
-    wanted = share * sums[:, -1]
-    at = (sums < wanted[:, None]).sum(axis=1)
-    rows = np.arange(len(sums))
-    before = np.where(at > 0, sums[rows, at - 1], 0.0)
-    inside = (wanted - before) / np.maximum(sums[rows, at] - before, 1e-9)
-    found: NDArray[np.float64] = at - 0.5 + inside
+def _quantile(sums: NDArray[np.float64], share: float, first: int) -> NDArray[np.float64]:
+    """Places in running sums of histograms, within a bin by how much of it is needed; the first bin's is `first`."""
+    wanted = share * sums[-1]
+    at = _below(sums, wanted)
+    columns = np.arange(sums.shape[1])
+    before = np.where(at > 0, sums[at - 1, columns], 0.0)
+    inside = (wanted - before) / np.maximum(sums[at, columns] - before, 1e-9)
+    found: NDArray[np.float64] = (at + first) - 0.5 + inside
+    return found
+
+
+def _below(sums: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.int64]:
+    """int64[k]: how many running sums of each column are less than what is wanted."""
+    less = (sums < wanted).view(np.uint8)
+    found = np.zeros(sums.shape[1], np.int64)
+    for start in range(0, len(less), _BYTE):
+        found += np.add.reduce(less[start : start + _BYTE], axis=0, dtype=np.uint8)
     return found
 
 
@@ -285,5 +326,5 @@ _LEADING: dict[str, tuple[int, ...]] = {
     "_squares": (len(SPANS),),
     "_past_beyond": (HISTORY,),
     "_past_count": (HISTORY,),
+    "_histogram": (2 * REACH + 1,),
 }
-_TRAILING: dict[str, tuple[int, ...]] = {"_histogram": (2 * REACH + 1,)}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from logllm.detectors.packing import pack_array, unpack_array
-from logllm.detectors.values.spans import FEWEST, HISTORY, SPANS, STILL, Departure, Running, over, student
+from logllm.detectors.values.spans import FEWEST, HISTORY, SPANS, Departure, Running, add_up, later, over
 from logllm.errors import StateError
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ _LEAST_SPREAD = 0.01**2
 _PRIOR_FACTOR = (1.0, 1.5, 2.0, 2.5)
 """How much more a mean over a span varies than that of independent windows would."""
 _MOST_FACTOR = 200.0
+_FAR = 4.0
+"""Levels are learned from as if they were no more deviations than this from what is usual."""
+_LEAST_WEIGHT = 1e-30
 
 
 class Usual:
@@ -121,47 +124,29 @@ class Usual:
                 the mean of a few is far from normal.
         """
         found = Departure.none(rows, self.size)
-        weight = self._weight(variance)
-        measured = weight[len(weight) - rows :] > 0
+        windows = len(level)
+        known = self._running.known(windows, rows, self.size)
+        weight = self._weight(variance[known:])
+        measured = weight > 0
+        level = level[known:] * measured
+        measured = measured[len(measured) - rows :]
         judged = np.flatnonzero(self.ready & measured.any(axis=0))
         if not len(judged):
             return found
-        past = [self._weights, self._levels * self._weights, self._counts]
-        sums = self._running.upto(past, [weight, np.where(weight > 0, level, 0.0) * weight, count], rows)
-        total, mean, values = np.moveaxis(np.stack([over(sums, each, rows) for each in SPANS])[..., judged], 2, 0)
+        self._running.upto(self._past, [weight, level * weight, count[known:]], known)
+        sums = self._running.spans(windows, rows)
+        total, mean, values = np.moveaxis(sums if len(judged) == self.size else sums[..., judged], 2, 0)
         some = (total > 0) & measured[:, judged] & (values >= FEWEST)
         total = np.where(some, total, 1.0)
         mean = np.where(some, mean / total, self.middle[judged])
         # The mean is itself estimated: from as many windows as the fast one looks back on.
         unsure = self.spread[judged] / np.maximum(np.minimum(self.seen[judged], _FAST_HALF_LIFE), 1.0)
         deviation = np.sqrt(self._factor[:, None, judged] / total + unsure)
-        self._tell(found, judged, some, mean, deviation)
+        found.tell(judged, some, (mean - self.high[judged], self.low[judged] - mean), mean, deviation)
         return found
 
-    def _tell(
-        self,
-        found: Departure,
-        judged: NDArray[np.int64],
-        some: NDArray[np.bool_],
-        mean: NDArray[np.float64],
-        deviation: NDArray[np.float64],
-    ) -> None:
-        """Put into `found` what is far off. Shapes: some, mean, deviation: [len(SPANS), rows, j]. judged: int64[j]."""
-        sides = (
-            (mean - self.high[judged], found.up, found.up_span, found.up_level),
-            (self.low[judged] - mean, found.down, found.down_span, found.down_level),
-        )
-        for distance, best, best_span, best_level in sides:
-            far = some & (distance > 2.5 * deviation)
-            # What is over is not told for as long as it is remembered.
-            far[_STILL + 1 :] &= distance[_STILL] > 0.5 * distance[_STILL + 1 :]
-            for span in np.flatnonzero(far.any(axis=(1, 2))).tolist():
-                row, place = np.nonzero(far[span])
-                tail = student(distance[span, row, place] / deviation[span, row, place])
-                better = tail < best[row, judged[place]]
-                row, place = row[better], place[better]
-                at = row, judged[place]
-                best[at], best_span[at], best_level[at] = tail[better], span, mean[span, row, place]
+    def _past(self) -> list[NDArray[np.float64]]:
+        return [self._weights, self._levels * self._weights, self._counts]
 
     def _weight(self, variance: NDArray[np.float64]) -> NDArray[np.float64]:
         weight: NDArray[np.float64] = 1.0 / (variance + self.spread)
@@ -193,18 +178,32 @@ class Usual:
         measured = weight > 0
         young = ~self.ready
         middle = self.middle
-        reach = 4.0 * np.sqrt(np.where(measured, variance, 0.0) + self.spread)
-        clipped = np.where(young | anew, level, np.clip(level, middle - reach, middle + reach))
-        clipped = np.where(measured, clipped, 0.0)
-        self._counts = np.vstack([self._counts, count])[-HISTORY:]
-        count = measured.sum(axis=0)
+        off = (level - middle) * measured
+        squares = off * off * weight
+        row, place = np.divmod(np.flatnonzero((squares > _FAR * _FAR) & ~(young | anew)), self.size)
+        if len(row):
+            off[row, place] = np.copysign(_FAR / np.sqrt(weight[row, place]), off[row, place])
+            squares[row, place] = _FAR * _FAR
+        windows = measured.sum(axis=0)
         total = weight.sum(axis=0)
-        mean = np.where(count > 0, (clipped * weight).sum(axis=0) / np.where(count > 0, total, 1.0), middle)
-        learns = (quiet | anew) & (count > 0)
-        self._learn_spread(clipped, variance, weight, learns & ~young & ~anew)
+        some = np.maximum(total, 1e-300)
+        mean = middle + np.einsum("rk,rk->k", off, weight) / some
+        learns = (quiet | anew) & (windows > 0)
+        level = level * measured
+        sums = self._running.upto(self._past, [weight, level * weight, count], 0)
+        if len(row):
+            clipped = np.unique(place)
+            moved = (off - (level - middle * measured))[:, clipped] * weight[:, clipped]
+            add_up(moved, moved)
+            sums[-rows:, 1, clipped] += moved
+        excess = (squares.sum(axis=0) - windows + self.spread * total) / some
+        self._learn_spread(sums, measured, (squares, excess), learns & ~young & ~anew)
         hour = int((end_ns - 1) // 3_600_000_000_000) % HOURS
         self._shift(anew & learns, mean, hour)
-        after = self.seen + count
+        self._levels, self._weights = later(self._levels, level), later(self._weights, weight)
+        self._counts = later(self._counts, count)
+        self._running.reset()
+        count, after = windows, self.seen + windows
         for array, half_life in (
             (self._latest, _LATEST_HALF_LIFE),
             (self._fast, _FAST_HALF_LIFE),
@@ -220,36 +219,40 @@ class Usual:
         self._hour_seen[hour] += np.where(learns, count, 0)
         self.seen += np.where(learns, count, 0)
         self._age += np.where(self.seen > 0, rows, 0)
-        self._levels = np.vstack([self._levels, np.where(measured, level, 0.0)])[-HISTORY:]
-        self._weights = np.vstack([self._weights, weight])[-HISTORY:]
-        self._running.reset()
         self.expect(end_ns)
 
     def _learn_spread(
         self,
-        clipped: NDArray[np.float64],
-        variance: NDArray[np.float64],
-        weight: NDArray[np.float64],
+        sums: NDArray[np.float64],
+        measured: NDArray[np.bool_],
+        squared: tuple[NDArray[np.float64], NDArray[np.float64]],
         learns: NDArray[np.bool_],
     ) -> None:
-        rows = len(clipped)
+        """Take in how far a block's windows are from what is usual.
+
+        Args:
+            squared: float64[rows, k], how far, squared and over what was expected of one window; and float64[k], what
+                is left of that without sampling, over what was.
+
+        Shapes:
+            sums: float64[HISTORY + rows, 3, k], running sums of weights, and of levels times weights.
+        """
+        rows = len(measured)
         middle = self.middle
-        count = (weight > 0).sum(axis=0)
-        total = np.maximum(weight.sum(axis=0), 1e-300)
-        off = np.where(weight > 0, clipped - middle, 0.0)
-        excess = (weight * (off * off - np.where(weight > 0, variance, 0.0))).sum(axis=0) / total
-        rate = count / (_PRIOR_WINDOWS + np.minimum(self.seen, _SPREAD_WINDOWS) + count)
-        sums = np.cumsum(np.vstack([(self._levels - middle) * self._weights, off * weight]), axis=0)
-        totals = np.cumsum(np.vstack([self._weights, weight]), axis=0)
+        squares, excess = squared
+        count = measured.sum(axis=0)
+        rate = np.where(learns, count / (_PRIOR_WINDOWS + np.minimum(self.seen, _SPREAD_WINDOWS) + count), 0.0)
         for span, windows in enumerate(SPANS):
-            share, whole = over(sums, windows, rows), over(totals, windows, rows)
-            some = (whole > 0) & (weight > 0)
-            squares = np.where(some, share * share / np.where(some, whole, 1.0), 0.0)
-            factor = squares.sum(axis=0) / np.maximum(some.sum(axis=0), 1)
+            if windows > 1:
+                whole, squares = over(sums[:, 0], windows, rows), over(sums[:, 1], windows, rows)
+                squares -= middle * whole
+                squares *= squares
+                squares /= np.maximum(whole, _LEAST_WEIGHT, out=whole)
+                squares *= measured
+            factor = squares.sum(axis=0) / np.maximum(count, 1)
             updated = self._factor[span] + rate * (np.minimum(factor, _MOST_FACTOR) - self._factor[span])
-            self._factor[span] = np.where(learns, np.maximum(updated, 1.0), self._factor[span])
-        updated = np.maximum(self.spread + rate * (excess - self.spread), _LEAST_SPREAD)
-        self.spread = np.where(learns, updated, self.spread)
+            self._factor[span] = np.maximum(updated, 1.0)
+        self.spread = np.maximum(self.spread + rate * (excess - self.spread), _LEAST_SPREAD)
 
     def _shift(self, columns: NDArray[np.bool_], level: NDArray[np.float64], hour: int) -> None:
         """These columns have another level from now on; the shape of their day stays."""
@@ -310,7 +313,6 @@ class Usual:
         self._running.reset()
 
 
-_STILL = SPANS.index(STILL)
 _ARRAYS = (
     "high", "low", "seen", "spread", "_age", "_fast", "_season", "_off", "_slow", "_latest", "_hour", "_hour_seen",
     "_factor", "_levels", "_weights", "_counts",

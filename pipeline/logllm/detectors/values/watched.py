@@ -88,44 +88,54 @@ class Watched:
         counts = total(count)
         level = total(count * bounded) / np.maximum(counts, 1.0)
         squared = total(count * (bounded - level.ravel()[flat]) ** 2)
-        distance = place - self._anchor(level, counts).ravel()[flat]
+        distance = place - self._anchor(level, self.variance(counts)).ravel()[flat]
         beyond = total(np.where(known & (distance > self.tail.threshold[series]), count, 0))
         return Measured(level, squared, counts, beyond)
 
-    def _anchor(self, level: NDArray[np.float64], count: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _anchor(self, level: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
         """Where the values of a window are taken to lie, in whole bins: between the usual level and their own.
 
         What lies far out is judged from there, so that a level that moved is not told twice.
         """
-        own = self.usual.spread / (self.usual.spread + self.variance(count))
-        place: NDArray[np.float64] = np.rint(
-            self.middle + np.where(self.usual.seen > 0, own, 1.0) * (level - self.middle)
-        )
-        return place
+        own = self.usual.spread / (self.usual.spread + variance)
+        own[:, self.usual.seen <= 0] = 1.0
+        own *= level - self.middle
+        own += self.middle
+        return np.rint(own, out=own)
 
     def variance(self, count: NDArray[np.float64]) -> NDArray[np.float64]:
         """Of windows' levels, by sampling, in squared logarithms; infinite where there is no value."""
         within = np.maximum(self.tail.variance, _LEAST_VARIANCE) * BIN_WIDTH**2
-        variance: NDArray[np.float64] = np.where(count > 0, within / np.maximum(count, 1.0), np.inf)
+        with np.errstate(divide="ignore"):
+            variance: NDArray[np.float64] = within / count
         return variance
 
-    def learn(self, cells: NDArray[np.int64], first: int, rows: int, odd: NDArray[np.bool_]) -> None:
+    def learn(self, cells: NDArray[np.int64], block: Measured, first: int, odd: NDArray[np.bool_]) -> None:
         """Take a finished block in.
+
+        Args:
+            block: What `measure` said of the cells, however it was cut.
 
         Shapes:
             odd: bool[k], series that are no example of what is normal, unless they have been so for two hours.
         """
         if not self.size:
             return
+        rows = len(block)
         series, bins, count = cells[1:]
-        positive = ~self.ready[series] & (bins > ZERO)
+        new = ~self.ready[series]
+        positive = new & (bins > ZERO)
         np.minimum.at(self._floor, series[positive], bins[positive])
-        block = self.measure(cells, first, rows)
+        if (bins[new] <= ZERO).any():
+            block = self.measure(cells, first, rows)
+        elif block.count.shape[1] < self.size:
+            block = block.then(Measured.blank(0, self.size))
         self._odd_blocks = np.where(odd, self._odd_blocks + 1, 0)
         anew = odd & (self._odd_blocks > REBASE_BLOCKS)
         self._odd_blocks[anew] = 0
         quiet = ~odd
-        anchor, variance = self._anchor(block.level, block.count), self.variance(block.count)
+        variance = self.variance(block.count)
+        anchor = self._anchor(block.level, variance)
         freedom = np.maximum(block.count - 1.0, 0.0).sum(axis=0)
         self.tail.learn_windows(block.beyond, block.count, (block.squared.sum(axis=0), freedom), quiet)
         level = block.level * BIN_WIDTH
