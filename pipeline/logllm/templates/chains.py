@@ -64,10 +64,10 @@ class Chains:
 
     def extend(self, keys: NDArray[np.uint32], values: NDArray[np.int32]) -> None:
         """Enter many, in order."""
-        self._link(
-            np.concatenate([np.frombuffer(self._hashes, np.uint32), keys]),
-            np.concatenate([np.frombuffer(self._values, np.int32), values]),
-        )
+        if len(self):
+            keys = np.concatenate([np.frombuffer(self._hashes, np.uint32), keys])
+            values = np.concatenate([np.frombuffer(self._values, np.int32), values])
+        self._link(keys, values)
 
     def keep(self, kept: NDArray[np.bool_], renumbered: NDArray[np.int32] | None = None) -> None:
         """Drop every entry whose value `kept` is false at; the others become `renumbered[value]`. One pass over all."""

@@ -103,9 +103,9 @@ class Texts:
         """Texts as they were, given in the order they came about in; entering them again merges nothing."""
         texts = cls()
         texts.holes = holes
+        texts.nodes = {node.index: node for node in nodes}
+        texts._exact = {node.shape: node for node in nodes}
         for node in nodes:
-            texts.nodes[node.index] = node
-            texts._exact[node.shape] = node
             if node.holes:
                 texts._add_general(node)
         texts.neighbours.sign_all(nodes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,10 @@ _FIRST = 12
 _TOLD = 40
 _TELLING_NAME = re.compile(r'(?:^|[{,])"?(\w+)"?(?:=|:")')
 _NEVER = FUNCTION_WORDS | {WILD}
+# By the end of its hash: whether a word may be one of them.
+_LOW = np.uint64(0xFFFF)
+_LIKE_NEVER = np.zeros(int(_LOW) + 1, np.bool_)
+_LIKE_NEVER[[hash(word) & int(_LOW) for word in _NEVER]] = True
 _ODD = 0x9E3779B97F4A7C15
 _HIGH = 32
 _BLOCK = 50_000
@@ -85,17 +90,20 @@ class Neighbours:
 
     def _signatures(self, nodes: list[Node]) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:
         """Number the nodes; the signatures of all of them, with the number of the node of each."""
-        fitting = [(node, tokens) for node in nodes if 2 <= len(tokens := node.tokens) <= _MAX_POSITIONS]
+        fitting = [node for node in nodes if 1 <= node.shape.count(" ") < _MAX_POSITIONS]
         first = len(self._numbers)
-        self._numbers += [node for node, _ in fitting]
-        lengths = np.fromiter([len(tokens) for _, tokens in fitting], np.int64, len(fitting))
+        self._numbers += fitting
+        shapes = [node.shape for node in fitting]
+        lengths = np.fromiter(map(str.count, shapes, repeat(" ")), np.int64, len(shapes)) + 1
         if not len(lengths):
             return np.empty(0, np.uint32), np.empty(0, np.int32)
         starts = np.cumsum(lengths) - lengths
-        words = [token for _, tokens in fitting for token in tokens]
+        words = " ".join(shapes).split(" ")
         hashes = np.fromiter(map(hash, words), np.int64, len(words)).view(np.uint64)
-        may_vary = ~np.fromiter(map(_NEVER.__contains__, words), np.bool_, len(words))
-        for start, (node, _) in zip(starts.tolist(), fitting, strict=True):
+        may_vary = np.ones(len(words), np.bool_)
+        for place in np.flatnonzero(_LIKE_NEVER[hashes & _LOW]).tolist():
+            may_vary[place] = words[place] not in _NEVER
+        for start, node in zip(starts.tolist(), fitting, strict=True):
             for hole in node.holes:
                 may_vary[start + hole] = False
         text = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import cached_property
+from itertools import repeat
 
 import msgspec
 import numpy as np
@@ -21,6 +23,7 @@ from logllm.templates.room import Room
 __all__ = ["STATE_VERSION", "Saved", "SavedKeys", "SavedLedger", "SavedTexts", "read_saved"]
 
 STATE_VERSION = 3
+_LAST_SPACE = 0x3000
 _COLUMNS = {"canonical": "<i4", "counts": "<i8", "last": "<i8", "ids": "<i8", "state": "i1", "owner": "<i4"}
 
 
@@ -88,7 +91,7 @@ class SavedLedger(msgspec.Struct):
             raise ValueError("a merge was of what is not there")
 
 
-class SavedTexts(msgspec.Struct):
+class SavedTexts(msgspec.Struct, dict=True):
     """Texts in the order they came about in: it decides which of two covers a line.
 
     `shapes` are joined by newlines; `shown` are those there are, `shown_of` says which is whose (int32); `indices` and
@@ -118,7 +121,8 @@ class SavedTexts(msgspec.Struct):
             sets=[(length, list(sets)) for length, sets in texts.holes.items()],
         )
 
-    def _shapes(self) -> list[str]:
+    @cached_property
+    def _each(self) -> list[str]:
         return self.shapes.split("\n") if self.indices else []
 
     def back(self) -> Texts:
@@ -126,14 +130,14 @@ class SavedTexts(msgspec.Struct):
             np.frombuffer(packed, "<i4").tolist() for packed in (self.indices, self.versions, self.shown_of)
         )
         shown = self.shown
-        parts = zip(indices, self._shapes(), shown_of, versions, strict=True)
+        parts = zip(indices, self._each, shown_of, versions, strict=True)
         nodes = [Node(index, shape, shown[which], (), version) for index, shape, which, version in parts]
         for at, holes in self.holes:
             nodes[at].holes = holes
         return Texts.load(nodes, dict(self.sets))
 
     def check(self, ledger: SavedLedger) -> None:
-        shapes = self._shapes()
+        shapes = self._each
         n = len(shapes)
         if not len(self.indices) == len(self.versions) == len(self.shown_of) == 4 * n:
             raise ValueError("texts do not fit together")
@@ -144,19 +148,26 @@ class SavedTexts(msgspec.Struct):
         shown_of, indices = np.frombuffer(self.shown_of, "<i4"), np.frombuffer(self.indices, "<i4")
         if int(shown_of.min()) < 0 or int(shown_of.max()) >= len(self.shown):
             raise ValueError("a text shows what is not there")
-        lengths = np.array([len(shown) for shown in self.shown])
-        wilds = np.fromiter((shape.count(WILD) for shape in shapes), np.int64, n)
-        if (wilds != lengths[shown_of]).any() or len(set(shapes)) != n or len(np.unique(indices)) != n:
-            raise ValueError("texts do not fit together")
         if int(indices.min()) < 0 or int(indices.max()) >= ledger.size:
             raise ValueError("a text's template is not there")
+        lengths = np.array([len(shown) for shown in self.shown])
+        wilds = np.fromiter(map(str.count, shapes, repeat(WILD)), np.int64, n)
+        if (wilds != lengths[shown_of]).any() or len(set(shapes)) != n or int(np.bincount(indices).max()) > 1:
+            raise ValueError("texts do not fit together")
         if (np.frombuffer(ledger.state, "i1")[indices] == GONE).any():
             raise ValueError("a text's template is no more")
         for at, holes in self.holes:
             if not 0 <= at < n or any(not 0 <= hole < len(shapes[at].split()) for hole in holes):
                 raise ValueError("a hole lies outside its text")
-        if any(token != " ".join(token.split()) for token in shapes):
+        if not _is_cut_at_single_spaces(self.shapes):
             raise ValueError("a text is not cut at single spaces")
+
+
+def _is_cut_at_single_spaces(lines: str) -> bool:
+    """Whether `" ".join(line.split())` is each of these lines."""
+    around = f"\n{lines}\n"
+    others = [char for char in map(chr, range(_LAST_SPACE + 1)) if char.isspace() and char not in " \n"]
+    return not any(odd in around for odd in ("  ", " \n", "\n ", *others))
 
 
 class SavedKeys(msgspec.Struct):
@@ -258,8 +269,10 @@ class Saved(msgspec.Struct):
         if sorted(own) != np.flatnonzero(state == OWN).tolist():
             raise ValueError("templates that are not mined and identifiers do not pair up")
         indices = np.frombuffer(self.texts.indices, "<i4")
-        canonical = np.frombuffer(self.ledger.canonical, "<i4")
-        if set(np.flatnonzero(state == ALIVE).tolist()) != set(canonical[indices].tolist()) - set(own):
+        has_text = np.zeros(self.ledger.size, np.bool_)
+        has_text[np.frombuffer(self.ledger.canonical, "<i4")[indices]] = True
+        has_text[own] = False
+        if (has_text != (state == ALIVE)).any():
             raise ValueError("texts and identifiers do not pair up")
 
 
