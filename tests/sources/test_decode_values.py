@@ -252,3 +252,20 @@ def test_what_two_readers_found_of_the_same_records_is_one() -> None:
 def test_damaged_saved_fields_are_refused(state: dict[str, Any]) -> None:
     with pytest.raises(StateError, match="saved fields are damaged"):
         FieldFinder(Wanted()).restore(state)
+
+
+words = st.sampled_from([None, "", "a", "b", "é", "200", "a\0", "\0", "x" * 300, "x" * 256])
+wholes = st.sampled_from([None, 0, 1, 200, -3, 2**70, 10**300])
+others = st.sampled_from([True, False, 1.0, 2.5, b"a", b"\xff", [1], {"a": 1}, float("nan")])
+
+
+@given(st.lists(words) | st.lists(wholes) | st.lists(words | wholes | others))
+def test_words_are_told_apart_all_together_as_one_by_one(values: list[Any]) -> None:
+    def word(value: object) -> str:
+        codes, found = words_of([value])
+        return found[0] if codes[0] == 0 else ""
+
+    codes, found = words_of(values)
+
+    assert [found[code] if code >= 0 else "" for code in codes.tolist()] == [word(value) for value in values]
+    assert found == list(dict.fromkeys(found[code] for code in codes.tolist() if code >= 0))

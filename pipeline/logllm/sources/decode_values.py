@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +37,7 @@ _LONGEST_NAME = 128
 _LONGEST_WORD = 256
 _LINES = re.compile(rf"^(?:{NUMBER.pattern}$|(.*)$)", re.MULTILINE)
 _NUMBERS = frozenset((int, float, type(None)))
+_WHOLE = frozenset((int, type(None)))
 _NO_WORDS = frozenset((float, bool, list, dict, bytes))
 
 
@@ -187,6 +189,32 @@ def words_of(values: list[Any]) -> tuple[NDArray[np.int32], list[str]]:
 
     A whole number is the word it is written as; maps, lists, empty and missing values are none.
     """
+    return _words_alike(values) or _words_each(values)
+
+
+def _words_alike(values: list[Any]) -> tuple[NDArray[np.int32], list[str]] | None:
+    """The same where all are texts, or all whole numbers, and none is to be cut: 0.1 us a value instead of 0.2."""
+    known: dict[Any, int] = {None: -1, "": -1}
+    try:
+        first = np.fromiter(map(known.setdefault, values, count()), np.int32, len(values))
+    except TypeError:
+        return None
+    del known[None], known[""]
+    words = list(known)
+    types = set(map(type, words))
+    if types != {str}:
+        # True is equal to one, and would be taken for it.
+        if not set(map(type, values)) <= _WHOLE:
+            return None
+        words = list(map(str, words))
+    if len(max(words, key=len, default="")) > _LONGEST_WORD or "\0" in "".join(words):
+        return None
+    codes = np.full(len(values) + 1, -1, np.int32)
+    codes[np.fromiter(known.values(), np.int32, len(words))] = np.arange(len(words))
+    return codes[first], words
+
+
+def _words_each(values: list[Any]) -> tuple[NDArray[np.int32], list[str]]:
     if not set(map(type, values)) <= {str, int, type(None)}:
         values = [_word(value) for value in values]
     numbers: dict[Any, int] = {}

@@ -35,7 +35,11 @@ def hashes_of(texts: Iterable[str]) -> NDArray[np.uint64]:
 
     Two texts in four thousand million share one, which is nothing beside the sketch's own error.
     """
-    checks = np.array([zlib.crc32(text.encode("utf-8", "surrogatepass")) for text in texts], np.uint64)
+    texts = list(texts)
+    try:
+        checks = np.fromiter(map(zlib.crc32, map(str.encode, texts)), np.uint64, len(texts))
+    except UnicodeEncodeError:
+        checks = np.array([zlib.crc32(text.encode("utf-8", "surrogatepass")) for text in texts], np.uint64)
     return _mixed(checks)
 
 
@@ -61,7 +65,7 @@ def add(sketches: NDArray[np.uint8], rows: NDArray[np.int64], hashes: NDArray[np
     # Leading zeros of the rest, and one more. Below 2**54 the exponent of the next smaller double is exact.
     exponent = np.frexp(np.floor(rest.astype(np.float64)))[1]
     rank = (_RANKS + 1 - exponent).astype(np.uint8)
-    np.maximum.at(sketches, (rows, register), rank)
+    np.maximum.at(sketches.reshape(-1), rows * REGISTERS + register, rank)
 
 
 def distinct(sketches: NDArray[np.uint8]) -> NDArray[np.float64]:

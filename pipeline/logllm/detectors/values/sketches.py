@@ -25,6 +25,10 @@ SAMPLE = 128
 """The first words of a series in a window: enough to tell whether they repeat each other."""
 
 
+_SPARSE = 64
+"""Numbers that are one in so many of those there could be are marked; it is faster than to sort them."""
+
+
 class _Open:
     """One window.
 
@@ -71,20 +75,26 @@ class Sketches:
         Shapes:
             window, series, codes, keys: int64[n]; each word's code is its place in `hashes`: uint64[w].
         """
-        for number in np.unique(window).tolist():
-            here = np.flatnonzero(window == number)
+        if not len(window):
+            return
+        first = int(window.min())
+        numbers = (_distinct(window - first, int(window.max()) - first + 1) + first).tolist()
+        for number in numbers:
+            here = slice(None) if len(numbers) == 1 else np.flatnonzero(window == number)
+            mine, words = series[here], codes[here]
             opened = self._open.setdefault(number, _Open())
-            mine = series[here]
-            opened.grow(int(mine.max()) + 1)
-            pairs = np.unique(mine * len(hashes) + codes[here])
+            size = int(mine.max()) + 1
+            opened.grow(size)
+            pairs = _distinct(mine * len(hashes) + words, size * len(hashes))
             add(opened.registers, pairs // len(hashes), hashes[pairs % len(hashes)])
             sampled = leading(mine, np.maximum(SAMPLE - opened.count, 0))
-            words = hashes[codes[here][sampled]]
-            opened.sample = np.concatenate([opened.sample, np.stack([mine[sampled].astype(np.uint64), words])], axis=1)
+            if len(sampled):
+                added = np.stack([mine[sampled].astype(np.uint64), hashes[words[sampled]]])
+                opened.sample = np.concatenate([opened.sample, added], axis=1)
             opened.count += np.bincount(mine, minlength=len(opened.count))
-            distinct, first = np.unique(mine, return_index=True)
-            new = opened.lead[distinct] < 0
-            opened.lead[distinct[new]] = keys[here][first[new]]
+            new = np.flatnonzero(opened.lead[mine] < 0)[::-1]
+            # Of several the last one stays, which is the first here.
+            opened.lead[mine[new]] = keys[here][new]
 
     def leads(self, window: int, size: int) -> NDArray[np.int64]:
         """int64[k]: the first key of each series in a window, -1 where it had none."""
@@ -160,6 +170,15 @@ class Sketches:
         """Take a copy back, of at most `size` series. Raises StateError where it does not fit."""
         self._since = int(state["since"])
         self._open, self._closed = _unpacked(state["open"], size), _unpacked(state["closed"], size)
+
+
+def _distinct(numbers: NDArray[np.int64], end: int) -> NDArray[np.int64]:
+    """The distinct ones of numbers from 0 to before `end`, rising."""
+    if end > _SPARSE * len(numbers) + 65_536:
+        return np.unique(numbers)
+    there = np.zeros(end, np.bool_)
+    there[numbers] = True
+    return np.flatnonzero(there)
 
 
 def _packed(windows: dict[int, _Open]) -> list[Any]:
