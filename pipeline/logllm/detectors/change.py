@@ -183,7 +183,6 @@ class ChangePoint:
         if anew:
             self._day = (block + 1) // BLOCKS_A_DAY
             self._told_today = 0
-            self._tests.drop()
         self._choose(anew=anew)
 
     def _rebase(self, change: LevelChange) -> None:

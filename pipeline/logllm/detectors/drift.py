@@ -16,6 +16,9 @@ __all__ = ["DriftTests"]
 WARM_ROWS = 192
 """Residuals before the present one that a new test is shown: two days of blocks."""
 
+MOST_FED = 192
+_LEAST_FED = 96
+
 _LEAST_RESIDUALS = 24
 _SLACK, _THRESHOLD = 0.25, 10.0
 """In standard deviations. On white noise: a false trigger in 1,100 residuals; a shift of 1 is found after 12, one of
@@ -27,7 +30,8 @@ class DriftTests:
 
     A test is made when its series has its first residual, and shown those of the rows kept before it; it can be
     dropped at any time and is then made anew. So the rows kept and how many of them were fed are all its state: river's
-    tests hold sums that cannot be taken out of them. Dropped at least once every len(off) - WARM_ROWS rows.
+    tests hold sums that cannot be taken out of them. Each is dropped after a day or two of rows, not all at once.
+    At least MOST_FED + WARM_ROWS rows must be kept.
 
     A trigger is no proof: it is wrong about once in twelve days for each series. ADWIN needs half as long again or
     more and has fewer false triggers, KSWIN costs 400 times as much. About 1.5 us a residual; the import of river
@@ -40,6 +44,7 @@ class DriftTests:
     def __init__(self, size: int) -> None:
         self.fed = np.zeros(size, np.int64)
         self._tests: list[Any] = [None] * size
+        self._most_fed = _LEAST_FED + np.arange(size) % (MOST_FED - _LEAST_FED)
 
     def feed(self, off: NDArray[np.float32]) -> NDArray[np.int64]:
         """Take the last row in; returns the columns whose test points at a change.
@@ -48,6 +53,8 @@ class DriftTests:
             off: float32[r, size], the residuals kept, NaN where not known.
         """
         self.fed[self.fed > 0] += 1
+        for column in np.flatnonzero(self.fed > self._most_fed).tolist():
+            self.drop(column)
         triggered = []
         for column in np.flatnonzero(~np.isnan(off[-1])).tolist():
             test = self._tests[column]

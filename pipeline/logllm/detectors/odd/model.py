@@ -58,7 +58,8 @@ class Model:
         entries = windows.shape[2]
         median, spread = np.zeros((MOST_SERVICES, entries)), np.ones((MOST_SERVICES, entries))
         for place in np.flatnonzero(ready).tolist():
-            low, mid, high = np.quantile(windows[known[:, place], place].astype(np.float64), (0.1, 0.5, 0.9), axis=0)
+            ordered = np.sort(windows[known[:, place], place], axis=0)
+            low, mid, high = ordered[[(len(ordered) - 1) * tenths // 10 for tenths in (1, 5, 9)]].astype(np.float64)
             median[place], spread[place] = mid, np.maximum((high - low) / _TO_DEVIATIONS, LEAST_SPREAD)
         row, places = np.nonzero(known & ready)
         some = slice(None, None, max(1, -(-len(row) // _MOST_TRAINED)))
