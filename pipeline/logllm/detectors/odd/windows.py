@@ -50,7 +50,7 @@ class OddWindows:
     the last two days of windows, and judged by what its service has scored in a week (`Tails`). A model learns nothing
     from incidents' windows until they have lasted REBASE_BLOCKS; the tails learn from all, or what is odd each night
     would be so for ever. Says nothing of a service for its first two days, less an hour or two; knows no season longer
-    than a day. Costs 0.6 s of CPU a day of windows, 1.4 s with pyod; state and memory about 4 MB.
+    than a day. Costs 0.4 s of CPU a day of windows, 0.65 s with pyod; state and memory about 4 MB.
 
     Of half-space trees, ECOD, COPOD, IForest, LODA, PCA, MCD and nearest neighbours only the last found more than the
     plain distance on all fleets (docs/decisions/0021); without pyod it is the distance alone.
