@@ -1,12 +1,12 @@
 """What each detector adds: a shop with problems of every kind, under all detectors and under all but one.
 
-    python tests/bench/leave_out.py [SEED] [KIND...]
+    python tests/bench/leave_out.py [SEED] [--budget=N] [KIND...]
 
-Eight days of `shop.py` through the whole pipeline, at the levels of five alerts a day, with eight problems of each kind
-after three days, which all detectors have learned from: then one is left out, and its share goes to the others. The
-purse is held open, since more than five problems a day are put in: what is measured are the levels. A problem is found
-by an incident of its service that is opened or changes in its time or the quarter of an hour after it; an incident that
-belongs to none, and is no release, is false. Printed as Markdown.
+Eight days of `shop.py` through the whole pipeline, at the levels of five alerts a day (or N), with eight problems of
+each kind after three days, which all detectors have learned from: then one is left out, and its share goes to the
+others. The purse is held open, since more than five problems a day are put in: what is measured are the levels. A
+problem is found by an incident of its service that is opened or changes in its time or the quarter of an hour after it;
+an incident that belongs to none, and is no release, is false. Printed as Markdown.
 """
 
 from __future__ import annotations
@@ -73,27 +73,27 @@ class Outcome(msgspec.Struct):
         return float(np.mean([each for delays in self.found.values() for each in delays] or [np.nan]))
 
 
-def _pipeline(shares: Shares) -> Pipeline:
-    pipeline = Pipeline(Config(detect=DetectConfig(BUDGET, shares)))
+def _pipeline(shares: Shares, per_day: float) -> Pipeline:
+    pipeline = Pipeline(Config(detect=DetectConfig(per_day, shares)))
     pipeline.grouper = Grouper(pipeline.keys, OpenPurse(), pipeline.template_id, pipeline.feedback.is_real)
     # As where a file's past is read; a window at a time finds the same and takes twice as long.
     pipeline.windows.whole_blocks = True
     return pipeline
 
 
-def learned(chunks: Sequence[Chunk]) -> bytes:
+def learned(chunks: Sequence[Chunk], per_day: float = BUDGET) -> bytes:
     """The state of a pipeline with all detectors after the first days."""
-    pipeline = _pipeline(Shares())
+    pipeline = _pipeline(Shares(), per_day)
     for chunk in chunks:
         pipeline.feed(chunk)
     saved: bytes = msgpack.packb(pipeline.state())
     return saved
 
 
-def watch(shop: Shop, chunks: Sequence[Chunk], state: bytes, shares: Shares) -> Outcome:
+def watch(shop: Shop, chunks: Sequence[Chunk], state: bytes, shares: Shares, per_day: float = BUDGET) -> Outcome:
     """Go on from that state with the days in which there are problems, the budget divided otherwise."""
     begun = time.process_time()
-    pipeline = _pipeline(shares)
+    pipeline = _pipeline(shares, per_day)
     pipeline.restore(msgpack.unpackb(state, strict_map_key=False))
     events = [event for chunk in chunks for event in pipeline.feed(chunk)]
     outcome = judged(shop, events)
@@ -129,16 +129,18 @@ def without(kind: str) -> Shares:
     return msgspec.structs.replace(Shares(), **{kind: 0.0}) if kind else Shares()
 
 
-def main(seed: int = 31, kinds: Sequence[str] = ("", *Shares.__struct_fields__)) -> None:
+def main(*arguments: str) -> None:
     """Print the table."""
+    per_day = next((float(text.removeprefix("--budget=")) for text in arguments if text.startswith("--")), BUDGET)
+    seed, *kinds = [text for text in arguments if not text.startswith("--")] or ["31"]
     head = ["left out", "found", *KINDS, "false a day", "delay, min", "CPU, s"]
     print("| " + " | ".join(head) + " |\n|" + "---|" * len(head), flush=True)
     notes = []
-    shop = Shop(seed, DAYS, EACH)
+    shop = Shop(int(seed), DAYS, EACH)
     chunks = list(shop.hours())
-    state = learned(chunks[: WARM_UP_DAYS * 24])
-    for kind in kinds:
-        outcome = watch(shop, chunks[WARM_UP_DAYS * 24 :], state, without(kind))
+    state = learned(chunks[: WARM_UP_DAYS * 24], per_day)
+    for kind in kinds or ("", *Shares.__struct_fields__):
+        outcome = watch(shop, chunks[WARM_UP_DAYS * 24 :], state, without(kind), per_day)
         cells = [
             kind or "nothing",
             f"{outcome.problems_found} of {EACH * len(KINDS)}",
@@ -155,4 +157,4 @@ def main(seed: int = 31, kinds: Sequence[str] = ("", *Shares.__struct_fields__))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if sys.argv[1:] else 31, sys.argv[2:] or ("", *Shares.__struct_fields__))
+    main(*sys.argv[1:])

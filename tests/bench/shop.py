@@ -2,7 +2,7 @@
 
 Each service takes requests that rise and fall with the day, each of them several messages: accepted, steps, finished.
 Every second service is traced, with ids, durations, users and status codes in fields; the others say milliseconds and
-numbers in the text. Besides they log heartbeats, caches, warnings and the usual errors.
+numbers in the text. Besides they log heartbeats, caches, warnings, the usual errors and a report each hour.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ KINDS = {
     "rate": 15,
     "silence": 40,
     "stopped": 40,
+    "missed": 4 * HOUR,
     "new": 10,
     "release": 10,
     "severity": 20,
@@ -79,8 +80,17 @@ _PLAIN = (
     ("upstream answered 503 at try %d", Severity.ERROR, 0.08),
     ("deadlock found, rolled back %d statements", Severity.ERROR, 0.02),
     ("could not parse answer, byte %d", Severity.ERROR, 0.05),
+    ("lock of row %d not granted", Severity.ERROR, 0.01),
+    ("queue full, dropped %d", Severity.ERROR, 0.02),
+    ("signature of message %d does not fit", Severity.ERROR, 0.01),
+    ("no route to shard %d", Severity.ERROR, 0.01),
+    ("replica answers late, lag %d", Severity.ERROR, 0.02),
+    ("checksum of page %d differs", Severity.ERROR, 0.005),
+    ("worker %d ended at once", Severity.ERROR, 0.01),
+    ("hourly report written, %d rows", Severity.INFO, 0.0),
 )
-_HEARTBEAT, _RETRYING, _ERRORS = 0, 5, slice(7, 10)
+_HEARTBEAT, _RETRYING, _ERRORS, _REPORT = 0, 5, slice(7, 17), 17
+_FEW_USERS = 30
 _NEW = (
     "disk quota exceeded on volume %d",
     "token signature rejected by issuer %d",
@@ -127,7 +137,9 @@ class Shop:
         self._depth, self._phase = rng.uniform(0.1, 0.6, many), rng.uniform(0, 1.5, many)
         self._plain = np.array([each for _, _, each in _PLAIN]) * np.exp(rng.normal(0, 0.5, (many, len(_PLAIN))))
         self._plain[:, _HEARTBEAT] = rng.uniform(1.2, 3.0, many)
-        self._users = rng.integers(50, 400, many)
+        # Every second traced service is for machines, which are few.
+        self._users = np.where(np.arange(many) % 4 == 0, rng.integers(5, _FEW_USERS, many), rng.integers(50, 400, many))
+        self._report_at = rng.integers(0, HOUR, many)
         self._median, self._sigma = np.exp(rng.normal(4.0, 0.8, many)), rng.uniform(0.2, 0.7, many)
         self._steps = rng.integers(1, 3, many)
         self._traces = 0
@@ -161,6 +173,8 @@ class Shop:
     def _fits(self, kind: str, service: int) -> bool:
         """Ids and users are on traced services alone; what happens to requests needs one a minute to be seen at all."""
         if kind in {"session", "ratio", "distinct"} and self.traced(service) == (kind == "ratio"):
+            return False
+        if kind == "distinct" and self._users[service] >= _FEW_USERS:
             return False
         return kind not in _OF_REQUESTS or float(self._rate[service]) >= 1.0
 
@@ -201,7 +215,7 @@ class Shop:
             elif problem.kind == "silence":
                 plain[within, _HEARTBEAT] = 0.0
             elif problem.kind == "severity":
-                plain[:, _ERRORS] += 0.5 * within[:, None]
+                plain[:, _ERRORS] += 0.15 * within[:, None]
             elif problem.kind == "change":
                 mean *= np.where(minutes >= problem.start, 2.5, 1.0)
             elif problem.kind == "new":
@@ -212,11 +226,19 @@ class Shop:
                 extra += [self._spread(minutes, since, self._release + more) for more in range(len(_RELEASE))]
         requests = self._requests(service, minutes, mean, now)
         lines = [self._spread(minutes, plain[:, which], which) for which in range(len(_PLAIN))]
+        lines.append(self._report(service, first, now))
         records = np.concatenate([requests, *lines, *extra], axis=1)
         for problem in now:
             if problem.kind == "stopped":
                 records = records[:, (records[0] < problem.start) | (records[0] >= problem.end)]
         return np.concatenate([records, np.full((1, records.shape[1]), float(service))])
+
+    def _report(self, service: int, first: int, now: list[Problem]) -> NDArray[np.float64]:
+        """The hour's report, within a minute of when it always comes, unless it is missed."""
+        at = first + self._report_at[service] + self._rng.random()
+        missed = any(problem.kind == "missed" and problem.start <= at < problem.end for problem in now)
+        row = [at, float(_REPORT), float(self._rng.integers(1, 90)), np.nan, np.nan, np.nan]
+        return np.zeros((6, 0)) if missed else np.array(row)[:, None]
 
     def _spread(self, minutes: NDArray[np.int64], mean: NDArray[np.float64], which: int) -> NDArray[np.float64]:
         at = np.repeat(minutes, self._rng.poisson(mean)).astype(np.float64)
@@ -241,7 +263,7 @@ class Shop:
             elif problem.kind == "tail":
                 took[mine & (rng.random(n) < 1 / 12)] *= 10.0
             elif problem.kind == "distinct":
-                user[mine] = rng.integers(0, 6 * self._users[service], int(mine.sum()))
+                user[mine] = rng.integers(0, 20 * self._users[service], int(mine.sum()))
             elif problem.kind == "session":
                 steps[mine & (rng.random(n) < 0.3) & (at < problem.start + 20), -1] = False
             elif problem.kind == "ratio":
