@@ -125,7 +125,7 @@ def readings(place: Place, column: Sequence[str]) -> dict[str, tuple[Sequence[in
     unit = column[0].lstrip(_DIGITS)
     numbers = _bare(column, unit)
     if numbers:
-        name, scale = reading(place, f"1{unit}")
+        name, scale = _unit(place, unit)
         return {} if math.isnan(scale) else {name: (range(len(column)), [number * scale for number in numbers])}
     found: dict[str, tuple[list[int], list[float]]] = {}
     for at, value in enumerate(column):
@@ -135,6 +135,12 @@ def readings(place: Place, column: Sequence[str]) -> dict[str, tuple[Sequence[in
             where.append(at)
             what.append(number)
     return dict(found)
+
+
+@lru_cache(4096)
+def _unit(place: Place, unit: str) -> tuple[str, float]:
+    """The name of a number with this unit, and what it is multiplied by; NaN where it is not measured."""
+    return reading(place, f"1{unit}")
 
 
 def _bare(column: Sequence[str], unit: str) -> list[float]:

@@ -153,22 +153,24 @@ class DistinctJump:
         now = self._measured(window_slice)
         found: list[Anomaly] = []
         odd: dict[str, NDArray[np.bool_]] = {}
+        odd_level = min(_ODD_TIMES * level, _SURELY_USUAL)
         for name, track in self._tracks.items():
             if not track.usual.size:
                 odd[name] = np.zeros(0, np.bool_)
                 continue
             departure = track.judge(getattr(now, name))
+            if departure.usual(max(odd_level, level)):
+                odd[name] = np.zeros(track.usual.size, np.bool_)
+                continue
             ups = departure.up
+            least = np.minimum(ups, departure.down)
             if name == "count":
                 # Of words that are all different there are as many as records: that is for the rate to tell.
                 usual = self._tracks["mix"].usual
-                ups = np.where(usual.ready & (_of_level(usual.middle) < _ALL_DIFFERENT), 1.0, ups)
-                least = ups
-            else:
-                least = np.minimum(ups, departure.down)
+                ups = least = np.where(usual.ready & (_of_level(usual.middle) < _ALL_DIFFERENT), 1.0, ups)
             if name not in self._tests:
                 least = np.ones_like(least)
-            odd[name] = np.asarray((least < min(_ODD_TIMES * level, _SURELY_USUAL)).any(axis=0), np.bool_)
+            odd[name] = np.asarray((least < odd_level).any(axis=0), np.bool_)
             for row, series in zip(*(axis.tolist() for axis in np.nonzero(least < level)), strict=True):
                 up = float(ups[row, series]) <= float(least[row, series])
                 one = self._anomaly(window_slice.first + row, name, row, series, departure, now, up=up)
@@ -324,5 +326,4 @@ def _mix(repeats: NDArray[np.float64], sampled: NDArray[np.float64]) -> Levels:
 def _of_level(level: NDArray[np.float64]) -> NDArray[np.float64]:
     """How likely two words are the same, of the level that `_mix` makes of it."""
     share = 1.0 / (1.0 + np.exp(np.clip(level, -50.0, 50.0)))
-    repeats: NDArray[np.float64] = np.clip((1.0 + 2.0 * _SOFT) * share - _SOFT, 0.0, 1.0)
-    return repeats
+    return np.clip((1.0 + 2.0 * _SOFT) * share - _SOFT, 0.0, 1.0)

@@ -193,7 +193,8 @@ class Messages:
                     said.note(key, place.name, where, column)
                 else:
                     for name, (at, numbers) in readings(place, column).items():
-                        said.numbers.append(Numbers(key, name, [where[each] for each in at], numbers))
+                        rows_of = where if len(at) == len(where) else [where[each] for each in at]
+                        said.numbers.append(Numbers(key, name, rows_of, numbers))
         # In this order series find room, however many windows are read together.
         said.numbers.sort(key=lambda numbers: (numbers.rows[0], numbers.key))
         return said

@@ -147,11 +147,12 @@ class ValueShift:
         watched, rows = self._watched, len(window_slice)
         block = self._with = self._block.then(now)
         departure = watched.usual.judge(block.level * BIN_WIDTH, watched.variance(block.count), block.count, rows)
-        tests = {
-            "up": (departure.up, departure.up_span),
-            "down": (departure.down, departure.down_span),
-            "share": watched.tail.judge(block.beyond, block.count, rows),
-        }
+        share = watched.tail.judge(block.beyond, block.count, rows)
+        odd_level = min(_ODD_TIMES * level, _SURELY_USUAL)
+        worth = max(odd_level, level)
+        if departure.usual(worth) and not (share[0] < worth).any():
+            return [], np.zeros(watched.size, np.bool_)
+        tests = {"up": (departure.up, departure.up_span), "down": (departure.down, departure.down_span), "share": share}
         tests = {
             name: (np.where(watched.ready, tail, 1.0), span)
             for name, (tail, span) in tests.items()
@@ -160,7 +161,7 @@ class ValueShift:
         least = np.ones(departure.up.shape)
         for tail, _ in tests.values():
             np.minimum(least, tail, out=least)
-        odd = np.asarray((least < min(_ODD_TIMES * level, _SURELY_USUAL)).any(axis=0), np.bool_)
+        odd = np.asarray((least < odd_level).any(axis=0), np.bool_)
         found = []
         for row, series in zip(*(axis.tolist() for axis in np.nonzero(least < level)), strict=True):
             window, middle = window_slice.first + row, float(watched.usual.middle[series])

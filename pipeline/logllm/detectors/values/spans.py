@@ -26,6 +26,7 @@ STILL = 5
 """Over more windows than these a level is far off only if these are too."""
 
 _STILL = SPANS.index(STILL)
+_LENGTHS = np.array(SPANS)[:, None]
 
 HISTORY = max(SPANS) - 1
 """Windows before the one judged that the longest span reaches back to."""
@@ -76,21 +77,28 @@ class Departure:
         Shapes:
             some, mean, deviation, each of distances: [len(SPANS), rows, j]. judged: int64[j], their columns.
         """
+        near = 2.5 * deviation
         sides = (
             (distances[0], self.up, self.up_span, self.up_level),
             (distances[1], self.down, self.down_span, self.down_level),
         )
         for distance, best, best_span, best_level in sides:
-            far = some & (distance > 2.5 * deviation)
+            far = some & (distance > near)
+            if not far.any():
+                continue
             # What is over is not told for as long as it is remembered.
             far[_STILL + 1 :] &= distance[_STILL] > 0.5 * distance[_STILL + 1 :]
             for span in np.flatnonzero(far.any(axis=(1, 2))).tolist():
-                row, place = np.nonzero(far[span])
+                row, place = far[span].nonzero()
                 tail = student(distance[span, row, place] / deviation[span, row, place])
                 better = tail < best[row, judged[place]]
                 row, place = row[better], place[better]
                 at = row, judged[place]
                 best[at], best_span[at], best_level[at] = tail[better], span, mean[span, row, place]
+
+    def usual(self, threshold: float) -> bool:
+        """Whether nothing is less likely than that."""
+        return not ((self.up < threshold).any() or (self.down < threshold).any())
 
 
 class Running:
@@ -109,7 +117,7 @@ class Running:
 
     def known(self, windows: int, rows: int, size: int) -> int:
         """How many windows of the block need not be given to `upto` again; the last `rows` of `windows` are new."""
-        fits = self._sums.shape[2] == size and len(self._sums) == HISTORY + max(windows, BLOCK)
+        fits = self._sums.shape[2] == size and len(self._sums) == 1 + HISTORY + max(windows, BLOCK)
         return windows - rows if fits and 0 <= windows - rows <= self._known else 0
 
     def upto(
@@ -125,27 +133,24 @@ class Running:
             past: float64[HISTORY, k], n of them. new: float64[b - known, k], as many, windows of the block.
         """
         windows, size = known + len(new[0]), new[0].shape[1]
-        shape = (HISTORY + max(windows, BLOCK), len(new), size)
+        shape = (1 + HISTORY + max(windows, BLOCK), len(new), size)
         if self._known < 0 or self._sums.shape != shape:
+            # The first row is of nothing.
             self._sums = np.empty(shape)
+            self._sums[0] = 0.0
             for at, each in enumerate(past()):
-                add_up(each, self._sums[:HISTORY, at])
+                add_up(each, self._sums[1 : 1 + HISTORY, at])
         for at, each in enumerate(new):
-            for row, added in enumerate(each, HISTORY + known):
+            for row, added in enumerate(each, 1 + HISTORY + known):
                 np.add(self._sums[row - 1, at], added, out=self._sums[row, at])
         self._known = windows
-        return self._sums[: HISTORY + windows]
+        return self._sums[1 : 1 + HISTORY + windows]
 
     def spans(self, windows: int, rows: int) -> NDArray[np.float64]:
         """float64[len(SPANS), rows, n, k]: sums over each span that ends with one of the last rows."""
-        sums = self._sums[: HISTORY + windows]
-        at = len(sums) - rows
-        found = np.empty((len(SPANS), rows, *sums.shape[1:]))
-        for span, length in enumerate(SPANS):
-            first = at - length
-            before = max(-first, 0)
-            found[span, :before] = sums[at : at + before]
-            np.subtract(sums[at + before :], sums[first + before : first + rows], out=found[span, before:])
+        end = 1 + HISTORY + windows
+        ends = np.arange(end - rows, end)
+        found: NDArray[np.float64] = self._sums[ends] - self._sums[ends - _LENGTHS]
         return found
 
 

@@ -117,8 +117,7 @@ class Tail:
     def _phi(self, span: int) -> NDArray[np.float64]:
         weight = _PRIOR_SQUARES
         phi = (self._excess[span] + weight * _PRIOR_PHI[span]) / (self._squares[span] + weight)
-        bounded: NDArray[np.float64] = np.clip(phi, _LEAST_PHI, _MOST_PHI)
-        return bounded
+        return np.asarray(np.minimum(np.maximum(phi, _LEAST_PHI), _MOST_PHI), np.float64)
 
     def judge(
         self, beyond: NDArray[np.float64], count: NDArray[np.float64], rows: int
@@ -136,19 +135,21 @@ class Tail:
         known = self._running.known(len(count), rows, self.size)
         sums = self._running.upto(self._past, [beyond[known:], count[known:]], known)
         # What is beyond the threshold over the longest span is no less than over the others.
-        some = np.flatnonzero(ready & (over(sums[:, 0], SPANS[-1], rows) >= _FEWEST).any(axis=0))
+        some = (ready & (over(sums[:, 0], SPANS[-1], rows) >= _FEWEST).any(axis=0)).nonzero()[0]
         if not len(some):
             return tail, best
         sums = sums[:, :, some]
-        still = np.ones((rows, len(some)), np.bool_)
+        still, share = np.ones((rows, len(some)), np.bool_), self._share[some]
         for span, windows in enumerate(SPANS):
-            found, total = np.moveaxis(over(sums, windows, rows), 1, 0)
-            mean = self._share[some] * total
-            phi = self._phi(span)[some]
-            limit = mean + 3.0 * np.sqrt(mean + phi * mean * mean)
-            row, place = np.nonzero((found > limit) & (found >= _FEWEST) & (mean > 0) & still)
+            found, total = over(sums, windows, rows).transpose(1, 0, 2)
+            mean = share * total
+            enough = (found >= _FEWEST) & (found > mean) & (mean > 0) & still
             if windows == STILL:
                 still = found > 2.0 * mean
+            if not enough.any():
+                continue
+            phi = self._phi(span)[some]
+            row, place = (enough & (found > mean + 3.0 * np.sqrt(mean + phi * mean * mean))).nonzero()
             if len(row):
                 series = some[place]
                 unsure = phi[place] + 1.0 / np.maximum(self._share[series] * self.values[series], 1.0)
@@ -293,8 +294,7 @@ def _quantile(sums: NDArray[np.float64], share: float, first: int) -> NDArray[np
     columns = np.arange(sums.shape[1])
     before = np.where(at > 0, sums[at - 1, columns], 0.0)
     inside = (wanted - before) / np.maximum(sums[at, columns] - before, 1e-9)
-    found: NDArray[np.float64] = (at + first) - 0.5 + inside
-    return found
+    return np.asarray((at + first) - 0.5 + inside, np.float64)
 
 
 def _below(sums: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -130,12 +130,12 @@ class Usual:
         measured = weight > 0
         level = level[known:] * measured
         measured = measured[len(measured) - rows :]
-        judged = np.flatnonzero(self.ready & measured.any(axis=0))
+        judged = (self.ready & measured.any(axis=0)).nonzero()[0]
         if not len(judged):
             return found
         self._running.upto(self._past, [weight, level * weight, count[known:]], known)
         sums = self._running.spans(windows, rows)
-        total, mean, values = np.moveaxis(sums if len(judged) == self.size else sums[..., judged], 2, 0)
+        total, mean, values = (sums if len(judged) == self.size else sums[..., judged]).transpose(2, 0, 1, 3)
         some = (total > 0) & measured[:, judged] & (values >= FEWEST)
         total = np.where(some, total, 1.0)
         mean = np.where(some, mean / total, self.middle[judged])

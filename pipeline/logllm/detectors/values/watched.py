@@ -83,7 +83,7 @@ class Watched:
 
         place, middle, known = places(bins, self._floor[series]), self.middle[series], self.ready[series]
         low, high = self.tail.bounds
-        bounded = np.clip(place, middle + low[series], middle + high[series])
+        bounded = np.minimum(np.maximum(place, middle + low[series]), middle + high[series])
         bounded = np.where(known, bounded, place)
         counts = total(count)
         level = total(count * bounded) / np.maximum(counts, 1.0)
