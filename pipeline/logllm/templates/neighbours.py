@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from itertools import repeat
+from itertools import compress, repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,20 +90,24 @@ class Neighbours:
 
     def _signatures(self, nodes: list[Node]) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:
         """Number the nodes; the signatures of all of them, with the number of the node of each."""
-        fitting = [node for node in nodes if 1 <= node.shape.count(" ") < _MAX_POSITIONS]
-        first = len(self._numbers)
-        self._numbers += fitting
-        shapes = [node.shape for node in fitting]
+        shapes = [node.shape for node in nodes]
         lengths = np.fromiter(map(str.count, shapes, repeat(" ")), np.int64, len(shapes)) + 1
-        if not len(lengths):
+        fits = (lengths >= 2) & (lengths <= _MAX_POSITIONS)
+        if not fits.any():
             return np.empty(0, np.uint32), np.empty(0, np.int32)
+        if not fits.all():
+            nodes = list(compress(nodes, fits.tobytes()))
+            shapes = list(compress(shapes, fits.tobytes()))
+            lengths = lengths[fits]
+        first = len(self._numbers)
+        self._numbers += nodes
         starts = np.cumsum(lengths) - lengths
         words = " ".join(shapes).split(" ")
         hashes = np.fromiter(map(hash, words), np.int64, len(words)).view(np.uint64)
         may_vary = np.ones(len(words), np.bool_)
         for place in np.flatnonzero(_LIKE_NEVER[hashes & _LOW]).tolist():
             may_vary[place] = words[place] not in _NEVER
-        for start, node in zip(starts.tolist(), fitting, strict=True):
+        for start, node in zip(starts.tolist(), nodes, strict=True):
             for hole in node.holes:
                 may_vary[start + hole] = False
         text = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
