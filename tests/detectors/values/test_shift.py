@@ -307,3 +307,17 @@ def test_a_message_is_read_for_the_first_records_of_a_key_in_a_window_alone() ->
     drive(detector, Records(minute, minute, texts=texts), 1, cut=11)
 
     assert asked == texts[:SAMPLE]
+
+
+def test_windows_that_are_judged_already_are_measured_again_when_keys_merge() -> None:
+    records = lognormal(BLOCK - 2, 12, steady, keys=2)
+    together = Records(records.minute, np.ones_like(records.keys), records.numbers)
+    detector, whole = ValueShift(), ValueShift()
+    drive(detector, records, BLOCK - 2)
+    drive(whole, together, BLOCK - 2)
+
+    detector.merge(0, 1)
+
+    ((_, mine),), ((_, other),) = (each._watched.series.of_key(1) for each in (detector, whole))
+    for name in ("level", "squared", "count", "beyond"):
+        assert getattr(detector._block, name)[:, mine] == pytest.approx(getattr(whole._block, name)[:, other])

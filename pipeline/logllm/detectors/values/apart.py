@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -123,10 +124,12 @@ def readings(place: Place, column: Sequence[str]) -> dict[str, tuple[Sequence[in
     if not column:
         return {}
     unit = column[0].lstrip(_DIGITS)
-    numbers = _bare(column, unit)
-    if numbers:
+    if bare := _bare(column, unit):
         name, scale = _unit(place, unit)
-        return {} if math.isnan(scale) else {name: (range(len(column)), [number * scale for number in numbers])}
+        if math.isnan(scale):
+            return {}
+        with suppress(ValueError):
+            return {name: (range(len(column)), [float(number) * scale for number in bare])}
     found: dict[str, tuple[list[int], list[float]]] = {}
     for at, value in enumerate(column):
         name, number = reading(place, value)
@@ -143,8 +146,8 @@ def _unit(place: Place, unit: str) -> tuple[str, float]:
     return reading(place, f"1{unit}")
 
 
-def _bare(column: Sequence[str], unit: str) -> list[float]:
-    """The numbers before a unit that all have, none where some are written otherwise."""
+def _bare(column: Sequence[str], unit: str) -> Sequence[str]:
+    """What stands before a unit that all have, of digits and dots; nothing where some are written otherwise."""
     bare = [value.removesuffix(unit) for value in column] if unit else column
     together = "".join(bare)
     digits = together.replace(".", "")
@@ -152,7 +155,4 @@ def _bare(column: Sequence[str], unit: str) -> list[float]:
         return []
     if unit and (not unit.isalpha() or len(together) + len(column) * len(unit) != sum(map(len, column))):
         return []
-    try:
-        return [float(number) for number in bare]
-    except ValueError:
-        return []
+    return bare
