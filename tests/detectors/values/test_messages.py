@@ -59,10 +59,9 @@ def test_a_window_with_many_records_keeps_the_first_of_each_key_and_counts_what_
     messages, parts = (Messages(values_of, lambda key: "took <num> ms") for _ in range(2))
 
     messages.see(seen(keys, [0] * len(keys)))
-    at = 0
-    for size in [200, 100] * len(keys):
-        parts.see(seen(keys[at : at + size], [0] * len(keys[at : at + size]), at))
-        at += size
+    for at in range(0, len(keys), 300):
+        for begin, end in ((at, at + 200), (at + 200, at + 300)):
+            parts.see(seen(keys[begin:end], [0] * len(keys[begin:end]), begin))
 
     assert messages.state() == parts.state()
     assert messages.refused == 10 * (SAMPLE + 1)
