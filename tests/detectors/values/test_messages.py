@@ -55,7 +55,7 @@ def test_the_sample_does_not_depend_on_cuts_and_restarts(
 
 
 def test_a_window_with_many_records_keeps_the_first_of_each_key_and_counts_what_found_no_room() -> None:
-    keys = list(range(MOST_KEYS + 10)) * (SAMPLE + 1)
+    keys = list(reversed(range(MOST_KEYS + 10))) * (SAMPLE + 1)
     messages, parts = (Messages(values_of, lambda key: "took <num> ms") for _ in range(2))
 
     messages.see(seen(keys, [0] * len(keys)))
