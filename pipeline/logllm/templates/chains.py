@@ -19,13 +19,19 @@ class Chains:
     for each entry of a chain (there are one or two), growing one pass of numpy each time the number doubles.
     """
 
-    __slots__ = ("_hashes", "_heads", "_mask", "_next", "_values")
+    __slots__ = ("_hashes", "_heads", "_mask", "_next", "_size", "_values")
+
+    _heads: memoryview
+    _hashes: memoryview
+    _values: memoryview
+    _next: memoryview
+    _size: int
 
     def __init__(self) -> None:
         self._link(np.empty(0, np.uint32), np.empty(0, np.int32))
 
     def __len__(self) -> int:
-        return len(self._values)
+        return self._size
 
     def add(self, key: int, value: int) -> None:
         """Enter `value` under a hash in [0, 2**32)."""
@@ -33,17 +39,19 @@ class Chains:
 
     def add_all(self, keys: list[int], value: int) -> list[list[int]]:
         """Enter `value` under hashes one after the other; what `get` gave for each before that."""
-        at = len(self._values)
-        if at + len(keys) > 2 * self._mask:
-            self._link(np.frombuffer(self._hashes, np.uint32), np.frombuffer(self._values, np.int32), len(keys))
-        mask, heads, link = self._mask, self._heads, self._next.append
-        self._hashes.fromlist(keys)
-        self._values.fromlist([value] * len(keys))
+        at = self._size
+        end = at + len(keys)
+        if end > 2 * self._mask:
+            self._link(self._all_hashes, self._all_values, len(keys))
+        mask, heads, nexts = self._mask, self._heads, self._next
+        self._hashes[at:end] = array("I", keys)
+        self._values[at:end] = array("i", [value]) * len(keys)
+        self._size = end
         found = []
         for key in keys:
             slot = key & mask
             head = heads[slot]
-            link(head)
+            nexts[at] = head
             heads[slot] = at
             at += 1
             found.append(self._from(head, key) if head >= 0 else [])
@@ -65,16 +73,24 @@ class Chains:
     def extend(self, keys: NDArray[np.uint32], values: NDArray[np.int32]) -> None:
         """Enter many, in order."""
         if len(self):
-            keys = np.concatenate([np.frombuffer(self._hashes, np.uint32), keys])
-            values = np.concatenate([np.frombuffer(self._values, np.int32), values])
+            keys = np.concatenate([self._all_hashes, keys])
+            values = np.concatenate([self._all_values, values])
         self._link(keys, values)
 
     def keep(self, kept: NDArray[np.bool_], renumbered: NDArray[np.int32] | None = None) -> None:
         """Drop every entry whose value `kept` is false at; the others become `renumbered[value]`. One pass over all."""
-        values = np.frombuffer(self._values, np.int32)
+        values = self._all_values
         mask = kept[values]
         values = values[mask]
-        self._link(np.frombuffer(self._hashes, np.uint32)[mask], values if renumbered is None else renumbered[values])
+        self._link(self._all_hashes[mask], values if renumbered is None else renumbered[values])
+
+    @property
+    def _all_hashes(self) -> NDArray[np.uint32]:
+        return np.frombuffer(self._hashes, np.uint32)[: self._size]
+
+    @property
+    def _all_values(self) -> NDArray[np.int32]:
+        return np.frombuffer(self._values, np.int32)[: self._size]
 
     def _link(self, hashes: NDArray[np.uint32], values: NDArray[np.int32], more: int = 0) -> None:
         n = len(values)
@@ -85,15 +101,17 @@ class Chains:
         both.sort()
         order = both.astype(np.int32)
         both >>= 32
-        nexts = np.full(n, -1, np.int32)
+        # Room for all that comes before the next time: growing bit by bit would leave holes as large in the heap. What
+        # is not yet written to takes no memory.
+        room = max(2 * (size - 1), n + more)
+        all_hashes, all_values, nexts = np.empty(room, np.uint32), np.empty(room, np.int32), np.empty(room, np.int32)
+        all_hashes[:n], all_values[:n], nexts[:n] = hashes, values, -1
         heads = np.full(size, -1, np.int32)
         if n:
             same = both[1:] == both[:-1]
             nexts[order[1:][same]] = order[:-1][same]
             ends = np.append(~same, True)
             heads[both[ends]] = order[ends]
-        self._mask = size - 1
-        self._heads = array("i", heads.tobytes())
-        self._hashes = array("I", hashes.tobytes())
-        self._values = array("i", values.tobytes())
-        self._next = array("i", nexts.tobytes())
+        self._mask, self._size = size - 1, n
+        # One number at a time is read and written twice as fast through a view as through the array.
+        self._heads, self._hashes, self._values, self._next = heads.data, all_hashes.data, all_values.data, nexts.data
