@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from logllm.detectors.packing import pack_array, unpack_array
-from logllm.detectors.recent import Recent
+from logllm.detectors.rolling import Rolling
 from logllm.errors import StateError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Levels:
     def _set(self, blocks: NDArray[np.int64], tables: dict[str, NDArray[Any]]) -> None:
         spreads = _spreads_of(tables["sums"], tables["expected"], tables["usual"])
         every = {"blocks": blocks, **tables, "_spreads": spreads}
-        self._kept = {name: Recent(table, KEPT_BLOCKS) for name, table in every.items()}
+        self._kept = {name: Rolling(table, KEPT_BLOCKS) for name, table in every.items()}
         self._show()
 
     def _show(self) -> None:

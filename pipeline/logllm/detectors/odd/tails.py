@@ -9,7 +9,7 @@ import numpy as np
 
 from logllm.detectors.odd.followed import MOST_SERVICES
 from logllm.detectors.packing import pack_array, unpack_array
-from logllm.detectors.recent import Recent
+from logllm.detectors.rolling import Rolling
 from logllm.detectors.slices import BLOCK
 from logllm.errors import StateError
 
@@ -46,7 +46,7 @@ class Tails:
     """
 
     def __init__(self) -> None:
-        self._kept = Recent(np.full((0, MOST_SERVICES), np.nan, np.float32), KEPT_BLOCKS)
+        self._kept = Rolling(np.full((0, MOST_SERVICES), np.nan, np.float32), KEPT_BLOCKS)
         self._measure()
 
     @property
@@ -101,5 +101,5 @@ class Tails:
         highest = unpack_array(state.get("highest", {}), np.float32)
         if highest.ndim != 2 or highest.shape[1] != MOST_SERVICES or len(highest) > KEPT_BLOCKS:
             raise StateError(f"saved odd windows: highest scores have shape {highest.shape}")
-        self._kept = Recent(highest, KEPT_BLOCKS)
+        self._kept = Rolling(highest, KEPT_BLOCKS)
         self._measure()

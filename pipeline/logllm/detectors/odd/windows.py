@@ -13,7 +13,7 @@ from logllm.detectors.odd.neighbours import have_pyod
 from logllm.detectors.odd.tails import Tails
 from logllm.detectors.odd.vectors import FEATURES, Vectors
 from logllm.detectors.packing import pack_array, unpack_array
-from logllm.detectors.recent import Recent
+from logllm.detectors.rolling import Rolling
 from logllm.errors import StateError
 from logllm.events import Anomaly, Severity
 
@@ -63,8 +63,8 @@ class OddWindows:
         self.vectors = Vectors(keys)
         self.tails = Tails()
         self._services = self.vectors.followed.services.copy()
-        self._windows = Recent(np.zeros((0, MOST_SERVICES, len(FEATURES)), np.float32), KEPT_WINDOWS)
-        self._known = Recent(np.zeros((0, MOST_SERVICES), np.bool_), KEPT_WINDOWS)
+        self._windows = Rolling(np.zeros((0, MOST_SERVICES, len(FEATURES)), np.float32), KEPT_WINDOWS)
+        self._known = Rolling(np.zeros((0, MOST_SERVICES), np.bool_), KEPT_WINDOWS)
         self._open = np.zeros((0, MOST_SERVICES, len(FEATURES)), np.float32)
         self._held = np.zeros(MOST_SERVICES, np.bool_)
         self._highest = np.full(MOST_SERVICES, np.nan)
@@ -214,7 +214,7 @@ class OddWindows:
         for name, array in arrays.items():
             if array.shape != shapes[name]:
                 raise StateError(f"saved odd windows: {name} has shape {array.shape}, expected {shapes[name]}")
-            setattr(self, f"_{name}", Recent(array, KEPT_WINDOWS) if name in _KEPT else array)
+            setattr(self, f"_{name}", Rolling(array, KEPT_WINDOWS) if name in _KEPT else array)
         self._model, self._next, self._age = model, following, age
         if state.get("neighbours") != have_pyod():
             # The scores so far are of another kind.

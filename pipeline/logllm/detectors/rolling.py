@@ -9,15 +9,15 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Recent"]
+__all__ = ["Rolling"]
 
 _ROOM = 1.25
 
 
-class Recent:
+class Rolling:
     """At most `most` rows; the oldest go. They lie in a room a quarter larger, so that few rows are ever moved.
 
-    >>> table = Recent(np.array([[1.0], [2.0]]), most=3)
+    >>> table = Rolling(np.array([[1.0], [2.0]]), most=3)
     >>> table.append(np.array([[3.0], [4.0]]))
     >>> table.rows[:, 0].tolist()
     [2.0, 3.0, 4.0]
