@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from logllm.detectors.dispersion import NO_FLEET, PRIOR_PHI, dispersions, lasting
-from logllm.detectors.packing import pack_array, unpack_array
+from logllm.detectors.packing import check_shapes, pack_array, unpack_array
 from logllm.detectors.rises import HISTORY, MIN_SPIKE, SPANS
+from logllm.detectors.running import running_sums
 from logllm.detectors.season import Season
 from logllm.errors import StateError
 
@@ -160,9 +161,7 @@ class Baseline:
         rate = np.maximum(1.0 - (1.0 - self._slow_rate) ** rows, rows / (seen + rows)).astype(np.float32)
         rate *= ready
         usual = mean.astype(np.float32)
-        sums = np.zeros((len(clipped) + 1, len(usual)), np.float32)
-        for row, count in enumerate(clipped):
-            np.add(sums[row], count, out=sums[row + 1])
+        sums = running_sums(clipped)
         for span, windows in enumerate(SPANS):
             ends = len(sums) - rows + max(0, windows - 1 - known)
             whole = sums[ends:] - sums[ends - windows : len(sums) - windows]
@@ -272,9 +271,8 @@ class Baseline:
         """Take a copy back. Raises StateError where it does not fit."""
         arrays = {name: unpack_array(state.get(name, {}), dtype) for name, dtype in _ARRAYS.items()}
         size = arrays["seen"].shape[-1]
+        check_shapes("baseline", arrays, {name: (*_LEADING.get(name, ()), size) for name in arrays})
         for name, array in arrays.items():
-            if array.shape != (*_LEADING.get(name, ()), size):
-                raise StateError(f"saved baseline: {name} has shape {array.shape}, expected {size} columns")
             setattr(self, name, array)
         self.season.restore(state["season"], size)
         self._lasting = unpack_array(state["lasting"], np.float32)

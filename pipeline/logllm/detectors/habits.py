@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logllm.detectors.packing import pack_array, unpack_array
+from logllm.detectors.packing import check_shapes, pack_array, unpack_array
 from logllm.errors import StateError
 
 if TYPE_CHECKING:
@@ -144,10 +144,10 @@ class Habits:
     def restore(self, state: dict[str, Any]) -> None:
         """Take a copy back. Raises StateError where it does not fit."""
         keys = [int(key) for key in state["keys"]]
-        for name, dtype in (("_first", np.int64), ("_last", np.int64), ("_peak", np.float64)):
-            array = unpack_array(state[name], dtype)
-            if array.shape != (len(keys), _BURSTS):
-                raise StateError(f"saved habits: {name} has shape {array.shape}, expected {(len(keys), _BURSTS)}")
+        dtypes = {"_first": np.int64, "_last": np.int64, "_peak": np.float64}
+        arrays = {name: unpack_array(state[name], dtype) for name, dtype in dtypes.items()}
+        check_shapes("habits", arrays, dict.fromkeys(arrays, (len(keys), _BURSTS)))
+        for name, array in arrays.items():
             setattr(self, name, array)
         if len(set(keys)) != len(keys) or len(keys) > MOST_KEYS:
             raise StateError("saved habits: a key has two, or there are too many")

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logllm.detectors.packing import pack_array, unpack_array
-from logllm.errors import StateError
+from logllm.detectors.packing import check_shapes, pack_array, unpack_array
 from logllm.events import Anomaly, Severity
 
 if TYPE_CHECKING:
@@ -125,11 +124,9 @@ class Heartbeat:
     def restore(self, state: dict[str, Any]) -> None:
         """Take a copy back. Raises StateError where it does not fit."""
         arrays = {name: unpack_array(state.get(name, {}), dtype) for name, (dtype, _) in _ARRAYS.items()}
-        size = arrays["begun"].size
+        check_shapes("heartbeats", arrays, dict.fromkeys(arrays, (arrays["begun"].size,)))
         beats = _Beats()
         for name, array in arrays.items():
-            if array.shape != (size,):
-                raise StateError(f"saved heartbeats: {name} has shape {array.shape}, expected {size} keys")
             setattr(beats, name, array)
         beats.quiet = int(state["quiet"])
         self._beats = beats

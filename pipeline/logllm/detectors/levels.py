@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logllm.detectors.packing import pack_array, unpack_array
+from logllm.detectors.packing import check_shapes, pack_array, unpack_array
 from logllm.detectors.rolling import Rolling
 from logllm.errors import StateError
 
@@ -203,9 +203,9 @@ class Levels:
         blocks = unpack_array(state.get("blocks", {}), np.int64)
         tables = {name: unpack_array(state.get(name, {}), dtype) for name, dtype in _TABLES.items()}
         size = tables["sums"].shape[-1] if tables["sums"].ndim else 0
-        for name, table in tables.items():
-            if blocks.ndim != 1 or len(blocks) > KEPT_BLOCKS or table.shape != (len(blocks), size):
-                raise StateError(f"saved levels: {name} has shape {table.shape}, expected {len(blocks)} x {size}")
+        if blocks.ndim != 1 or len(blocks) > KEPT_BLOCKS:
+            raise StateError(f"saved levels: blocks have shape {blocks.shape}, expected ({KEPT_BLOCKS},) at most")
+        check_shapes("levels", tables, dict.fromkeys(tables, (len(blocks), size)))
         self._set(blocks, tables)
 
 

@@ -9,9 +9,11 @@ import numpy as np
 from logllm.errors import StateError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
-__all__ = ["pack_array", "unpack_array"]
+__all__ = ["check_shapes", "pack_array", "unpack_array"]
 
 
 def pack_array(array: NDArray[Any]) -> dict[str, Any]:
@@ -28,3 +30,10 @@ def unpack_array(packed: dict[str, Any], dtype: Any) -> NDArray[Any]:
         return np.frombuffer(packed["data"], dtype=dtype).reshape(shape).copy()
     except (KeyError, TypeError, ValueError) as error:
         raise StateError(f"saved array is damaged: {error}") from error
+
+
+def check_shapes(what: str, arrays: Mapping[str, NDArray[Any]], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raises StateError, naming the array, where one of a saved state has not the shape it must have."""
+    for name, array in arrays.items():
+        if array.shape != shapes[name]:
+            raise StateError(f"saved {what}: {name} has shape {array.shape}, expected {shapes[name]}")

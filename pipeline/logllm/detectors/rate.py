@@ -9,11 +9,10 @@ import numpy as np
 
 from logllm.detectors.baseline import Baseline
 from logllm.detectors.habits import Habits
-from logllm.detectors.packing import pack_array, unpack_array
+from logllm.detectors.packing import check_shapes, pack_array, unpack_array
 from logllm.detectors.rises import HISTORY, MIN_SPIKE, SPANS, rise_tails
 from logllm.detectors.slices import BLOCK
 from logllm.detectors.zeros import ZeroRuns, Zeros
-from logllm.errors import StateError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -283,10 +282,9 @@ class Rate:
         past, block = (unpack_array(state[name], np.float32) for name in ("_past", "_block"))
         rows = len(block) if block.ndim == 2 else 0
         arrays = {name: unpack_array(state[name], dtype) for name, dtype in _ARRAYS.items()}
-        shapes = {"_past": (HISTORY, self.size), "_block": (min(rows, BLOCK), self.size)}
-        for name, array in {"_past": past, "_block": block, **arrays}.items():
-            if array.shape != shapes.get(name, (self.size,)):
-                raise StateError(f"saved rate detector: {name} has shape {array.shape}, expected {self.size} columns")
+        shapes: dict[str, tuple[int, ...]] = {"_past": (HISTORY, self.size), "_block": (min(rows, BLOCK), self.size)}
+        shapes |= dict.fromkeys(arrays, (self.size,))
+        check_shapes("rate detector", {"_past": past, "_block": block, **arrays}, shapes)
         for name, array in arrays.items():
             setattr(self, name, array)
         self._recent = np.zeros((HISTORY + BLOCK, self.size), np.float32)

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from logllm.detectors.dispersion import negative_binomial_tail
-from logllm.detectors.packing import pack_array, unpack_array
+from logllm.detectors.packing import check_shapes, pack_array, unpack_array
 from logllm.detectors.rises import HISTORY, SPANS
-from logllm.errors import StateError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -180,10 +179,11 @@ class SeverityShift:
         """Take a copy back. Raises StateError where it does not fit."""
         arrays = {name: unpack_array(state[name], dtype) for name, dtype in _ARRAYS.items()}
         services = arrays["_seen"].size
+        shapes = {name: (*_LEADING.get(name, ()), services) for name in arrays}
+        if arrays["_block"].ndim == 3:
+            shapes["_block"] = (2, arrays["_block"].shape[1], services)
+        check_shapes("severity shift", arrays, shapes)
         for name, array in arrays.items():
-            rows = (2, array.shape[1]) if name == "_block" and array.ndim == 3 else _LEADING.get(name, ())
-            if array.shape != (*rows, services):
-                raise StateError(f"saved severity shift: {name} has shape {array.shape}, expected {services} columns")
             setattr(self, name, array)
 
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from logllm.detectors.packing import pack_array, unpack_array
-from logllm.errors import StateError
+from logllm.detectors.packing import check_shapes, pack_array, unpack_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,10 +143,9 @@ class ZeroRuns:
     def restore(self, state: dict[str, Any], size: int) -> None:
         """Take a copy back, of so many keys. Raises StateError where it does not fit."""
         self._source_zeros, self._rows = int(state["source_zeros"]), int(state["rows"])
-        for name, dtype in _ARRAYS.items():
-            array = unpack_array(state[name], dtype)
-            if array.shape != (size,):
-                raise StateError(f"saved silences: {name} has shape {array.shape}, expected {size} columns")
+        arrays = {name: unpack_array(state[name], dtype) for name, dtype in _ARRAYS.items()}
+        check_shapes("silences", arrays, dict.fromkeys(arrays, (size,)))
+        for name, array in arrays.items():
             setattr(self, name, array)
 
 

@@ -9,8 +9,7 @@ import numpy as np
 from logllm.detectors.odd.followed import MOST_SERVICES
 from logllm.detectors.odd.neighbours import Neighbours, have_pyod
 from logllm.detectors.odd.vectors import LEAST_SPREAD
-from logllm.detectors.packing import pack_array, unpack_array
-from logllm.errors import StateError
+from logllm.detectors.packing import check_shapes, pack_array, unpack_array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,9 +94,7 @@ class Model:
             "ready": (MOST_SERVICES,),
             "train": (len(arrays["train"]) if arrays["train"].ndim else 0, entries),
         }
-        for name, shape in shapes.items():
-            if arrays[name].shape != shape:
-                raise StateError(f"saved odd windows: {name} has shape {arrays[name].shape}, expected {shape}")
+        check_shapes("odd windows", arrays, shapes)
         return cls(**arrays)
 
 

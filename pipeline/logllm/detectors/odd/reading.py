@@ -9,6 +9,7 @@ import numpy as np
 
 from logllm.detectors.odd.followed import MOST_KEYS, MOST_SERVICES
 from logllm.detectors.packing import pack_array, unpack_array
+from logllm.detectors.running import running_sums
 from logllm.errors import StateError
 
 if TYPE_CHECKING:
@@ -126,7 +127,6 @@ def _first_seen(key: NDArray[np.int64], followed: Followed) -> NDArray[np.bool_]
 
 def sums_of(counts: NDArray[np.float64], spans: tuple[int, ...], rows: int) -> NDArray[np.float64]:
     """float64[len(spans), rows, ...]: the sums over so many windows that end with each of the last `rows`."""
-    end = len(counts) + 1
-    sums = np.zeros((end, *counts.shape[1:]))
-    np.cumsum(counts, axis=0, out=sums[1:])
+    sums = running_sums(counts)
+    end = len(sums)
     return np.stack([sums[end - rows :] - sums[end - rows - windows : end - windows] for windows in spans])

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logllm.detectors.packing import pack_array, unpack_array
-from logllm.errors import StateError
+from logllm.detectors.packing import check_shapes, pack_array, unpack_array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,10 +96,9 @@ class Shares:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take a copy back. Raises StateError where it does not fit."""
-        for name in _ARRAYS:
-            array = unpack_array(state.get(name, {}), np.float64)
-            if array.shape != getattr(self, name).shape:
-                raise StateError(f"saved shares: {name} has shape {array.shape}, expected {getattr(self, name).shape}")
+        arrays = {name: unpack_array(state.get(name, {}), np.float64) for name in _ARRAYS}
+        check_shapes("shares", arrays, {name: getattr(self, name).shape for name in arrays})
+        for name, array in arrays.items():
             setattr(self, name, array)
         self._usual = None
 

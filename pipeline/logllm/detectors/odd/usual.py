@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logllm.detectors.packing import pack_array, unpack_array
-from logllm.errors import StateError
+from logllm.detectors.packing import check_shapes, pack_array, unpack_array
+from logllm.detectors.running import running_sums
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -110,7 +110,7 @@ class Usual:
 
     def _learn_dispersion(self, clipped: NDArray[np.float64], rows: int, ready: NDArray[np.bool_], known: int) -> None:
         rate = np.where(ready, np.maximum(1.0 - (1.0 - _SLOW) ** rows, rows / (self.seen + rows)), 0.0)
-        sums = np.concatenate([np.zeros((1, clipped.shape[1])), np.cumsum(clipped, axis=0)])
+        sums = running_sums(clipped)
         for span, windows in enumerate(SPANS):
             whole = (sums[REACH + 1 :] - sums[REACH + 1 - windows : -windows])[max(0, windows - 1 - known) :]
             if len(whole):
@@ -148,10 +148,9 @@ class Usual:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take a copy back. Raises StateError where it does not fit."""
-        for name in _ARRAYS:
-            array = unpack_array(state.get(name, {}), np.float64)
-            if array.shape != getattr(self, name).shape:
-                raise StateError(f"saved odd windows: {name} has shape {array.shape}")
+        arrays = {name: unpack_array(state.get(name, {}), np.float64) for name in _ARRAYS}
+        check_shapes("odd windows", arrays, {name: getattr(self, name).shape for name in arrays})
+        for name, array in arrays.items():
             setattr(self, name, array)
         self._scale = None
 

@@ -11,7 +11,7 @@ from logllm.detectors.odd.followed import MOST_KEYS, MOST_SERVICES, Followed
 from logllm.detectors.odd.reading import PLACES, SHAPES, Rows, no_rows, read, sums_of
 from logllm.detectors.odd.shares import Shares
 from logllm.detectors.odd.usual import REACH, SPANS, Usual
-from logllm.detectors.packing import pack_array, unpack_array
+from logllm.detectors.packing import check_shapes, pack_array, unpack_array
 from logllm.errors import StateError
 
 if TYPE_CHECKING:
@@ -309,9 +309,8 @@ class Vectors:
             raise StateError(f"saved odd windows are damaged: {error}") from error
         if len(self._past) != REACH:
             raise StateError(f"saved odd windows: {len(self._past)} windows past, expected {REACH}")
+        check_shapes("odd windows", arrays, {name: getattr(self, f"_{name}").shape for name in arrays})
         for name, array in arrays.items():
-            if array.shape != getattr(self, f"_{name}").shape:
-                raise StateError(f"saved odd windows: {name} has shape {array.shape}")
             setattr(self, f"_{name}", array)
         self._read = None
 

@@ -12,7 +12,7 @@ from logllm.detectors.odd.model import Model
 from logllm.detectors.odd.neighbours import have_pyod
 from logllm.detectors.odd.tails import Tails
 from logllm.detectors.odd.vectors import FEATURES, Vectors
-from logllm.detectors.packing import pack_array, unpack_array
+from logllm.detectors.packing import check_shapes, pack_array, unpack_array
 from logllm.detectors.rolling import Rolling
 from logllm.errors import StateError
 from logllm.events import Anomaly, Severity
@@ -211,9 +211,8 @@ class OddWindows:
             "odd_blocks": (MOST_SERVICES,),
             "highest": (MOST_SERVICES,),
         }
+        check_shapes("odd windows", arrays, shapes)
         for name, array in arrays.items():
-            if array.shape != shapes[name]:
-                raise StateError(f"saved odd windows: {name} has shape {array.shape}, expected {shapes[name]}")
             setattr(self, f"_{name}", Rolling(array, KEPT_WINDOWS) if name in _KEPT else array)
         self._model, self._next, self._age = model, following, age
         if state.get("neighbours") != have_pyod():

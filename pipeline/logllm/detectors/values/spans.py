@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from logllm.detectors.running import add_up
 from logllm.detectors.slices import BLOCK
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["FEWEST", "HISTORY", "SPANS", "STILL", "Departure", "Running", "add_up", "later", "over", "student"]
+__all__ = ["FEWEST", "HISTORY", "SPANS", "STILL", "Departure", "Running", "later", "over", "student"]
 
 SPANS = (1, 5, 15, 45)
 """Levels are judged over so many windows: one sees the large shift, forty-five the small one."""
@@ -152,13 +153,6 @@ class Running:
         ends = np.arange(end - rows, end)
         found: NDArray[np.float64] = self._sums[ends] - self._sums[ends - _LENGTHS]
         return found
-
-
-def add_up(rows: NDArray[np.float64], sums: NDArray[np.float64]) -> None:
-    """Running sums of some rows, row by row: numpy's own go down each column, at several times the cost."""
-    sums[:1] = rows[:1]
-    for row in range(1, len(rows)):
-        np.add(sums[row - 1], rows[row], out=sums[row])
 
 
 def later(past: NDArray[np.float64], block: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from logllm.detectors.dispersion import negative_binomial_tail
-from logllm.detectors.packing import pack_array, unpack_array
-from logllm.detectors.values.spans import HISTORY, SPANS, STILL, Running, add_up, later, over
-from logllm.errors import StateError
+from logllm.detectors.packing import check_shapes, pack_array, unpack_array
+from logllm.detectors.running import add_up
+from logllm.detectors.values.spans import HISTORY, SPANS, STILL, Running, later, over
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -277,9 +277,8 @@ class Tail:
         arrays = {name: unpack_array(state.get(name, {}), dtype) for name, dtype in _ARRAYS.items()}
         arrays["_histogram"] = np.ascontiguousarray(arrays["_histogram"].T)
         size = arrays["values"].shape[-1]
+        check_shapes("tails", arrays, {name: (*_LEADING.get(name, ()), size) for name in arrays})
         for name, array in arrays.items():
-            if array.shape != (*_LEADING.get(name, ()), size):
-                raise StateError(f"saved tails: {name} has shape {array.shape}, expected {size} series")
             setattr(self, name, array)
         self._running.reset()
         used = np.flatnonzero(self._histogram.any(axis=1))

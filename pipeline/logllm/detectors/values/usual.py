@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logllm.detectors.packing import pack_array, unpack_array
-from logllm.detectors.values.spans import FEWEST, HISTORY, SPANS, Departure, Running, add_up, later, over
-from logllm.errors import StateError
+from logllm.detectors.packing import check_shapes, pack_array, unpack_array
+from logllm.detectors.running import add_up
+from logllm.detectors.values.spans import FEWEST, HISTORY, SPANS, Departure, Running, later, over
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -305,9 +305,8 @@ class Usual:
         """Take a copy back. Raises StateError where it does not fit."""
         arrays = {name: unpack_array(state.get(name, {}), np.float64) for name in _ARRAYS}
         size = arrays["seen"].shape[-1]
+        check_shapes("levels", arrays, {name: (*_LEADING.get(name, ()), size) for name in arrays})
         for name, array in arrays.items():
-            if array.shape != (*_LEADING.get(name, ()), size):
-                raise StateError(f"saved levels: {name} has shape {array.shape}, expected {size} columns")
             setattr(self, name, array)
         self.size = size
         self._running.reset()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from logllm.detectors.packing import pack_array, unpack_array
+from logllm.detectors.packing import check_shapes, pack_array, unpack_array
 from logllm.detectors.values.block import Measured
 from logllm.detectors.values.cells import BIN_WIDTH, BINS, ZERO, places
 from logllm.detectors.values.series import Series
@@ -189,10 +189,9 @@ class Watched:
         self.usual.restore(state["usual"])
         self.tail.restore(state["tail"])
         self._refused_before = int(state["refused_before"])
-        for name, (dtype, _) in _ARRAYS.items():
-            array = unpack_array(state[name], dtype)
-            if array.shape != (self.size,):
-                raise StateError(f"saved values: {name} has shape {array.shape}, expected {self.size} series")
+        arrays = {name: unpack_array(state[name], dtype) for name, (dtype, _) in _ARRAYS.items()}
+        check_shapes("values", arrays, dict.fromkeys(arrays, (self.size,)))
+        for name, array in arrays.items():
             setattr(self, name, array)
         if (self.usual.size, self.tail.size) != (self.size, self.size):
             raise StateError(f"saved values: levels of {self.usual.size} series, expected {self.size}")
