@@ -34,6 +34,7 @@ __all__ = [
     "IncidentEvent",
     "Origin",
     "Reduced",
+    "SeenBefore",
     "Severity",
     "Summary",
     "TextCodes",
@@ -230,6 +231,8 @@ class IncidentEvent(msgspec.Struct, frozen=True, tag_field="type", tag="incident
     `distinct`, `session`, `change`, `odd`, `dominant`; `plugin` is what a plugin raised.
     `score` orders incidents of one report, larger is odder; it is not a probability.
     `causes` are its anomalies, the leading one first; absent in what an older logllm kept.
+    `changes` are records near its beginning that tell of a deployment or of changed configuration, "C1", "C2"...,
+    whoever wrote them; `timeline` says which of its anomalies came first, a sentence each, the first first.
     """
 
     id: str
@@ -253,14 +256,32 @@ class IncidentEvent(msgspec.Struct, frozen=True, tag_field="type", tag="incident
     services: list[str] = []
     facts: list[str] = []
     series: list[int] = []
+    changes: list[Evidence] = []
+    timeline: list[str] = []
     causes: list[Cause] | msgspec.UnsetType = msgspec.UNSET
+
+
+class SeenBefore(msgspec.Struct, frozen=True):
+    """An earlier incident that is like this one, and what people said of it.
+
+    `verdict` is "real", "expected" or "noise", empty where nobody said; `outcome` is what helped, in the operator's
+    words, pseudonyms in place of names. `likeness` is 0 to 1.
+    """
+
+    incident: str
+    time: str
+    title: str
+    verdict: str = ""
+    outcome: str = ""
+    likeness: float = 0.0
 
 
 class Explanation(msgspec.Struct, frozen=True, tag_field="type", tag="explanation"):
     """What the model proposed and the checks let through.
 
     `confidence` is computed from how much of the answer the evidence covers, 0 to 1; never the model's own word.
-    `removed` names, in plain words, what a check took out.
+    `removed` names, in plain words, what a check took out. `tainted` are the ids of evidence that speaks to a language
+    model; none of it was shown to one. `tokens` were read and written for it, `tokens_saved` not, by the cache.
     """
 
     incident: str
@@ -275,6 +296,10 @@ class Explanation(msgspec.Struct, frozen=True, tag_field="type", tag="explanatio
     seconds: float = 0.0
     cached: bool = False
     error: str | None = None
+    tainted: list[str] = []
+    seen_before: list[SeenBefore] = []
+    tokens: int = 0
+    tokens_saved: int = 0
 
 
 class Reduced(msgspec.Struct, frozen=True):

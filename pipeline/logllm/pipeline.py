@@ -16,8 +16,8 @@ from logllm.detectors.names import FirstSight, Names
 from logllm.detectors.survey import Survey
 from logllm.detectors.windows import Windows
 from logllm.events import WINDOW_NS, IncidentEvent, Severity
-from logllm.explain.advice import Advice
-from logllm.explain.redact import Redactor
+from logllm.explain.redact.redactor import Redactor
+from logllm.explain.runbooks.advice import Advice
 from logllm.filtering import Filtering
 from logllm.incidents.compose import Composer, Lookups
 from logllm.incidents.describe import span_of

@@ -8,7 +8,7 @@ import msgspec
 
 from logllm.checkpoint import STATE_VERSION
 from logllm.errors import StateError
-from logllm.explain.redact import Redactor
+from logllm.explain.redact.redactor import Redactor
 from logllm.templates.miner import Miner
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from logllm.actions.config import ActionsConfig
 from logllm.actions.declare import Declaration, Limit, Webhook, declared
 from logllm.actions.parameters import Parameter
 from logllm.errors import ConfigError
-from logllm.explain.runbook_actions import RunbookAction, RunbookLimit, RunbookParameter, RunbookWebhook
-from logllm.explain.runbook_file import parse_runbook
+from logllm.explain.runbooks.actions import RunbookAction, RunbookLimit, RunbookParameter, RunbookWebhook
+from logllm.explain.runbooks.file import parse_runbook
 from tests.actions.rig import restart
 
 BOOK = """+++

@@ -20,9 +20,9 @@ from logllm.errors import ActionError
 from logllm.events import Evidence, Explanation, IncidentEvent
 from logllm.explain.cache import ExplanationCache
 from logllm.explain.explainer import ExplainConfig, Explainer
-from logllm.explain.redact import Redactor
-from logllm.explain.runbook_file import read_folders
-from logllm.explain.runbooks import Catalogue
+from logllm.explain.redact.redactor import Redactor
+from logllm.explain.runbooks.file import read_folders
+from logllm.explain.runbooks.search import Catalogue
 from logllm.pipeline import Pipeline
 from tests.actions.hostile import LINES, SERVICES, answers, lines
 from tests.actions.rig import NOW_S, Canary, acting, config, incident

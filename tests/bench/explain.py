@@ -20,7 +20,12 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from logllm.errors import LogllmError
 from logllm.events import Evidence, IncidentEvent
 from logllm.explain.cache import ExplanationCache
-from logllm.explain.choice import (
+from logllm.explain.explainer import Explainer
+from logllm.explain.model.client import ChatClient
+from logllm.explain.model.models import DEFAULT_MODEL, ModelStore
+from logllm.explain.model.server import ModelServer
+from logllm.explain.redact.redactor import Redactor
+from logllm.explain.runbooks.choice import (
     CANDIDATES,
     NONE_PREFIX,
     SCORED,
@@ -30,18 +35,13 @@ from logllm.explain.choice import (
     prefix_of,
     scored_text,
 )
-from logllm.explain.client import ChatClient
-from logllm.explain.explainer import Explainer
-from logllm.explain.models import DEFAULT_MODEL, ModelStore
-from logllm.explain.redact import Redactor
-from logllm.explain.runbooks import Catalogue, Match
-from logllm.explain.server import ModelServer
-from tests.explain.cases import CASES, UNRELATED
+from logllm.explain.runbooks.search import Catalogue, Match
+from tests.explain.runbooks.cases import CASES, UNRELATED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_LABELLED = Path(__file__).parents[1] / "explain" / "labelled_runbooks.jsonl"
+_LABELLED = Path(__file__).parents[1] / "explain" / "runbooks" / "labelled.jsonl"
 
 
 def main() -> int:

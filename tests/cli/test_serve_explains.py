@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from logllm.errors import ModelError
-from logllm.explain.models import ModelStore
+from logllm.explain.model.models import ModelStore
 from tests.cli.test_serve_command import attack, frames_of, ordinary, served
 
 pytestmark = pytest.mark.model

@@ -9,8 +9,8 @@ import pytest
 
 from logllm.errors import ModelError
 from logllm.events import Evidence, IncidentEvent
-from logllm.explain.models import DEFAULT_MODEL, ModelStore
-from logllm.explain.runbooks import Catalogue, Runbook, parse_runbook
+from logllm.explain.model.models import DEFAULT_MODEL, ModelStore
+from logllm.explain.runbooks.search import Catalogue, Runbook, parse_runbook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,8 +5,8 @@ from logllm.explain.cache import CachedAnswer
 from logllm.explain.checks import ModelAnswer
 from logllm.explain.compose import compose
 from logllm.explain.prompt import Shown
-from logllm.explain.redact import Redactor
-from logllm.explain.runbooks import Catalogue
+from logllm.explain.redact.redactor import Redactor
+from logllm.explain.runbooks.search import Catalogue
 
 LINES = [
     'ERROR:  could not extend file "base/16384/24680": No space left on device',

@@ -10,9 +10,9 @@ from logllm.errors import ModelError
 from logllm.events import Evidence, IncidentEvent
 from logllm.explain.cache import ExplanationCache
 from logllm.explain.explainer import ExplainConfig, Explainer, build_explainer
-from logllm.explain.models import ModelStore
-from logllm.explain.redact import Redactor
-from logllm.explain.runbooks import Catalogue
+from logllm.explain.model.models import ModelStore
+from logllm.explain.redact.redactor import Redactor
+from logllm.explain.runbooks.search import Catalogue
 from tests.explain.conftest import SSH_LINES
 from tests.explain.fakes import ChatServer
 

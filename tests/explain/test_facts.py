@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from logllm.events import IncidentEvent
-    from logllm.explain.runbooks import Catalogue
+    from logllm.explain.runbooks.search import Catalogue
 
 
 def test_facts_say_what_changed_since_when_and_what_stands_out(incident: Callable[..., IncidentEvent]) -> None:

@@ -10,11 +10,11 @@ from logllm.errors import ExplainError
 from logllm.explain.cache import ExplanationCache
 from logllm.explain.explainer import ExplainConfig, Explainer
 from logllm.explain.questions import MOST_WAITING, Questions, parse_question
-from logllm.explain.redact import Redactor
+from logllm.explain.redact.redactor import Redactor
 from tests.explain.fakes import ChatServer
 
 if TYPE_CHECKING:
-    from logllm.explain.runbooks import Catalogue
+    from logllm.explain.runbooks.search import Catalogue
 
 
 class Answers:

@@ -15,11 +15,11 @@ import pytest
 from logllm.errors import ExplainError
 from logllm.events import IncidentEvent
 from logllm.explain.cache import ExplanationCache
-from logllm.explain.client import ChatClient
 from logllm.explain.explainer import ExplainConfig, Explainer
-from logllm.explain.redact import Redactor
-from logllm.explain.runbooks import Catalogue
-from logllm.explain.server import ModelServer
+from logllm.explain.model.client import ChatClient
+from logllm.explain.model.server import ModelServer
+from logllm.explain.redact.redactor import Redactor
+from logllm.explain.runbooks.search import Catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from logllm.events import Explanation, IncidentEvent
 from logllm.explain.cache import ExplanationCache
 from logllm.explain.explainer import ExplainConfig, Explainer
-from logllm.explain.redact import Redactor
+from logllm.explain.redact.redactor import Redactor
 from logllm.explain.worker import ExplainWorker
 from tests.explain.fakes import ChatServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from logllm.explain.runbooks import Catalogue
+    from logllm.explain.runbooks.search import Catalogue
 
     Make = Callable[..., IncidentEvent]
 

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from logllm.events import Chunk, Columns, IncidentEvent, Origin
-from logllm.explain.runbooks import Catalogue
+from logllm.explain.runbooks.search import Catalogue
 from logllm.pipeline import Pipeline
 
 __all__ = ["START_NS", "Record", "blocks", "chunks", "eventful", "json_of", "pipeline", "run"]

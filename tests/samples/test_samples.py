@@ -176,7 +176,7 @@ def test_what_must_be_found_really_stands_in_the_log_within_its_time(name: str) 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_runbook_a_sample_asks_for_is_in_the_catalogue(name: str) -> None:
-    catalogue = {path.stem for path in (ROOT / "pipeline/logllm/explain/catalogue").glob("*.md")}
+    catalogue = {path.stem for path in (ROOT / "pipeline/logllm/explain/runbooks/catalogue").glob("*.md")}
 
     asked = {entry.runbook for entry in _expected(name).incidents if entry.runbook is not None}
 

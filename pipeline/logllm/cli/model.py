@@ -31,7 +31,7 @@ def pull(name: str | None) -> None:
 
     NAME is one of `logllm model list --available` or `hf:OWNER/REPO/FILE.gguf`. HF_ENDPOINT and HF_TOKEN are honoured.
     """
-    from logllm.explain.models import DEFAULT_MODEL, ModelStore
+    from logllm.explain.model.models import DEFAULT_MODEL, ModelStore
 
     wanted = name or DEFAULT_MODEL
     store = ModelStore()
@@ -47,7 +47,7 @@ def pull(name: str | None) -> None:
 @click.option("--available", is_flag=True, help="List what can be pulled, too.")
 def list_models(available: bool) -> None:
     """List the models that are here: name, size, licence, file."""
-    from logllm.explain.models import ModelStore
+    from logllm.explain.model.models import ModelStore
 
     store = ModelStore()
     here = {installed.name: installed for installed in store.list()}
@@ -66,7 +66,7 @@ def list_models(available: bool) -> None:
 @click.argument("name", required=False)
 def path(name: str | None) -> None:
     """Print the file of the model NAME (default: the small one); without it, exit code 1."""
-    from logllm.explain.models import DEFAULT_MODEL, ModelStore
+    from logllm.explain.model.models import DEFAULT_MODEL, ModelStore
 
     click.echo(str(ModelStore().path(name or DEFAULT_MODEL)))
 
@@ -75,7 +75,7 @@ def path(name: str | None) -> None:
 @click.argument("name")
 def rm(name: str) -> None:
     """Delete the model NAME and what is left of a broken download."""
-    from logllm.explain.models import ModelStore
+    from logllm.explain.model.models import ModelStore
 
     freed = ModelStore().remove(name)
     click.echo(f"{name}: removed, {_size(freed)} freed")

@@ -100,7 +100,7 @@ def _outlet(as_json: bool, runbooks: list[str]) -> Outlet:
 
     if as_json:
         return outlet(as_json=True)
-    from logllm.explain.runbooks import Catalogue
+    from logllm.explain.runbooks.search import Catalogue
 
     with Catalogue.load(runbooks) as catalogue:
         titles = {name: runbook.title for name, runbook in catalogue.by_id.items()}

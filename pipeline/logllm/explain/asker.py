@@ -13,17 +13,17 @@ import msgspec
 from logllm.errors import ExplainError
 from logllm.explain.cache import CachedAnswer
 from logllm.explain.checks import parse_answer
-from logllm.explain.choice import NONE_PREFIX, SCORED, SCORED_TOKENS, choose, decided, prefix_of, scored_text
-from logllm.explain.client import ChatClient
-from logllm.explain.models import LocalModel, ModelStore
+from logllm.explain.model.client import ChatClient
+from logllm.explain.model.models import LocalModel, ModelStore
+from logllm.explain.model.server import ModelServer
 from logllm.explain.prompt import ANSWER_TOKENS, Shown, build_prompt
 from logllm.explain.questions import QUESTION_TOKENS, build_question, parse_question
-from logllm.explain.server import ModelServer
+from logllm.explain.runbooks.choice import NONE_PREFIX, SCORED, SCORED_TOKENS, choose, decided, prefix_of, scored_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from logllm.explain.runbooks import Match
+    from logllm.explain.runbooks.search import Match
 
 __all__ = ["Asker", "ExplainConfig"]
 

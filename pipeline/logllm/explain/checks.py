@@ -10,7 +10,7 @@ import msgspec
 from logllm.errors import ExplainError
 from logllm.explain.facts import first_sentence
 from logllm.explain.prompt import looks_like_instruction
-from logllm.explain.words import WEAK, stem, terms
+from logllm.explain.runbooks.words import WEAK, stem, terms
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

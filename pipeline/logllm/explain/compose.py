@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 from logllm.events import Explanation
 from logllm.explain.checks import confidence, review
-from logllm.explain.choice import Choice, choose
 from logllm.explain.facts import cause_from, cited
 from logllm.explain.prompt import Shown, instructions
-from logllm.explain.words import WEAK, stem, terms
+from logllm.explain.runbooks.choice import Choice, choose
+from logllm.explain.runbooks.words import WEAK, stem, terms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from logllm.events import IncidentEvent
     from logllm.explain.cache import CachedAnswer
-    from logllm.explain.redact import Redactor
-    from logllm.explain.runbooks import Catalogue, Match, Runbook
+    from logllm.explain.redact.redactor import Redactor
+    from logllm.explain.runbooks.search import Catalogue, Match, Runbook
 
 __all__ = ["compose"]
 

@@ -14,21 +14,21 @@ import msgspec
 from logllm.errors import ExplainError, ModelError, StateError
 from logllm.explain.asker import Asker, ExplainConfig
 from logllm.explain.cache import CachedAnswer, ExplanationCache
-from logllm.explain.choice import CANDIDATES, choose
 from logllm.explain.compose import compose
 from logllm.explain.facts import explain_without_model, facts_text
 from logllm.explain.prompt import Shown, looks_like_instruction, tame
-from logllm.explain.redact import Redactor
-from logllm.explain.runbooks import Catalogue
+from logllm.explain.redact.redactor import Redactor
+from logllm.explain.runbooks.choice import CANDIDATES, choose
+from logllm.explain.runbooks.search import Catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from logllm.events import Explanation, IncidentEvent
-    from logllm.explain.models import ModelStore
-    from logllm.explain.runbooks import Match
-    from logllm.explain.server import ModelServer
+    from logllm.explain.model.models import ModelStore
+    from logllm.explain.model.server import ModelServer
+    from logllm.explain.runbooks.search import Match
 
 __all__ = ["ExplainConfig", "Explainer", "build_explainer"]
 

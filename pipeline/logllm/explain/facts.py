@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from logllm.events import Explanation
-from logllm.explain.runbooks import FITS, LEAST_SHOWN
+from logllm.explain.runbooks.search import FITS, LEAST_SHOWN
 
 if TYPE_CHECKING:
     from logllm.events import IncidentEvent
-    from logllm.explain.runbooks import Catalogue, Runbook
+    from logllm.explain.runbooks.search import Catalogue, Runbook
 
 __all__ = ["cause_from", "cited", "explain_without_model", "facts_text", "first_sentence"]
 

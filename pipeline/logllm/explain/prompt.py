@@ -12,7 +12,7 @@ from logllm.explain.facts import first_sentence
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from logllm.explain.runbooks import Runbook
+    from logllm.explain.runbooks.search import Runbook
 
 __all__ = [
     "ANSWER_TOKENS",

@@ -275,7 +275,7 @@ PROMISES: tuple[Promise, ...] = (
         limits="Masking goes by rules: a secret of a form that no rule knows stays; records in sinks are as they came, "
         "unless the `redact` plugin changes them.",
         tests=(
-            "tests/explain/test_redact.py::test_no_secret_survives_what_stands_around_it",
+            "tests/explain/redact/test_redact.py::test_no_secret_survives_what_stands_around_it",
             "tests/samples/test_samples.py::"
             "test_the_invented_password_and_token_are_in_the_log_and_in_nothing_logllm_prints",
         ),

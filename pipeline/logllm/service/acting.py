@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from logllm.actions.config import ActionsConfig
     from logllm.egress import EgressConfig
     from logllm.events import IncidentEvent
-    from logllm.explain.runbooks import Catalogue
+    from logllm.explain.runbooks.search import Catalogue
 
 __all__ = ["Acting"]
 

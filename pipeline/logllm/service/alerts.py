@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from logllm.config import Config
     from logllm.events import Explanation, IncidentEvent
-    from logllm.explain.runbooks import Catalogue
+    from logllm.explain.runbooks.search import Catalogue
     from logllm.service.answering import Learn
 
 __all__ = ["Alerts"]

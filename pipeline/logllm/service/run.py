@@ -19,7 +19,7 @@ from logllm.errors import ModelError, StateError
 from logllm.explain.cache import ExplanationCache
 from logllm.explain.explainer import ExplainConfig, Explainer
 from logllm.explain.questions import Questions
-from logllm.explain.runbooks import Catalogue
+from logllm.explain.runbooks.search import Catalogue
 from logllm.explain.worker import ExplainWorker
 from logllm.filtering import Filtering
 from logllm.incidents.store import IncidentStore

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from logllm.explain.choice import choose, decided, prefix_of, scored_text
-from logllm.explain.runbooks import Catalogue, Match, Runbook
-from tests.explain.cases import CASES, UNRELATED
+from logllm.explain.runbooks.choice import choose, decided, prefix_of, scored_text
+from logllm.explain.runbooks.search import Catalogue, Match, Runbook
+from tests.explain.runbooks.cases import CASES, UNRELATED
 
 
 def match(name: str, score: float, signal: float) -> Match:

@@ -18,7 +18,7 @@ from urllib.parse import urldefrag, urljoin, urlsplit
 import msgspec
 
 from logllm.errors import ModelError
-from logllm.explain.download import fetch, http_client, sha256_of
+from logllm.explain.model.download import fetch, http_client, sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,10 +10,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from logllm.explain.runbooks import Catalogue, Runbook, commands_of, parse_runbook
+from logllm.explain.runbooks.search import Catalogue, Runbook, commands_of, parse_runbook
 
-ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "pipeline/logllm/explain/catalogue"
+ROOT = Path(__file__).parents[3]
+FOLDER = ROOT / "pipeline/logllm/explain/runbooks/catalogue"
 FILES = sorted(FOLDER.glob("*.md"))
 OWNERS = {"security", "platform", "database", "network", "application"}
 # What nobody should paste in the middle of the night, whatever the trouble is.
@@ -53,7 +53,7 @@ def catalogue() -> Iterator[Catalogue]:
 
 @pytest.fixture(scope="module")
 def labelled() -> list[Labelled]:
-    lines = (Path(__file__).parent / "labelled_runbooks.jsonl").read_text().splitlines()
+    lines = (Path(__file__).parent / "labelled.jsonl").read_text().splitlines()
     return [msgspec.json.decode(line, type=Labelled) for line in lines]
 
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from logllm.errors import ExplainError
-from logllm.explain.client import ChatClient
+from logllm.explain.model.client import ChatClient
 from tests.explain.fakes import ChatServer
 
 MESSAGES = [{"role": "user", "content": "why?"}]

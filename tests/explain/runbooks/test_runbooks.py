@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logllm.errors import ConfigError
-from logllm.explain.runbooks import FITS, Catalogue, Runbook, commands_of, parse_runbook
-from logllm.explain.words import terms
+from logllm.explain.runbooks.search import FITS, Catalogue, Runbook, commands_of, parse_runbook
+from logllm.explain.runbooks.words import terms
 
 GOOD = """+++
 id = "disk-full"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from logllm.errors import ExplainError
-from logllm.explain.server import ModelServer
+from logllm.explain.model.server import ModelServer
 
 # A child that does what a model's does, without a model: announces a port and lives until stdin ends.
 GOOD = "import sys; print('loading'); print('logllm-child ready 4711', flush=True); sys.stdin.read()"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from logllm.explain.runbooks import Catalogue
+from logllm.explain.runbooks.search import Catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

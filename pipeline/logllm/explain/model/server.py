@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from logllm.errors import ExplainError
-from logllm.explain.child import KEY_VARIABLE, READY
+from logllm.explain.model.child import KEY_VARIABLE, READY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -235,7 +235,7 @@ class ModelServer:
         # OpenMP's threads spin while they wait for each other. On a busy machine that wastes the very time the other
         # thread needs: a pass that takes 3 s took 30 s on two shared cores.
         environment.setdefault("GOMP_SPINCOUNT", "1000")
-        command = self._command or [sys.executable, "-m", "logllm.explain.child"]
+        command = self._command or [sys.executable, "-m", "logllm.explain.model.child"]
         child = _Child([*command, *self._arguments, "--name", self.name], environment)
         self.starts += 1
         self._child = child

@@ -11,7 +11,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from logllm.errors import StateError
-from logllm.explain.secrets import key_values, rules_for
+from logllm.explain.redact.secrets import key_values, rules_for
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from logllm.errors import ConfigError
-from logllm.explain.runbook_actions import Risk, RunbookAction, fault_in, line_in_actions
+from logllm.explain.runbooks.actions import Risk, RunbookAction, fault_in, line_in_actions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -208,7 +208,7 @@ def read_folders(folders: Sequence[str | Path] = (), *, shipped: bool = True) ->
         ConfigError: for a folder that is not there, a bad file, or one `id` twice in one folder.
     """
     found: dict[str, Runbook] = {}
-    ours = Path(str(resources.files("logllm.explain"))) / "catalogue"
+    ours = Path(str(resources.files("logllm.explain.runbooks"))) / "catalogue"
     every = [ours] if shipped else []
     every.extend(Path(folder).expanduser() for folder in folders)
     for folder in every:

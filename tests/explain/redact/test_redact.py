@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logllm.errors import StateError
-from logllm.explain.redact import Redactor
+from logllm.explain.redact.redactor import Redactor
 
 # Made up, in their issuers' forms; put together at run time so that no scanner takes this file for a leak.
 SECRETS = {

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logllm.errors import ConfigError
-from logllm.explain.runbook_file import Runbook, parse_runbook, read_folders
+from logllm.explain.runbooks.file import Runbook, parse_runbook, read_folders
 
 HEAD = """+++
 id = "disk-full"

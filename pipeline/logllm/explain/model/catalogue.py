@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from logllm.explain.wheels import WheelPart
+from logllm.explain.model.wheels import WheelPart
 
 __all__ = ["CATALOGUE", "DEFAULT_MODEL", "HubFile", "ModelSpec"]
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from logllm.explain.runbook_file import Risk, Runbook, commands_of, parse_runbook, read_folders
-from logllm.explain.words import WEAK, stem, terms
+from logllm.explain.runbooks.file import Risk, Runbook, commands_of, parse_runbook, read_folders
+from logllm.explain.runbooks.words import WEAK, stem, terms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
