@@ -14,7 +14,7 @@ LAYERS = (
     {"events"},
     {"metrics"},
     {"database", "egress", "fields", "shared_file"},
-    {"wasm", "wire"},
+    {"wasm", "wire", "audit"},
     {"sources", "filters", "templates", "detectors", "incidents", "explain", "notify", "actions", "sinks"},
     {"checkpoint", "report", "signals", "arrivals"},
     {"config"},
