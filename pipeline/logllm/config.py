@@ -13,7 +13,7 @@ from logllm.actions.config import ActionsConfig
 from logllm.detectors.config import DetectConfig
 from logllm.egress import EgressConfig
 from logllm.errors import ConfigError
-from logllm.explain.explainer import ExplainConfig
+from logllm.explain.config import ExplainConfig
 from logllm.filters.config import GRANTS, PluginConfig
 from logllm.notify.config import NotifyConfig
 from logllm.sinks.config import DeliveryConfig, SinkConfig

@@ -7,6 +7,7 @@
   - StateError         saved state cannot be used (other version, damaged); the old file is kept aside
   - ModelError         a model cannot be found, fetched or verified
   - ExplainError       no explanation; the alert goes out with the facts alone
+    + ExplainLater     no explanation now; the incident waits and is tried again
   - DeliveryError      a sink did not take it; it is tried again, and not acknowledged before
     + NotifyError      a destination of alerts did not take a message; it stays in the outbox
   - ActionError        a runbook's action is not run: not declared, not approved, wrong parameters
@@ -25,6 +26,7 @@ __all__ = [
     "ConfigError",
     "DeliveryError",
     "ExplainError",
+    "ExplainLater",
     "LogllmError",
     "ModelError",
     "NotifyError",
@@ -68,6 +70,14 @@ class ModelError(LogllmError):
 
 class ExplainError(LogllmError):
     """The model gave no usable answer. The facts stand alone."""
+
+
+class ExplainLater(ExplainError):
+    """The model is away, or it is not its time: trying again may help. `after_s`: not before; None where unknown."""
+
+    def __init__(self, reason: str, after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.after_s = after_s
 
 
 class DeliveryError(LogllmError):

@@ -19,7 +19,8 @@ from logllm.detectors.config import DetectConfig
 from logllm.errors import ActionError
 from logllm.events import Evidence, Explanation, IncidentEvent
 from logllm.explain.cache import ExplanationCache
-from logllm.explain.explainer import ExplainConfig, Explainer
+from logllm.explain.config import ExplainConfig
+from logllm.explain.explainer import Explainer
 from logllm.explain.redact.redactor import Redactor
 from logllm.explain.runbooks.file import read_folders
 from logllm.explain.runbooks.search import Catalogue

@@ -23,7 +23,7 @@ from logllm.doctor.examine import Options, configuration, examine
 from logllm.doctor.finding import Finding
 from logllm.doctor.folders import examine_folder
 from logllm.doctor.parts import examine_clock, examine_limits, examine_model, examine_plugins, examine_state
-from logllm.explain.explainer import ExplainConfig
+from logllm.explain.config import ExplainConfig
 from logllm.filters.config import PluginConfig
 from logllm.incidents.store import IncidentStore
 from logllm.pipeline import Pipeline

@@ -14,7 +14,7 @@ from logllm.config import Config
 from logllm.doctor.examine import Options, examine
 from logllm.doctor.finding import Finding
 from logllm.doctor.secrets import examine_secrets
-from logllm.explain.explainer import ExplainConfig
+from logllm.explain.config import ExplainConfig
 from logllm.sources.forward.server import ForwardConfig
 from tests.doctor.certificates import certificate
 

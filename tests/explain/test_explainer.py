@@ -9,7 +9,8 @@ import pytest
 from logllm.errors import ModelError
 from logllm.events import Evidence, IncidentEvent
 from logllm.explain.cache import ExplanationCache
-from logllm.explain.explainer import ExplainConfig, Explainer, build_explainer
+from logllm.explain.config import ExplainConfig
+from logllm.explain.explainer import Explainer, build_explainer
 from logllm.explain.model.models import ModelStore
 from logllm.explain.redact.redactor import Redactor
 from logllm.explain.runbooks.search import Catalogue

@@ -8,7 +8,8 @@ import pytest
 
 from logllm.errors import ExplainError
 from logllm.explain.cache import ExplanationCache
-from logllm.explain.explainer import ExplainConfig, Explainer
+from logllm.explain.config import ExplainConfig
+from logllm.explain.explainer import Explainer
 from logllm.explain.questions import MOST_WAITING, Questions, parse_question
 from logllm.explain.redact.redactor import Redactor
 from tests.explain.fakes import ChatServer

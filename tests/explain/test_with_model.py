@@ -15,7 +15,8 @@ import pytest
 from logllm.errors import ExplainError
 from logllm.events import IncidentEvent
 from logllm.explain.cache import ExplanationCache
-from logllm.explain.explainer import ExplainConfig, Explainer
+from logllm.explain.config import ExplainConfig
+from logllm.explain.explainer import Explainer
 from logllm.explain.model.client import ChatClient
 from logllm.explain.model.server import ModelServer
 from logllm.explain.redact.redactor import Redactor

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from logllm.events import Explanation, IncidentEvent
 from logllm.explain.cache import ExplanationCache
-from logllm.explain.explainer import ExplainConfig, Explainer
+from logllm.explain.config import ExplainConfig
+from logllm.explain.explainer import Explainer
 from logllm.explain.redact.redactor import Redactor
 from logllm.explain.worker import ExplainWorker
 from tests.explain.fakes import ChatServer

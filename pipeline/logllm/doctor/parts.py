@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 from logllm import checkpoint
 from logllm.doctor.finding import Finding, fail, ok, skipped, warn
 from logllm.errors import ConfigError, ModelError, PluginError, StateError
-from logllm.explain.explainer import ExplainConfig
+from logllm.explain.config import ExplainConfig
 from logllm.explain.model.models import LocalModel, ModelStore
 from logllm.explain.runbooks.search import Catalogue
 from logllm.filtering import Filtering

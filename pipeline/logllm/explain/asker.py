@@ -6,9 +6,7 @@ import collections
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Annotated, TypeVar
-
-import msgspec
+from typing import TYPE_CHECKING, TypeVar
 
 from logllm.errors import ExplainError
 from logllm.explain.cache import CachedAnswer
@@ -23,32 +21,13 @@ from logllm.explain.runbooks.choice import NONE_PREFIX, SCORED, SCORED_TOKENS, c
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from logllm.explain.config import ExplainConfig
     from logllm.explain.runbooks.search import Match
 
-__all__ = ["Asker", "ExplainConfig"]
+__all__ = ["Asker"]
 
 _Answer = TypeVar("_Answer")
 _LEAST_S = 1.0
-
-
-class ExplainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The `[explain]` table.
-
-    `model` is a name of the catalogue, a path to a `.gguf` or a URL; empty for facts and runbooks alone. `runbooks` are
-    folders of the user's own. `idle_s`: the local model ends after so long without work. `tokens_per_hour` counts what
-    the model reads and writes, scoring included. `threads` and `memory_bytes` 0: up to four cores, no limit.
-    """
-
-    enabled: bool = True
-    model: str = "smollm2-135m"
-    allow_remote: bool = False
-    runbooks: list[str] = []
-    idle_s: Annotated[float, msgspec.Meta(ge=0.0)] = 300.0
-    deadline_s: Annotated[float, msgspec.Meta(gt=0.0, le=3600.0)] = 60.0
-    tokens_per_hour: Annotated[int, msgspec.Meta(ge=0)] = 200_000
-    n_ctx: Annotated[int, msgspec.Meta(ge=1024)] = 2048
-    threads: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
-    memory_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class Asker:

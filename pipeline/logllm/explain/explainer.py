@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from logllm.errors import ExplainError, ModelError, StateError
-from logllm.explain.asker import Asker, ExplainConfig
+from logllm.explain.asker import Asker
 from logllm.explain.cache import CachedAnswer, ExplanationCache
 from logllm.explain.compose import compose
+from logllm.explain.config import ExplainConfig
 from logllm.explain.facts import explain_without_model, facts_text
 from logllm.explain.prompt import Shown, looks_like_instruction, tame
 from logllm.explain.redact.redactor import Redactor
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from logllm.explain.model.server import ModelServer
     from logllm.explain.runbooks.search import Match
 
-__all__ = ["ExplainConfig", "Explainer", "build_explainer"]
+__all__ = ["Explainer", "build_explainer"]
 
 
 WORDLESS = frozenset({"silence", "heartbeat", "release"})

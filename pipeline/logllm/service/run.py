@@ -17,7 +17,8 @@ from msgspec.structs import replace
 from logllm import checkpoint
 from logllm.errors import ModelError, StateError
 from logllm.explain.cache import ExplanationCache
-from logllm.explain.explainer import ExplainConfig, Explainer
+from logllm.explain.config import ExplainConfig
+from logllm.explain.explainer import Explainer
 from logllm.explain.questions import Questions
 from logllm.explain.runbooks.search import Catalogue
 from logllm.explain.worker import ExplainWorker
