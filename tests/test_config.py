@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logllm.config import Config, HttpConfig
+from logllm.egress import EgressConfig
 from logllm.errors import ConfigError
 from logllm.filters.config import PluginConfig
 from logllm.notify.routing.routes import Routing
@@ -255,7 +256,9 @@ def test_the_sample_configurations_destinations_and_routes_can_be_used(
 
     config = _load(tmp_path, shown)
 
-    config.notify.check(config.egress)
+    with pytest.raises(ConfigError, match=r'expected it in the configuration: \[egress\] allow = \["events\.pagerduty'):
+        config.notify.check(config.egress)
+    config.notify.check(EgressConfig(allow=["events.pagerduty.com"]))
     names = [each.name for each in config.notify.destinations]
     assert names == ["slack", "ours", "alertmanager", "pagerduty", "mail"]
     assert Routing.load(config.notify, names).owner("payments") == ""

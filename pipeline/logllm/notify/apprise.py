@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import msgspec
 
-from logllm.egress import is_loopback
+from logllm.egress import host_of, is_loopback
 from logllm.errors import ConfigError, NotifyError
 from logllm.notify.text import body, line, summary
 from logllm.wire.secret import secret, visible
@@ -87,13 +87,17 @@ class AppriseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
         self._services()
 
     def address(self) -> str:
-        """Scheme and host of where it goes; of several the first that is not this machine.
+        """Scheme and host of where it goes; of several the first that is not this machine. Raises ConfigError."""
+        found = self.addresses()
+        return next((one for one in found if not is_loopback(host_of(one, self.name))), found[0])
 
-        A service with one home, as Telegram, has its schema for a host: `tgram://tgram`. Raises ConfigError.
+    def addresses(self) -> list[str]:
+        """Scheme and host of each. A service with one home, as Telegram, has its schema for a host: `tgram://tgram`.
+
+        Raises ConfigError.
         """
         found = [(service.schema, service.host or service.schema) for service in self._services()]
-        schema, host = next((one for one in found if not is_loopback(one[1])), found[0])
-        return f"{schema}://[{host}]" if ":" in host else f"{schema}://{host}"
+        return [f"{schema}://[{host}]" if ":" in host else f"{schema}://{host}" for schema, host in found]
 
     def build(self, links: Links) -> AppriseDestination:
         """The destination. Raises ConfigError."""

@@ -57,9 +57,8 @@ class NotifyConfig(RoutingConfig, frozen=True, forbid_unknown_fields=True):
             if names.count(destination.name) > 1:
                 raise ConfigError(f"{where}: there are two, expected a `name` of its own for each")
             destination.check()
-            # What stands there in full is named by that.
-            if any(getattr(destination, key, "") for key in ("url_file", "url_env", "urls_file", "urls_env")):
-                egress.check(destination.address(), where)
+            for address in _addresses(destination):
+                egress.check(address, where)
         for user in self.approvers:
             if not _USER.fullmatch(user):
                 raise ConfigError(f"notify.approvers: {user[:40]!r}: expected Slack's id of a user, as U0123ABCD")
@@ -67,3 +66,10 @@ class NotifyConfig(RoutingConfig, frozen=True, forbid_unknown_fields=True):
             host_of(self.public_url, "notify.public_url")
             if not self.public_url.startswith(("http://", "https://")):
                 raise ConfigError(f"notify.public_url: {self.public_url!r}: expected http://... or https://...")
+
+
+def _addresses(destination: DestinationConfig) -> list[str]:
+    """Everywhere its messages go. A proxy reads where they go to, and over `http://` all that they say."""
+    if isinstance(destination, AppriseConfig):
+        return destination.addresses()
+    return [destination.address(), *([destination.proxy] if destination.proxy else [])]
