@@ -1,0 +1,102 @@
+"""Which items carry a question's words, and which items a sentence speaks of."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from logllm.explain.runbooks.words import WEAK, stem, terms
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from logllm.explain.chat.case import Item
+
+__all__ = ["Found", "cites_of", "find", "firm_in", "words_in"]
+
+_WEAK = frozenset(stem(word) for word in WEAK)
+# Pseudonyms, paths, dotted or dashed names, numbers: what is the same thing only when it is the same text.
+_FIRM = re.compile(r"<\w+>|/[\w./-]+|[A-Za-z0-9][\w-]*(?:[.:@/][\w-]+)+|[A-Za-z]*\d[\w-]*|\w+_\w+")
+_LEAST = 1.0
+_MOST_CITED = 3
+_NEAR = 0.6
+# A word of a question is found in a longer one ("checkpoint" in "checkpointer") from this length on.
+_PREFIX_CHARS = 5
+
+
+class Found(NamedTuple):
+    """An item, how much of what was looked for it carries, and the words of it."""
+
+    item: Item
+    score: float
+    words: frozenset[str]
+
+
+def firm_in(text: str) -> set[str]:
+    """Names, numbers and paths of a text, lower case, that mean something only as they stand."""
+    return {found.strip(".:,;-/") for found in _FIRM.findall(text.lower())} - {""}
+
+
+def words_in(text: str) -> set[str]:
+    """The stems of a text's words, and its firm names."""
+    return {stem(word) for word in terms(text)} | firm_in(text)
+
+
+def find(items: Sequence[Item], wanted: Collection[str]) -> list[Found]:
+    """The items that carry one of the wanted words (stems, or firm names), best first; rare words weigh more."""
+    if not wanted:
+        return []
+    held = [(item, words_in(item.text)) for item in items]
+    weights = _weights(held)
+    found = []
+    for item, words in held:
+        shared = frozenset(word for word in wanted if _has(words, word))
+        score = sum(weights.get(word, 1.0) * (0.5 if word in _WEAK else 1.0) for word in shared)
+        if shared:
+            found.append(Found(item, score, shared))
+    order = {item.id: place for place, item in enumerate(items)}
+    found.sort(key=lambda one: (-one.score, order[one.item.id]))
+    return found
+
+
+def cites_of(sentence: str, items: Sequence[Item]) -> list[str]:
+    """The ids of the items that a sentence speaks of, at most three, in the items' order; none where it is about none.
+
+    An item counts with two of the sentence's words that mean something, or with one name or number of it.
+    """
+    said = {stem(word) for word in terms(sentence)} - _WEAK
+    firm = firm_in(sentence)
+    held = [(item, words_in(item.text)) for item in items]
+    weights = _weights(held)
+    scores: dict[str, float] = {}
+    for item, words in held:
+        # A number alone is a coincidence as often as not.
+        names = {name for name in firm & words if not name.isdigit()}
+        shared = (said & words) | (firm & words)
+        if len(shared) >= 2 or names:
+            scores[item.id] = sum(weights.get(word, 1.0) for word in shared)
+    best = max(scores.values(), default=0.0)
+    if best < _LEAST:
+        return []
+    top = sorted(scores, key=lambda name: -scores[name])[:_MOST_CITED]
+    kept = {name for name in top if scores[name] >= _NEAR * best}
+    return [item.id for item in items if item.id in kept]
+
+
+def _has(words: set[str], wanted: str) -> bool:
+    return wanted in words or (
+        len(wanted) >= _PREFIX_CHARS and any(len(word) > len(wanted) and word.startswith(wanted) for word in words)
+    )
+
+
+def _weights(held: Iterable[tuple[Item, set[str]]]) -> dict[str, float]:
+    """1 for a word in one item, less the more items have it, at least 0.3."""
+    counts: dict[str, int] = {}
+    total = 0
+    for _, words in held:
+        total += 1
+        for word in words:
+            counts[word] = counts.get(word, 0) + 1
+    whole = math.log(total + 1.0)
+    return {word: max(0.3, 1.0 - 0.7 * math.log(count) / whole) if whole else 1.0 for word, count in counts.items()}

@@ -1,0 +1,178 @@
+"""What a question asks for, by simple rules: a small model cannot be asked even that."""
+
+from __future__ import annotations
+
+import enum
+import re
+
+from logllm.explain.chat.asking import ASKING
+from logllm.explain.runbooks.words import stem, terms
+
+__all__ = ["MAX_QUESTION_CHARS", "Topic", "subjects_of", "topic_of"]
+
+MAX_QUESTION_CHARS = 500
+
+
+class Topic(enum.StrEnum):
+    """What the answer is made of. OTHER: whatever of the evidence carries the question's own words."""
+
+    WHAT = "what happened"
+    WHY = "why"
+    WHEN = "since when"
+    WHO = "who and where"
+    BEFORE = "what came before"
+    CHECK = "what to check"
+    TODO = "what to do"
+    SEEN = "seen before"
+    ONGOING = "still going on"
+    LINES = "lines"
+    COMPARE = "compared"
+    LIST = "incidents"
+    COUNT = "how many"
+    NORMAL = "what is usual"
+    SEVERITY = "how bad"
+    TRUST = "how sure"
+    HELP = "help"
+    OTHER = "other"
+
+
+# The first rule that matches decides, so the narrow ones stand first.
+_RULES: tuple[tuple[Topic, re.Pattern[str]], ...] = tuple(
+    (topic, re.compile(pattern))
+    for topic, pattern in (
+        (Topic.HELP, r"^\W*(?:help|what can (?:i ask|you (?:do|answer|tell))\b.*)\W*$"),
+        (
+            Topic.COMPARE,
+            r"\b(?:compar(?:e|ed|ison) (?:it |this |that |them )?(?:to|with|and|inc)|difference|differ|versus|vs\b"
+            r"|related|relation|connected|connection (?:to|with|between) (?:the |this |that )?(?:other|inc)"
+            r"|(?:anything|something|what) to do with|same (?:cause|problem|reason|issue|thing) as|linked (?:to"
+            r"|with)"
+            r"|correlat)",
+        ),
+        (
+            Topic.SEEN,
+            r"\b(?:seen|happen(?:s|ed)?|occur(?:s|red)?|had|been|known|met|encountered)\b.*"
+            r"\b(?:before(?! (?:it|this|that|the))|earlier|already|previously|in the past|last time|ever)\b"
+            r"|\b(?:first time|last time|recur\w*|past (?:incidents?|cases?|occurrences?)|similar (?:incidents?"
+            r"|cases?)"
+            r"|earlier (?:incidents?|cases?)|known (?:issue|problem|error)|precedents?|history|before\?"
+            r"|again\?|what (?:helped|fixed|solved|worked)|a repeat)",
+        ),
+        (
+            Topic.LIST,
+            r"^\W*incidents?\W*$|\b(?:list|all|other|others|latest|recent|open|which|more|any|how many|show"
+            r"|what)\b[^?]*"
+            r"\bincidents\b|\bany(?:thing)? else (?:wrong|broken|odd|going on)|what else is",
+        ),
+        (
+            Topic.BEFORE,
+            r"\b(?:what|which|anything|something|did|was|were|is|has|there)\b.*"
+            r"\b(?:chang\w*|deploy\w*|roll(?:ed)?[ -]?outs?|released?|upgrad\w*|updated?|reconfigur\w*)\b"
+            r"|\b(?:recent|last|any|config\w*) (?:config\w* )?(?:chang|deploy|release|upgrade|rollout)"
+            r"|\b(?:came|come|went|happened|was|began|broke|failed|started|odd|wrong) (?:just |right |shortly )?"
+            r"(?:first|before)\b|\bbefore (?:it|this|that|the)\b|\btime ?line|\bsequence|\bled up|\bleading up"
+            r"|\btrigger|in what order|order of events|\bpreced|first (?:symptom|sign|anomaly)",
+        ),
+        (
+            Topic.TRUST,
+            r"\b(?:how|are you|is (?:it|this|that)|can i)\b.*\b(?:sure|certain|confident|trust|believe|reliabl\w+)"
+            r"|\bconfidence|how (?:do|did|would) you know|\bproof\b|\bprove\b",
+        ),
+        (
+            Topic.LINES,
+            r"\b(?:show|display|give|print|see|list|grep|find|search|which|what|quote|read|get)\b.*"
+            r"\b(?:lines?|logs?|records?|messages?|evidence|entries|entry|examples?|samples?|raw|stack ?traces?)\b"
+            r"|\blines? (?:about|with|of|for|that|mention|contain)|^\W*evidence\W*$|\b(?:grep|show me|mentions?)\b",
+        ),
+        (
+            Topic.CHECK,
+            r"\b(?:what|how|where|which|anything|things?)\b.*\b(?:check|verify|look (?:at|into|for|first)"
+            r"|investigat\w*"
+            r"|inspect|diagnos\w*|confirm|examine)\b|\bchecks\b|\bfirst (?:look|check)|where (?:do|should) (?:i"
+            r"|we) (?:start|begin|look)",
+        ),
+        (
+            Topic.TODO,
+            r"\b(?:what|how)\b.*\b(?:(?:can|should|must|do|could|would|shall) (?:i|we|one|you)\b.*\bdo\b|to do\b"
+            r"|needs? doing"
+            r"|(?:fix|solve|repair|mitigat\w*|remed\w*|recover|stop|prevent|clear|get rid|resolve|restart|undo"
+            r"|handle)\b)"
+            r"|\b(?:next steps?|steps\b|runbook|playbook|action|mitigation|remed\w+|workaround|recommend\w*"
+            r"|suggest\w*|advice"
+            r"|fix(?:es)?\b|what now|whom? (?:do|should) (?:i|we) (?:call|page|tell|ask)|escalat\w*|owner|owns)",
+        ),
+        (
+            Topic.ONGOING,
+            r"\bstill\b|\b(?:is|has|did|are|does|was)\b.*\b(?:over|end(?:ed|s)?|finish\w*|ongoing|resolved"
+            r"|recover\w*"
+            r"|going on|active|stop(?:s|ped)?|back to normal|gone|live|continu\w*|happening|better|worse|growing)\b"
+            r"|\b(?:ongoing|right now|at the moment|current state|status now)\b",
+        ),
+        (
+            Topic.WHEN,
+            r"\b(?:when|how long|what time|at what|which (?:minute|hour|day)|since|durations?|how old)\b"
+            r"|\b(?:start|began|begin)(?:ed|s|ning)?\b",
+        ),
+        (
+            Topic.SEVERITY,
+            r"\bseverit|\bhow (?:bad|severe|serious|urgent|critical|grave|important|big)\b"
+            r"|\b(?:serious|urgent|critical|important|dangerous|impact|harmless|false alarm|worry|wake|matters?"
+            r"|noise)\b",
+        ),
+        (
+            Topic.COUNT,
+            r"\bhow (?:many|much|often|frequent\w*|fast|large)\b|\bcounts?\b|\bnumber of\b|\brate\b|\bpeak\w*"
+            r"|\bspike\w*"
+            r"|\bseries\b|\bgraph\b|\bcurve\b|\btrend\b|\bmaximum\b|\bmost\b|\bbursts?\b|\bvolume\b",
+        ),
+        (
+            Topic.NORMAL,
+            r"\b(?:expected|normal(?:ly)?|usual(?:ly)?|baseline|unusual|odd|anomal\w+|typical(?:ly)?"
+            r"|out of the ordinary"
+            r"|strange|deviat\w*|different than|new (?:about|here))\b|what is new\b|what's new\b",
+        ),
+        (
+            Topic.WHO,
+            r"\b(?:who|whom|whose|where)\b|\b(?:affected|involved|concerned|source of|attacker|culprit|victim)\b"
+            r"|\b(?:which|what)\b (?:\w+ )?(?:hosts?|users?|accounts?|ips?|address(?:es)?|machines?|servers?|nodes?"
+            r"|services?|pods?|components?|clients?|status(?:es)?|codes?|files?|paths?|containers?|process(?:es)?"
+            r"|threads?|applications?|apps?|systems?|ports?|urls?|endpoints?|databases?|tables?|jobs?|names?)\b"
+            r"|\b(?:hosts?|users?|ips?|addresses|services|accounts|pods|nodes)\W*$",
+        ),
+        (
+            Topic.WHY,
+            r"\bwhy\b|\bcaus(?:e|es|ed|ing)\b|\breasons?\b|\broot\b|\bbecause\b|\bexplain|\bexplanation"
+            r"|\bhow come\b"
+            r"|\bhypothes|\bbehind\b|\bwhat (?:is|was|went|'s|has gone|goes) wrong|what made|\bdiagnosis\b"
+            r"|\bblame\b"
+            r"|\bproblem\b|\bwhat(?:'s| is) the (?:matter|issue)",
+        ),
+        (
+            Topic.WHAT,
+            r"\bwhat\b.*\b(?:happen\w*|going on|up|this|it|incident|about|mean\w*|see[ns]?)\b|\bsummar"
+            r"|\btell me\b|\boverview\b"
+            r"|\bdescribe\b|\btl;?dr\b|^\W*(?:hi|hello|hey|so|what)\W*$|\bincident\b|\bin short\b|\bbriefly\b"
+            r"|\bdetails\b",
+        ),
+    )
+)
+
+
+def topic_of(question: str) -> Topic:
+    """The topic of a question in English; OTHER where no rule knows it. Reads the first 500 characters.
+
+    >>> topic_of("Since when does this happen?").value, topic_of("purple elephants").value
+    ('since when', 'other')
+    """
+    text = " ".join(question[:MAX_QUESTION_CHARS].lower().replace("’", "'").split())
+    return next((topic for topic, pattern in _RULES if pattern.search(text)), Topic.OTHER)
+
+
+def subjects_of(question: str) -> list[str]:
+    """The stems of the words that a question is about, without those that questions are made of; each once.
+
+    >>> subjects_of("Why did the checkpoint fail before the disk was full?")
+    ['checkpoint', 'disk', 'full']
+    """
+    found = [stem(word) for word in terms(question[:MAX_QUESTION_CHARS])]
+    return [word for word in dict.fromkeys(found) if word not in ASKING]
