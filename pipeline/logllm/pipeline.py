@@ -19,6 +19,7 @@ from logllm.events import WINDOW_NS, IncidentEvent, Severity
 from logllm.explain.redact.redactor import Redactor
 from logllm.explain.runbooks.advice import Advice
 from logllm.filtering import Filtering
+from logllm.incidents.changes import ChangeWatch
 from logllm.incidents.compose import Composer, Lookups
 from logllm.incidents.describe import span_of
 from logllm.incidents.feedback import Feedback
@@ -90,21 +91,22 @@ class Pipeline:
         self.feedback = Feedback(self.keys, self.names.of, self._resolved)
         self.grouper = Grouper(self.keys, self.budget, self.template_id, self.feedback.is_real)
         self.recent = Recent()
+        self.changes = ChangeWatch(self.template_text, self._mask)
         self.redactor = Redactor()
-        self.records = 0
-        self.bytes = 0
+        self.records = self.bytes = 0
         self.anomalies: dict[str, int] = {}
         self.first_sight = FirstSight()
         self.raised = Raised()
         self.arrivals = Arrivals()
         self.first_window = -1
         self.reducer: Reducer | None = None
-        self._report: Report | None = None
         self.decoder = decoder_for(detect)
         self.advice = Advice(self.config.explain.runbooks)
         self._composer = Composer(
             self.keys,
             self.recent,
+            self.changes,
+            self.grouper,
             Lookups(
                 text=self.template_text,
                 template_id=self.template_id,
@@ -115,8 +117,8 @@ class Pipeline:
                 shows=self.advice.shows,
             ),
         )
-        if look_back:
-            self._report = Report(self.keys, Survey(self.keys, self.names.severity), self.template_id)
+        survey = Survey(self.keys, self.names.severity)
+        self._report = Report(self.keys, survey, self.template_id) if look_back else None
 
     @classmethod
     def from_config(cls, path: str | Path) -> Pipeline:
@@ -206,6 +208,7 @@ class Pipeline:
         bad = self.names.bad[keys]
         severe = np.where(columns.severity > 0, columns.severity >= Severity.ERROR, bad)
         self.recent.add(columns, keys, source, held_bytes, new)
+        self.changes.see(columns, keys, self.keys.service, source, new)
         if self.reducer is not None:
             closed_ns = self.windows.watermark_ns // WINDOW_NS * WINDOW_NS
             learning = self.detection.learning > 0
@@ -229,7 +232,8 @@ class Pipeline:
         return templates, changes
 
     def _merge(self, changes: Changes) -> None:
-        merge(self, changes, (self.grouper, self.recent, self.raised, self.feedback, self._report, self.reducer))
+        parts = (self.grouper, self.recent, self.changes, self.raised, self.feedback, self._report, self.reducer)
+        merge(self, changes, parts)
 
     def edit_templates(self, edits: TemplateEdits) -> None:
         """What people have made of templates, in place of what they had. Raises ConfigError and changes nothing."""
@@ -240,9 +244,8 @@ class Pipeline:
 
     def _forget(self, changes: Changes) -> None:
         spoken_of = {key for incident in self.grouper.open for key in incident.concerned} | self.raised.keys
-        if self._report is not None:
-            spoken_of |= self._report.held_keys
-        forget(self, changes, spoken_of, (self.recent, self.reducer, self.feedback))
+        spoken_of |= set() if self._report is None else self._report.held_keys
+        forget(self, changes, spoken_of, (self.recent, self.changes, self.reducer, self.feedback))
         self.miner.reuse()
 
     def tick(self, now_ns: int) -> list[IncidentEvent]:
@@ -307,8 +310,7 @@ class Pipeline:
         report, self._report = self._report, None
         self.windows.whole_blocks = False
         found = report.found(self.records, self._composer, self.windows.watermark_ns, self.budget.per_day)
-        now_ns = self.windows.watermark_ns
-        return [event for event in found if not self.feedback.holds_back(event, now_ns)][:limit]
+        return [event for event in found if not self.feedback.holds_back(event, self.windows.watermark_ns)][:limit]
 
     @property
     def looks_back(self) -> bool:

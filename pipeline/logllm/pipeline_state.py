@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from logllm.detectors.keys import Keys
     from logllm.detectors.names import FirstSight, Names
     from logllm.detectors.windows import Windows
+    from logllm.incidents.changes import ChangeWatch
     from logllm.incidents.feedback import Feedback
     from logllm.incidents.grouper import Grouper
     from logllm.signals import Raised
@@ -38,6 +39,7 @@ class Learned(Protocol):
     budget: Budget
     feedback: Feedback
     grouper: Grouper
+    changes: ChangeWatch
     redactor: Redactor
     arrivals: Arrivals
     raised: Raised
@@ -61,6 +63,7 @@ def state_of(learned: Learned) -> dict[str, Any]:
         "budget": learned.budget.state(),
         "feedback": learned.feedback.state(),
         "open": learned.grouper.state(),
+        "changes": learned.changes.state(),
         "redactor": learned.redactor.state(),
         "records": learned.records,
         "bytes": learned.bytes,
@@ -86,6 +89,7 @@ def restore_into(learned: Learned, state: dict[str, Any]) -> None:
         learned.budget.restore(state["budget"])
         learned.feedback.restore(state.get("feedback", {}))
         learned.grouper.restore(state["open"])
+        learned.changes.restore(state.get("changes", {}), learned.keys.count, len(learned.keys.services))
         learned.redactor = Redactor.from_state(state["redactor"])
         learned.records, learned.bytes = int(state["records"]), int(state["bytes"])
         learned.arrivals.ahead = int(state["ahead"])

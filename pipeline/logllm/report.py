@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from logllm.events import WINDOW_NS, Anomaly, IncidentEvent, rfc3339
 from logllm.incidents.grouper import Incident
+from logllm.incidents.incident import since
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,7 +136,9 @@ class Report:
         for anomaly in (a for incident in order for a in incident.anomalies):
             have = anomalies.get((anomaly.kind, anomaly.key))
             if have is None or anomaly.surprise > have.surprise:
-                anomalies[anomaly.kind, anomaly.key] = anomaly
+                anomalies[anomaly.kind, anomaly.key] = anomaly if have is None else since(anomaly, have)
+            else:
+                anomalies[anomaly.kind, anomaly.key] = since(have, anomaly)
         looked_back = any(incident.id not in self._held for incident in group)
         keys = list(dict.fromkeys(key for incident in order for key in incident.keys))
         return dataclasses.replace(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from logllm.events import WINDOW_NS, Cause, Evidence, IncidentEvent, rfc3339
 from logllm.incidents import describe
-from logllm.incidents.incident import of_whole_service
+from logllm.incidents.incident import noticed, of_whole_service
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from logllm.events import Anomaly
+    from logllm.incidents.changes import ChangeWatch
     from logllm.incidents.grouper import EventName, Incident, KeyNames
     from logllm.incidents.recent import Line, Recent
 
@@ -22,6 +23,11 @@ MAX_EVIDENCE = 5
 MAX_TEMPLATES = 12
 MAX_CAUSES = 32
 SAMPLED_LINES = 300
+MAX_TIMELINE = 6
+BEFORE_WINDOWS = 30
+"""How much earlier, and `JOIN_WINDOWS` how much later, another incident may begin to be told in the order of things."""
+
+JOIN_WINDOWS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,12 @@ class Lookups:
     shows: Callable[[str, str], float]
 
 
+class Living(Protocol):
+    """Whoever has the incidents that have not ended."""
+
+    open: list[Incident]
+
+
 class Composer:
     """Makes `IncidentEvent`s.
 
@@ -54,9 +66,11 @@ class Composer:
         cited: The records that the latest one rests on, as they came.
     """
 
-    def __init__(self, keys: KeyNames, recent: Recent, lookups: Lookups) -> None:
+    def __init__(self, keys: KeyNames, recent: Recent, changes: ChangeWatch, living: Living, lookups: Lookups) -> None:
         self._keys = keys
         self._recent = recent
+        self._changes = changes
+        self._living = living
         self._ask = lookups
         self.cited: list[Line] = []
 
@@ -110,6 +124,8 @@ class Composer:
             services=sorted({self._service(int(self._keys.service[key])) for key in incident.keys}),
             facts=[mask(fact) for fact in self._facts(incident, watched, records)],
             series=incident.series,
+            changes=self._near(incident),
+            timeline=[mask(sentence) for sentence in self._timeline(incident)],
             causes=self._causes(incident),
         )
 
@@ -126,6 +142,49 @@ class Composer:
             return round(self._ask.shows(runbook, self._ask.text(anomaly.key)), 1), anomaly.seen
 
         return max(range(len(incident.anomalies)), key=weight)
+
+    def _near(self, incident: Incident) -> list[Evidence]:
+        """What was changed near its beginning, as the log tells it; of another service under that service's name."""
+        changes: list[Evidence] = []
+        for change in self._changes.near(incident.started * WINDOW_NS, incident.service, incident.lead.key):
+            elsewhere = self._service(change.service) if change.service != incident.service else ""
+            changes.append(
+                Evidence(
+                    id=f"C{len(changes) + 1}",
+                    time=rfc3339(change.time_ns),
+                    text=f"{elsewhere}: {change.text}" if elsewhere else change.text,
+                    template=self._ask.template_id(change.key) if change.key >= 0 else "",
+                    source=change.source,
+                    line=change.line or None,
+                )
+            )
+        return changes
+
+    def _timeline(self, incident: Incident) -> list[str]:
+        """What was noticed first, to the minute, here and in other incidents of that time; nothing where it is one."""
+        mine = _firsts(incident)
+        lead = next(anomaly for anomaly in mine if anomaly.key == incident.lead.key)
+        theirs = [
+            _firsts(other)[0]
+            for other in self._living.open
+            if other.id != incident.id and (other.told or other.severity != "info")
+        ]
+        near = [each for each in theirs if -BEFORE_WINDOWS <= noticed(each) - incident.started <= JOIN_WINDOWS]
+        near = sorted(near, key=noticed)[: MAX_TIMELINE // 2]
+        kept = [lead, *(anomaly for anomaly in mine if anomaly is not lead)][: MAX_TIMELINE - len(near)]
+        order = sorted([*kept, *near], key=noticed)
+        if len(order) < 2:
+            return []
+        first = noticed(order[0])
+        place = " (among the first)" if noticed(order[1]) == first else " (first)"
+        day = rfc3339(incident.started * WINDOW_NS)[:10]
+        sentences = []
+        for anomaly in order:
+            when = rfc3339(noticed(anomaly) * WINDOW_NS)
+            stamp = when[11:16] if when[:10] == day else f"{when[:10]} {when[11:16]}"
+            told = describe.happened(anomaly, self._ask.text(anomaly.key), self._service(anomaly.service))
+            sentences.append(f"{stamp} {told}{place if noticed(anomaly) == first else ''}")
+        return sentences
 
     def _causes(self, incident: Incident) -> list[Cause]:
         lead = incident.lead
@@ -187,6 +246,14 @@ class Composer:
                 f"seen {describe.seen(anomaly, records=records)}"
             )
         return facts[:8]
+
+
+def _firsts(incident: Incident) -> list[Anomaly]:
+    """Of each message the anomaly that was noticed first, in the order of time."""
+    firsts: dict[int, Anomaly] = {}
+    for anomaly in sorted(incident.anomalies, key=noticed):
+        firsts.setdefault(anomaly.key, anomaly)
+    return list(firsts.values())
 
 
 def _distinct(lines: list[Line]) -> list[Line]:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from logllm.events import Anomaly
 
-__all__ = ["KNOWN", "count_of", "expected", "quantity", "rate_of", "seen", "span_of", "title", "top_values"]
+__all__ = ["KNOWN", "count_of", "expected", "happened", "quantity", "rate_of", "seen", "span_of", "title", "top_values"]
 
 KNOWN = "known"
 """`Anomaly.about` where a record is told because people have called its message a real problem."""
@@ -134,6 +134,19 @@ def title(anomaly: Anomaly, template: str, *, others: int = 0, records: int = 0)
             return f"{text} makes up {100 * anomaly.seen / max(records, 1):.0f} % of the log{more}"
         case _:
             return f"Rare: {text}{more}"
+
+
+def happened(anomaly: Anomaly, template: str, service: str) -> str:
+    """What began, of which service, as a part of a sentence: "orders: new: connection refused"."""
+    if anomaly.kind == "rate" and anomaly.about != KNOWN:
+        much = "more often than usual" if anomaly.seen >= anomaly.expected else "more seldom than usual"
+        told = f"{much}: {_short(template)}"
+    else:
+        told = title(anomaly, template)
+    words = told.split(" ", 1)[0]
+    # An abbreviation, or a message's own first word, keeps its capital.
+    told = told[:1].lower() + told[1:] if words[1:].islower() or words.endswith(":") else told
+    return f"{service}: {told}" if service else told
 
 
 def expected(anomaly: Anomaly, *, watched: float, records: int = 0) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from logllm.events import WINDOW_NS
-from logllm.incidents.incident import Incident, severity_name
+from logllm.incidents.incident import Incident, severity_name, since
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -171,7 +171,8 @@ class Grouper:
         else:
             before = incident.anomalies[same]
             more = anomaly if anomaly.surprise > before.surprise else before
-            incident.anomalies[same] = replace(more, severity=max(anomaly.severity, before.severity))
+            more = replace(more, severity=max(anomaly.severity, before.severity))
+            incident.anomalies[same] = since(more, before)
         for key in anomaly.keys:
             if key not in incident.keys and len(incident.keys) < MAX_KEYS:
                 incident.keys.append(key)

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from logllm.events import Anomaly, Severity
 
-__all__ = ["Incident", "SeverityName", "of_whole_service", "severity_name"]
+__all__ = ["Incident", "SeverityName", "noticed", "of_whole_service", "severity_name", "since"]
 
 SeverityName = Literal["info", "warning", "critical"]
 
@@ -114,3 +114,14 @@ def severity_name(anomalies: list[Anomaly], count: int) -> SeverityName:
 def of_whole_service(anomaly: Anomaly) -> bool:
     """Whether it speaks of all of a service, or of the source, so that no single template stands for it."""
     return anomaly.kind == "release" or (anomaly.kind == "silence" and (anomaly.span == 0 or anomaly.service < 0))
+
+
+def noticed(anomaly: Anomaly) -> int:
+    """The window that made it odd: the last of those it was judged by; of a silence, the first without a record."""
+    return anomaly.window - (max(int(anomaly.seen), 1) - 1 if anomaly.kind == "silence" else 0)
+
+
+def since(anomaly: Anomaly, before: Anomaly) -> Anomaly:
+    """`anomaly`, dated to one of the same kind and key if that was noticed before: so it is known which came first."""
+    later = noticed(anomaly) - noticed(before)
+    return replace(anomaly, window=anomaly.window - later) if later > 0 else anomaly
