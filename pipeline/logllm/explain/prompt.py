@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import secrets
-import unicodedata
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from logllm.explain.facts import first_sentence
+from logllm.explain.injection import looks_like_instruction, tame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,22 +55,6 @@ _EXAMPLE_ANSWER = (
     '{"runbook": "backup-failed", "evidence": ["E1", "E3"], "severity": "critical", '
     '"hypothesis": "The backup cannot write /data/b.tar because the device is full."}'
 )
-# Control tokens of chat templates: inside log text they must not become control tokens again.
-_CONTROL = re.compile(
-    r"<\|?/?(?=[a-z_|]{1,30}\|?>)|\[/?(?=(?:INST|SYS|SYSTEM_PROMPT|TOOL_CALLS)\])|<<(?=/?SYS>>)", re.IGNORECASE
-)
-_PSEUDONYM = re.compile(r"<(?:ip|host|email|mac|user|secret)_\w{1,16}>|<\*>")
-_INSTRUCTION = re.compile(
-    r"(?i)\b(?:ignor|disregard|forget|overrid|bypass)\w*\W+(?:\w+\W+){0,4}"
-    r"(?:instruction|prompt|rule|direction|context|analysis|above|previous)"
-    r"|\b(?:you are now|you must now|act as|pretend (?:to be|you)|new instructions?\s*:|system prompt)\b"
-    r"|\b(?:assistant\s*:|as an ai\b|language model\b)"
-    r"|\b(?:respond|reply|answer|output|classify|report|set|mark)\w*\W+(?:\w+\W+){0,5}"
-    r"(?:severity|confidence|runbook|root.?cause)\b"
-    r"|\b(?:severity|confidence|runbook)\s+(?:is|to|must be|should be|=)\s*[\"']?\w+\W+(?:\w+\W+){0,3}"
-    r"\b(?:run|execute|and)\b"
-    r"|<\|?(?:im_start|im_end|system|assistant|endoftext|start_of_turn)\|?>|\[/?INST\]"
-)
 
 
 class Shown(NamedTuple):
@@ -99,30 +82,6 @@ def instructions() -> str:
 def estimate_tokens(text: str) -> int:
     """Never too few: log text is 2.2 to 4 characters a token for the usual tokenizers, other scripts one a byte."""
     return sum(1 if ord(char) < 128 else 4 for char in text) // 2 + 1
-
-
-def looks_like_instruction(text: str) -> bool:
-    """Whether a log line speaks to a language model rather than of a machine."""
-    return _INSTRUCTION.search(unicodedata.normalize("NFKC", text)[:4096]) is not None
-
-
-def tame(text: str) -> str:
-    """Log text as harmless data: one line, no control characters, no invisible ones, no chat template's tokens."""
-    kept = {match[0] for match in _PSEUDONYM.finditer(text)}
-    text = "".join(
-        " " if char in "\r\n\t\v\f\u2028\u2029" else char
-        for char in text[: 4 * _LINE_CHARS]
-        if char in "\r\n\t\v\f" or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Cn")
-    )
-    text = re.sub(r" {2,}", " ", text).strip()
-    text = _CONTROL.sub(lambda match: match[0] if _pseudonym_at(match, kept) else "(", text)
-    if len(text) > _LINE_CHARS:
-        text = f"{text[: _LINE_CHARS - 90].rstrip()} … {text[-80:].lstrip()}"
-    return text
-
-
-def _pseudonym_at(match: re.Match[str], kept: set[str]) -> bool:
-    return any(match.string.startswith(pseudonym, match.start()) for pseudonym in kept)
 
 
 def build_prompt(
