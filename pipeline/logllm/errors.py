@@ -73,11 +73,17 @@ class ExplainError(LogllmError):
 
 
 class ExplainLater(ExplainError):
-    """The model is away, or it is not its time: trying again may help. `after_s`: not before; None where unknown."""
+    """The model is away, or it is not its time: trying again may help.
 
-    def __init__(self, reason: str, after_s: float | None = None) -> None:
+    Args:
+        after_s: Not before so many seconds; None where that is unknown.
+        excused: The wait is not to be held against it: nothing is wrong.
+    """
+
+    def __init__(self, reason: str, after_s: float | None = None, *, excused: bool = False) -> None:
         super().__init__(reason)
         self.after_s = after_s
+        self.excused = excused
 
 
 class DeliveryError(LogllmError):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import collections
+import contextlib
 import os
 import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from logllm.errors import ExplainError
+from logllm.errors import ExplainError, ExplainLater, StateError
+from logllm.explain.allowance import Allowance
 from logllm.explain.cache import CachedAnswer
 from logllm.explain.checks import parse_answer
 from logllm.explain.model.client import ChatClient
@@ -40,8 +41,11 @@ class Asker:
         *,
         models: ModelStore | None = None,
         server: ModelServer | None = None,
+        allowance: Allowance | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.allowance = allowance or Allowance(config, clock=clock)
+        self.requests = dict.fromkeys(("ok", "failed", "later"), 0)
         self.name = server.name if server is not None else model
         self.server = server
         self.tokens = 0
@@ -50,7 +54,7 @@ class Asker:
         self._models = models
         self._remote: ChatClient | None = None
         self._clock = clock
-        self._spent: collections.deque[tuple[float, int]] = collections.deque()
+        self._read = self._written = 0
         self._stopped = threading.Event()
 
     def prepare(self) -> None:
@@ -77,16 +81,20 @@ class Asker:
             self._remote = ChatClient(found.url, key, found.name, deadline_s=config.deadline_s)
         self.name = found.name
 
-    def ask(self, shown: Sequence[Shown], facts: Sequence[str], matches: Sequence[Match]) -> CachedAnswer:
+    def ask(
+        self, shown: Sequence[Shown], facts: Sequence[str], matches: Sequence[Match], *, severity: str = "warning"
+    ) -> CachedAnswer:
         """The model's answer, unchecked.
 
         Raises:
             ModelError: as for `prepare`.
-            ExplainError: no usable answer, with the reason.
+            ExplainLater: The model is away, its window is shut, or the hour's tokens for this severity are used up.
+            ExplainError: no usable answer, with the reason; asking again would give none either.
         """
         if not shown:
             raise ExplainError("no evidence that may be shown to a model")
         return self._with_client(
+            severity,
             lambda client, ends: self._score_and_chat(client, shown, facts, matches, ends),
             lambda client, ends: self._chat(client, shown, facts, matches, {}, ends, local=False),
         )
@@ -97,17 +105,45 @@ class Asker:
         def put(client: ChatClient, ends: float) -> str:
             messages, schema = build_question(text)
             answer = client.chat(messages, schema, max_tokens=QUESTION_TOKENS, deadline_s=self._left(ends))
-            self._spend(answer.prompt_tokens + answer.completion_tokens or len(text) // 3 + QUESTION_TOKENS)
+            self._spend(answer.prompt_tokens or len(text) // 3, answer.completion_tokens or QUESTION_TOKENS)
             return parse_question(answer.text)
 
-        return self._with_client(put, put)
+        return self._with_client("info", put, put)
+
+    def spare(self, tokens: int) -> None:
+        """The cache had an answer that cost so many tokens when it was made."""
+        with contextlib.suppress(StateError):
+            self.allowance.spare(tokens)
 
     def _with_client(
+        self,
+        severity: str,
+        local: Callable[[ChatClient, float], _Answer],
+        remote: Callable[[ChatClient, float], _Answer],
+    ) -> _Answer:
+        self._read = self._written = 0
+        outcome = "failed"
+        try:
+            self._may(severity)
+            answer = self._answered(local, remote)
+            outcome = "ok"
+            return answer
+        except ExplainLater:
+            outcome = "later"
+            raise
+        finally:
+            self.requests[outcome] += 1
+            if self._read or self._written:
+                self.tokens += self._read + self._written
+                # A full disk must not cost an explanation: the hour's tokens are not counted then.
+                with contextlib.suppress(StateError):
+                    self.allowance.spend(self._read, self._written)
+
+    def _answered(
         self, local: Callable[[ChatClient, float], _Answer], remote: Callable[[ChatClient, float], _Answer]
     ) -> _Answer:
         if self._stopped.is_set():
-            raise ExplainError("the explainer is stopping")
-        self._within_budget()
+            raise ExplainLater("the explainer is stopping")
         self.prepare()
         ends = self._clock() + self._config.deadline_s
         if self._remote is not None:
@@ -131,19 +167,20 @@ class Asker:
             self.server.kill()
 
     def close(self) -> None:
-        """End the local model. A second call does nothing."""
+        """End the local model, close the account. A second call does nothing."""
         self.interrupt()
         if self.server is not None:
             self.server.close()
+        self.allowance.close()
 
     def _why(self, server: ModelServer, error: ExplainError) -> ExplainError:
         if "no answer in" in str(error):
             # It may be deep in llama.cpp, where nothing reaches it.
             server.kill()
-            return ExplainError(f"the model gave no answer in {self._config.deadline_s:g} s and was ended")
+            return ExplainLater(f"the model gave no answer in {self._config.deadline_s:g} s and was ended")
         # A broken connection shows a moment before the process is gone for its parent.
         how = server.check(wait_s=0.5 if "broke" in str(error) or "listens" in str(error) else 0.0)
-        return error if how is None else ExplainError(f"the model's process ended in mid-answer ({how})")
+        return error if how is None else ExplainLater(f"the model's process ended in mid-answer ({how})")
 
     def _score_and_chat(
         self, client: ChatClient, shown: Sequence[Shown], facts: Sequence[str], matches: Sequence[Match], ends: float
@@ -155,7 +192,7 @@ class Asker:
             text = scored_text([line.text for line in shown])
             scores = client.score(prefixes, text, max_tokens=SCORED_TOKENS, deadline_s=self._left(ends))
             likelihoods = dict(zip([*(runbook.id for runbook in scored), ""], scores, strict=True))
-            self._spend(sum(len(prefix) for prefix in prefixes) // 4 + len(prefixes) * SCORED_TOKENS)
+            self._spend(sum(len(prefix) for prefix in prefixes) // 4 + len(prefixes) * SCORED_TOKENS, 0)
             matches = choose(matches, scores).ranked
         # A small model confuses what it reads: the two best, the best first.
         return self._chat(client, shown, facts, matches[:2], likelihoods, ends, local=True)
@@ -185,24 +222,28 @@ class Asker:
         answer = client.chat(
             prompt.messages, prompt.schema, max_tokens=ANSWER_TOKENS, stop=stop, deadline_s=self._left(ends)
         )
-        self._spend(answer.prompt_tokens + answer.completion_tokens or prompt.tokens + ANSWER_TOKENS)
+        self._spend(answer.prompt_tokens or prompt.tokens, answer.completion_tokens or ANSWER_TOKENS)
         if local and answer.prompt_tokens and answer.prompt_tokens < prompt.tokens:
             raise ExplainError(f"the model read {answer.prompt_tokens} tokens of a prompt of {prompt.tokens}")
-        return CachedAnswer(parse_answer(answer.text, ended=answer.ended), likelihoods)
+        return CachedAnswer(parse_answer(answer.text, ended=answer.ended), likelihoods, self._read + self._written)
 
     def _left(self, ends: float) -> float:
         left = ends - self._clock()
         if left <= 0:
-            raise ExplainError(f"no answer in {self._config.deadline_s:g} s")
+            raise ExplainLater(f"no answer in {self._config.deadline_s:g} s")
         return left
 
-    def _within_budget(self) -> None:
-        now = self._clock()
-        while self._spent and now - self._spent[0][0] > 3600.0:
-            self._spent.popleft()
-        if sum(tokens for _, tokens in self._spent) >= self._config.tokens_per_hour:
-            raise ExplainError(f"the budget of {self._config.tokens_per_hour} tokens an hour is used up")
+    def _may(self, severity: str) -> None:
+        with contextlib.suppress(StateError):
+            if shut_s := self.allowance.shut_s(severity):
+                raise ExplainLater("the model works in its windows only", shut_s, excused=True)
+            if dry_s := self.allowance.dry_s(severity):
+                raise ExplainLater(
+                    f"what incidents of severity {severity} may use of {self._config.tokens_per_hour} tokens an hour "
+                    "is used up",
+                    dry_s,
+                )
 
-    def _spend(self, tokens: int) -> None:
-        self.tokens += tokens
-        self._spent.append((self._clock(), tokens))
+    def _spend(self, read: int, written: int) -> None:
+        self._read += read
+        self._written += written

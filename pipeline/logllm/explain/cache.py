@@ -20,7 +20,7 @@ __all__ = ["CachedAnswer", "ExplanationCache"]
 
 
 class CachedAnswer(msgspec.Struct, frozen=True):
-    """The model's part of an explanation, before any check, in masked text.
+    """The model's part of an explanation, before any check, in masked text; `tokens` are what it cost.
 
     Kept raw on purpose: another incident of the same fingerprint has other addresses, other evidence; its explanation
     is composed anew and goes through all checks again.
@@ -28,6 +28,7 @@ class CachedAnswer(msgspec.Struct, frozen=True):
 
     answer: ModelAnswer
     likelihoods: dict[str, float]
+    tokens: int = 0
 
 
 class ExplanationCache:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from logllm.errors import ExplainError, ModelError, StateError
+from logllm.errors import ExplainError, ExplainLater, ModelError, StateError
 from logllm.explain.asker import Asker
 from logllm.explain.cache import CachedAnswer, ExplanationCache
 from logllm.explain.compose import compose
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from logllm.events import Explanation, IncidentEvent
+    from logllm.explain.allowance import Allowance, Usage
     from logllm.explain.model.models import ModelStore
     from logllm.explain.model.server import ModelServer
     from logllm.explain.runbooks.search import Match
@@ -56,6 +57,7 @@ class Explainer:
     Args:
         model: Name, path or URL as in `ModelStore.resolve`; None for no model.
         store: Answers by fingerprint; a hit costs no tokens, and is checked against the new incident's evidence.
+        allowance: What the model may cost; by default as configured, forgotten at the end. Closed with this.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Explainer:
         config: ExplainConfig | None = None,
         models: ModelStore | None = None,
         server: ModelServer | None = None,
+        allowance: Allowance | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.catalogue = catalogue
@@ -76,7 +79,9 @@ class Explainer:
         self._model = model or "none"
         self._store = store
         self._asker = (
-            Asker(model, config or ExplainConfig(), models=models, server=server, clock=clock) if model else None
+            Asker(model, config or ExplainConfig(), models=models, server=server, allowance=allowance, clock=clock)
+            if model
+            else None
         )
         self._clock = clock
         self._lock = threading.Lock()
@@ -91,6 +96,15 @@ class Explainer:
         """What the model read and wrote so far."""
         return self._asker.tokens if self._asker else 0
 
+    @property
+    def requests(self) -> dict[str, int]:
+        """Questions put to the model, by how they ended: "ok", "failed", "later"."""
+        return self._asker.requests if self._asker else {}
+
+    def usage(self) -> Usage | None:
+        """Tokens spent and saved, over restarts too; None without a model. Raises StateError."""
+        return self._asker.allowance.usage() if self._asker else None
+
     def prepare(self) -> str:
         """Find the model, start nothing; returns its name, "none" without one.
 
@@ -102,11 +116,15 @@ class Explainer:
         self._asker.prepare()
         return self._asker.name
 
-    def explain(self, incident: IncidentEvent) -> Explanation:
-        """Why, and what to do. Two seconds from the default model on two cores; at most the configured deadline."""
+    def explain(self, incident: IncidentEvent, *, may_wait: bool = False) -> Explanation:
+        """Why, and what to do. Two seconds from the default model on two cores; at most the configured deadline.
+
+        Raises:
+            ExplainLater: With `may_wait`, where the model is away or must not be asked now.
+        """
         with self._lock:
             began = self._clock()
-            explanation = self._explain(incident, self._case(incident))
+            explanation = self._explain(incident, self._case(incident), may_wait=may_wait)
             return msgspec.structs.replace(explanation, seconds=round(self._clock() - began, 3))
 
     def question(self, text: str) -> str:
@@ -137,7 +155,7 @@ class Explainer:
             self.catalogue.close()
             self._store.close()
 
-    def _explain(self, incident: IncidentEvent, case: _Case) -> Explanation:
+    def _explain(self, incident: IncidentEvent, case: _Case, *, may_wait: bool) -> Explanation:
         if set(incident.kinds) <= WORDLESS and incident.runbook in self.catalogue.by_id:
             # What is missing shows in no line: neither words nor the model can find its runbook.
             return explain_without_model(incident, self.catalogue.by_id[incident.runbook], self.catalogue)
@@ -147,8 +165,10 @@ class Explainer:
             return explain_without_model(incident, runbook, self.catalogue, removed=case.withheld)
         try:
             cached = self._cached(case.key)
-            answer = cached or asker.ask(case.shown, case.facts, case.matches)
+            answer = cached or asker.ask(case.shown, case.facts, case.matches, severity=incident.severity)
         except (ExplainError, ModelError) as error:
+            if may_wait and isinstance(error, ExplainLater):
+                raise
             return self._failed(incident, case, str(error))
         if cached is None:
             # A cache that cannot be written costs tokens the next time, not this explanation.
@@ -156,7 +176,8 @@ class Explainer:
                 self._store.put(case.key, answer)
         else:
             self.cache_hits += 1
-        return compose(
+            asker.spare(cached.tokens)
+        explanation = compose(
             incident,
             answer,
             shown=case.shown,
@@ -168,6 +189,8 @@ class Explainer:
             model=asker.name,
             cached=cached is not None,
         )
+        spent, saved = (answer.tokens, 0) if cached is None else (0, cached.tokens)
+        return msgspec.structs.replace(explanation, tokens=spent, tokens_saved=saved)
 
     def _failed(self, incident: IncidentEvent, case: _Case, reason: str) -> Explanation:
         alone = explain_without_model(incident, choose(case.matches).runbook, self.catalogue, removed=case.withheld)

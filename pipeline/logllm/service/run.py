@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import importlib.util
 import logging
 import os
 import threading
@@ -15,17 +14,13 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from logllm import checkpoint
-from logllm.errors import ModelError, StateError
-from logllm.explain.cache import ExplanationCache
-from logllm.explain.config import ExplainConfig
-from logllm.explain.explainer import Explainer
-from logllm.explain.questions import Questions
+from logllm.errors import LogllmError, StateError
 from logllm.explain.runbooks.search import Catalogue
-from logllm.explain.worker import ExplainWorker
 from logllm.filtering import Filtering
 from logllm.incidents.store import IncidentStore
 from logllm.pipeline import Pipeline
 from logllm.service.edits import EditsFile, refresh
+from logllm.service.explaining import Explaining
 from logllm.service.learning import Learning
 
 if TYPE_CHECKING:
@@ -57,14 +52,21 @@ class Run:
         StateError: The data directory cannot be used.
     """
 
-    def __init__(self, config: Config, outlet: Outlet, *, look_back: bool = False, reveal: bool = False) -> None:
+    def __init__(
+        self,
+        config: Config,
+        outlet: Outlet,
+        *,
+        look_back: bool = False,
+        reveal: bool = False,
+        patient: bool = False,
+    ) -> None:
         self.config = config
         data_dir = None if config.data_dir is None else Path(config.data_dir)
         self._folder = -1
         if data_dir is not None:
             _make_private(data_dir)
             self._folder = _claimed(data_dir)
-        self._questions: Questions | None = None
         self.filtering = Filtering.of(config, self.ask)
         self.pipeline = Pipeline(config, look_back=look_back, filtering=self.filtering)
         self._early: list[str] | None = []
@@ -87,18 +89,27 @@ class Run:
         self._restore()
         self.learning.attach(self.pipeline)
         self._edits = None if data_dir is None else EditsFile(data_dir)
-        self._worker: ExplainWorker | None = None
-        self._explainer: Explainer | None = None
+        self.explaining: Explaining | None = None
         if config.explain.enabled:
-            cache = ExplanationCache(None if data_dir is None else data_dir / "explanations.db")
-            self._explainer = self._explainer_for(cache)
-            self._worker = ExplainWorker(self._explainer, self._explained)
-            if any("ask" in plugin.grants for plugin in config.plugins):
-                self._questions = Questions(self._explainer, self.filtering.answer)
+            try:
+                self.explaining = Explaining(
+                    config.explain,
+                    self.catalogue,
+                    self.pipeline.redactor,
+                    data_dir,
+                    deliver=self._explained,
+                    notice=self.notice,
+                    answer=self.filtering.answer if any("ask" in each.grants for each in config.plugins) else None,
+                    patient=patient,
+                )
+            except LogllmError:
+                self._store.close()
+                self.filtering.close()
+                raise
 
     def ask(self, plugin: str, tenant: str, ticket: int, text: str) -> bool:
         """A plugin's question to the model; False where there is none to ask."""
-        return self._questions is not None and self._questions.put(plugin, tenant, ticket, text)
+        return self.explaining is not None and self.explaining.ask(plugin, tenant, ticket, text)
 
     def look_again(self) -> None:
         """Take what people have changed in their files since: answers, templates. For the pipeline's thread."""
@@ -111,29 +122,6 @@ class Run:
         old, self.filtering = self.filtering, filtering
         self.pipeline.filtering = filtering
         old.close()
-
-    def _explainer_for(self, cache: ExplanationCache) -> Explainer:
-        """The explainer, with the model if it can be had: without one, facts and runbooks still are."""
-        config = self.config.explain
-
-        def made(model: str | None) -> Explainer:
-            return Explainer(model, self.catalogue, self.pipeline.redactor, cache, config=config)
-
-        explainer = made(config.model or None)
-        try:
-            explainer.prepare()
-        except ModelError as error:
-            if config.model != ExplainConfig().model:
-                cache.close()
-                self._store.close()
-                self.filtering.close()
-                raise
-            self.notice(f"{error}; going on with facts and runbooks alone")
-            return made(None)
-        if explainer.server is not None and importlib.util.find_spec("llama_cpp") is None:
-            self.notice("no language model: pip install 'logllm[llm]'; going on with facts and runbooks alone")
-            return made(None)
-        return explainer
 
     def _restore(self) -> None:
         if self._state_path is None:
@@ -167,8 +155,8 @@ class Run:
                 while len(self._latest) > 1000:
                     del self._latest[next(iter(self._latest))]
                 self._outlet.incident(self._shown(event))
-            if event.event == "open" and self._worker is not None:
-                self._worker.submit(event)
+            if event.event == "open" and self.explaining is not None:
+                self.explaining.submit(event)
 
     def _kept(self, write: Callable[[], None]) -> None:
         """Write to the store. Where that fails (a full disk) the incident is told all the same."""
@@ -224,11 +212,6 @@ class Run:
             for each in self.filtering.status()
         ]
 
-    @property
-    def waiting_for_explanation(self) -> int:
-        """Incidents in the explainer's queue."""
-        return 0 if self._worker is None else self._worker.waiting
-
     def notice(self, text: str) -> None:
         """Say something about the run itself; before `announce` it is held."""
         with self._lock:
@@ -263,23 +246,19 @@ class Run:
 
     def wait_explained(self, timeout_s: float) -> bool:
         """Wait until nothing is left to explain; False where the time was up first."""
-        return self._worker is None or self._worker.drain(timeout_s)
+        return self.explaining is None or self.explaining.drain(timeout_s)
 
     def summarise(self, summary: Summary) -> None:
         """Tell the end; nothing is told after it, so what is still being explained is given up first."""
-        if self._worker is not None:
-            self._worker.close()
+        if self.explaining is not None:
+            self.explaining.stop()
         with self._lock:
             self._outlet.summary(summary)
 
     def close(self) -> None:
         """End the explainer and its model, save what was learned, end the plugins, close the store."""
-        if self._worker is not None:
-            self._worker.close()
-        if self._questions is not None:
-            self._questions.close()
-        if self._explainer is not None:
-            self._explainer.close()
+        if self.explaining is not None:
+            self.explaining.close()
         if self.alerts is not None:
             self.alerts.close()
         self.save()

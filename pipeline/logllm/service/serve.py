@@ -68,7 +68,7 @@ class Serve:
 
     def __init__(self, config: Config, outlet: Outlet) -> None:
         self.config = config
-        self.run = Run(config, outlet)
+        self.run = Run(config, outlet, patient=True)
         try:
             self.alerts = self.run.alerts = Alerts(config, self.run.catalogue, self._watched, self.run.learning.learn)
         except LogllmError:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from logllm import __version__
 from logllm.service.alert_metrics import alert_values
+from logllm.service.explain_metrics import explain_values
 from logllm.service.plugin_metrics import plugin_values
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ def values_of(service: Serve) -> dict[str, Value]:
         "logllm_incidents_open": float(sum(incident.told for incident in pipeline.grouper.open)),
         "logllm_alert_budget_per_day": pipeline.budget.per_day,
         "logllm_explanations": {status: float(count) for status, count in run.explained.items()},
-        "logllm_explain_queue_depth": float(run.waiting_for_explanation),
         "logllm_state_saves": float(service.saves),
         "logllm_config_reloads": {outcome: float(count) for outcome, count in service.reloads.items()},
         "logllm_process_cpu_seconds": usage.ru_utime + usage.ru_stime,
@@ -48,6 +48,7 @@ def values_of(service: Serve) -> dict[str, Value]:
         **_delivery_values(delivery),
         **plugin_values(run.filtering.status()),
         **alert_values(service.alerts),
+        **explain_values(run.explaining),
     }
     if service.rejects is not None:
         values["logllm_dead_letter_entries"] = float(service.rejects.count)

@@ -14,7 +14,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
-from logllm.errors import ExplainError
+from logllm.errors import ExplainError, ExplainLater
 from logllm.explain.model.replies import refusal
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ __all__ = ["Exchange", "Place"]
 
 _CONNECT_S = 10.0
 _PIECE_BYTES = 65_536
+# Its time is over, or it has too much to do.
+_LATER = frozenset((408, 425, 429))
 
 
 class Place:
@@ -65,7 +67,8 @@ class Exchange:
         sent: Given the address and the body before they leave; what it raises stops the request.
 
     Raises:
-        ExplainError: from `with` and from `pieces`: no connection, an HTTP error, no end before the deadline, too long.
+        ExplainLater: from `with` and from `pieces`: no connection, too busy, the server failed, no end in time.
+        ExplainError: likewise: any other HTTP error, an answer too long.
     """
 
     def __init__(
@@ -106,7 +109,9 @@ class Exchange:
                 self._connection.request("POST", self._path or "/", self._body, self._place.headers)
                 self._answer = self._connection.getresponse()
             if self._answer.status != 200:
-                raise ExplainError(f"{self._place.shown}: {refusal(self._answer.status, b''.join(self.pieces()))}")
+                status, told = self._answer.status, b"".join(self.pieces())
+                error = ExplainLater if status in _LATER or status >= 500 else ExplainError
+                raise error(f"{self._place.shown}: {refusal(status, told)}")
         except BaseException:
             self.__exit__()
             raise
@@ -157,8 +162,8 @@ class Exchange:
             yield
         except (OSError, http.client.HTTPException, ValueError) as error:
             if self._late.is_set() or isinstance(error, TimeoutError):
-                raise ExplainError(f"{self._place.shown}: no answer in {self._limit_s:g} s") from None
-            raise ExplainError(f"{self._place.shown}: {_plain(error)}") from None
+                raise ExplainLater(f"{self._place.shown}: no answer in {self._limit_s:g} s") from None
+            raise ExplainLater(f"{self._place.shown}: {_plain(error)}") from None
 
 
 def _plain(error: Exception) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from logllm.errors import ExplainError
+from logllm.errors import ExplainError, ExplainLater
 
 __all__ = ["EventReader", "count_of", "loaded", "refusal", "whole_answer"]
 
@@ -77,7 +77,7 @@ class EventReader:
         """
         self._line(self._rest)
         if not self.ended:
-            raise ExplainError("the connection broke before the answer was whole")
+            raise ExplainLater("the connection broke before the answer was whole")
         self.ended = self._reason != "length"
 
     def _line(self, line: bytes) -> str:
@@ -89,7 +89,7 @@ class EventReader:
             return ""
         found = loaded(data)
         if "error" in found:
-            raise ExplainError(f"the server failed in mid-answer: {str(found['error'])[:200]}")
+            raise ExplainLater(f"the server failed in mid-answer: {str(found['error'])[:200]}")
         self.usage = found.get("usage") or self.usage
         choices = found.get("choices")
         if not (isinstance(choices, list) and choices and isinstance(choices[0], dict)):

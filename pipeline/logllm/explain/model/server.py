@@ -13,7 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from logllm.errors import ExplainError
+from logllm.errors import ExplainError, ExplainLater
 from logllm.explain.model.child import KEY_VARIABLE, READY
 
 if TYPE_CHECKING:
@@ -158,8 +158,9 @@ class ModelServer:
         """Use the model. The child is not ended for idleness inside.
 
         Raises:
-            ExplainError: llama-cpp-python is not installed, the child does not start, or it crashed a moment ago and
-                `deadline_s` ends before it may be started again.
+            ExplainError: llama-cpp-python is not installed.
+            ExplainLater: the child does not start, or it crashed a moment ago and `deadline_s` ends before it may be
+                started again.
         """
         endpoint = self._enter(deadline_s)
         try:
@@ -214,7 +215,7 @@ class ModelServer:
         ends = self._clock() + deadline_s
         with self._lock:
             if self._closed.is_set():
-                raise ExplainError("the model server is closed")
+                raise ExplainLater("the model server is closed")
             self._reap()
             child = self._child or self._start(ends)
             self._in_use += 1
@@ -226,7 +227,7 @@ class ModelServer:
             raise ExplainError("the local model needs llama-cpp-python: pip install 'logllm[llm]'")
         wait = self._not_before - self._clock()
         if wait > 0 and (self._clock() + wait >= ends or self._closed.wait(wait)):
-            raise ExplainError(
+            raise ExplainLater(
                 f"the model crashed {self._failures} times in a row; it is started again in {wait:.1f} s"
             )
         began = self._clock()
@@ -244,7 +245,7 @@ class ModelServer:
             why = f"no answer in {self._clock() - began:.0f} s" if not ready else child.why()
             self._failed()
             self._end()
-            raise ExplainError(f"the model could not be started: {why}")
+            raise ExplainLater(f"the model could not be started: {why}")
         self.last_start_s = self._clock() - began
         if self._watch is None and self.idle_s:
             self._watch = threading.Thread(target=self._watch_idle, name="logllm-model-idle", daemon=True)
