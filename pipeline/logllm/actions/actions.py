@@ -17,7 +17,7 @@ from logllm.actions.policy import Judgement, judge_beginning, judge_offer, unabl
 from logllm.actions.request import Recent, Request, State, request_id, time_of
 from logllm.actions.requests import Requests
 from logllm.actions.run import Outcome, call_webhook, environment, run_program
-from logllm.egress import EgressConfig, masked
+from logllm.egress import EgressConfig, Recorder, about, masked
 from logllm.errors import ActionError
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class Actions:
         declarations: By runbook: objects with the fields of `Declaration`.
         now_s: The time, in seconds since the epoch.
         egress: The hosts that webhooks may go to.
+        record: Keeps what they are sent.
         environ: Where the variables that programs are given come from.
 
     Raises:
@@ -86,11 +87,13 @@ class Actions:
         *,
         now_s: float,
         egress: EgressConfig | None = None,
+        record: Recorder | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         config.check()
         self._config = config
         self._egress = egress or EgressConfig()
+        self._record = record
         self._env = environment(config.env, environ)
         self._declared = {
             runbook: {each.id: each for each in declared(runbook, given)} for runbook, given in declarations.items()
@@ -269,14 +272,16 @@ class Actions:
                 body = body_of(hook.body, values.known, integers)
                 argv = [hook.method, masked(hook.url), body.decode()]
                 self.requests.note(request, "run", now_s + spent_s, argv)
-                outcome = call_webhook(
-                    hook.url,
-                    hook.method,
-                    body,
-                    request_id=request.id,
-                    timeout_s=self._timeout_s(declaration),
-                    output_bytes=self._config.output_bytes,
-                )
+                with about(f"{request.id} {request.incident}"):
+                    outcome = call_webhook(
+                        hook.url,
+                        hook.method,
+                        body,
+                        request_id=request.id,
+                        timeout_s=self._timeout_s(declaration),
+                        output_bytes=self._config.output_bytes,
+                        sent=None if self._record is None else self._record("action", declaration.id),
+                    )
         except ActionError as error:
             return [], Outcome("failed", str(error), seconds=spent_s)
         return argv, outcome._replace(seconds=round(spent_s + outcome.seconds, 3))

@@ -11,10 +11,13 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Literal, NamedTuple
+from typing import IO, TYPE_CHECKING, Literal, NamedTuple
 
 from logllm.errors import ActionError, ConfigError, DeliveryError
 from logllm.wire.http import HttpClient
+
+if TYPE_CHECKING:
+    from logllm.egress import Sent
 
 __all__ = ["PATH", "Outcome", "call_webhook", "environment", "run_program"]
 
@@ -195,7 +198,14 @@ def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
 
 
 def call_webhook(
-    url: str, method: str, body: bytes, *, request_id: str, timeout_s: float, output_bytes: int = 65_536
+    url: str,
+    method: str,
+    body: bytes,
+    *,
+    request_id: str,
+    timeout_s: float,
+    output_bytes: int = 65_536,
+    sent: Sent | None = None,
 ) -> Outcome:
     """Send JSON once; a status of 2xx is done. `Idempotency-Key` tells the receiver one request from another.
 
@@ -204,7 +214,7 @@ def call_webhook(
     """
     began = time.monotonic()
     try:
-        client = HttpClient(url, deadline_s=timeout_s, max_bytes=output_bytes)
+        client = HttpClient(url, deadline_s=timeout_s, max_bytes=output_bytes, sent=sent)
     except ConfigError as error:
         raise ActionError(str(error)) from None
     try:

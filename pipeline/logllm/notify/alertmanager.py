@@ -33,6 +33,7 @@ from logllm.notify.text import ANSWERED, ENDED, VERBS, counted, headline, is_of_
 from logllm.wire.secret import secret, visible
 
 if TYPE_CHECKING:
+    from logllm.egress import Recorder, Sent
     from logllm.events import IncidentEvent
     from logllm.notify.destination import Links
     from logllm.notify.notification import Notification
@@ -112,11 +113,12 @@ class AlertmanagerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         """Scheme and host of where it goes. Raises ConfigError."""
         return masked(self._url())
 
-    def build(self, links: Links) -> Alertmanager:
+    def build(self, links: Links, record: Recorder | None = None) -> Alertmanager:
         """The destination. Raises ConfigError."""
+        sent = None if record is None else record("alertmanager", self.name)
         self.check()
         return Alertmanager(
-            self.name, self._client(), links, labels=self.labels, open_for_s=self.open_for_s, url=self._url()
+            self.name, self._client(sent), links, labels=self.labels, open_for_s=self.open_for_s, url=self._url()
         )
 
     @property
@@ -126,10 +128,10 @@ class AlertmanagerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     def _url(self) -> str:
         return secret(self._where, "url", self.url, self.url_file, self.url_env)
 
-    def _client(self) -> HttpClient:
+    def _client(self, sent: Sent | None = None) -> HttpClient:
         base = self._url().rstrip("/")
         url = base if base.endswith(_PATH) else base + _PATH
-        return client_for(self._where, url, deadline_s=self.deadline_s, ca=self.ca, proxy=self.proxy)
+        return client_for(self._where, url, deadline_s=self.deadline_s, ca=self.ca, proxy=self.proxy, sent=sent)
 
 
 class Alertmanager:

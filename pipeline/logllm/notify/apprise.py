@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import msgspec
 
 from logllm.egress import host_of, is_loopback
-from logllm.errors import ConfigError, NotifyError
+from logllm.errors import ConfigError, NotifyError, StateError
 from logllm.notify.text import body, line, summary
 from logllm.wire.secret import secret, visible
 
 if TYPE_CHECKING:
+    from logllm.egress import Recorder, Sent
     from logllm.notify.destination import Links
     from logllm.notify.notification import Notification
 
@@ -99,9 +100,12 @@ class AppriseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
         found = [(service.schema, service.host or service.schema) for service in self._services()]
         return [f"{schema}://[{host}]" if ":" in host else f"{schema}://{host}" for schema, host in found]
 
-    def build(self, links: Links) -> AppriseDestination:
+    def build(self, links: Links, record: Recorder | None = None) -> AppriseDestination:
         """The destination. Raises ConfigError."""
-        return AppriseDestination(self.name, self._services(), links, deadline_s=self.deadline_s, pause_s=self.pause_s)
+        sent = None if record is None else record("apprise", self.name)
+        return AppriseDestination(
+            self.name, self._services(), links, deadline_s=self.deadline_s, pause_s=self.pause_s, sent=sent
+        )
 
     def _services(self) -> list[_Service]:
         where = f"destination {self.name!r}"
@@ -118,6 +122,7 @@ class AppriseDestination:
     Args:
         services: Where every message goes.
         deadline_s: For one message at one of them.
+        sent: Told of title and text before Apprise makes of them what a service takes.
     """
 
     edits = False
@@ -130,7 +135,9 @@ class AppriseDestination:
         *,
         deadline_s: float = 15.0,
         pause_s: float = 1.0,
+        sent: Sent | None = None,
     ) -> None:
+        self._sent = sent
         self.name = name
         self.pause_s = pause_s
         self._services = services
@@ -158,6 +165,7 @@ class AppriseDestination:
             if number in taken:
                 continue
             try:
+                self._tell(service, title, text)
                 self._deliver(number, service, lambda: service.deliver(title, text, notification))  # noqa: B023
             except NotifyError as error:
                 failed.append(error)
@@ -170,6 +178,14 @@ class AppriseDestination:
 
     def close(self) -> None:
         """Nothing is held between messages; what hangs ends with the process."""
+
+    def _tell(self, service: _Service, title: str, text: str) -> None:
+        if self._sent is None:
+            return
+        try:
+            self._sent(service.host or service.schema, f"{title}\n\n{text}".encode(errors="replace"))
+        except StateError as error:
+            raise NotifyError(f"{self.name} ({service.schema}): not sent: {error}", kind="refused") from None
 
     def _deliver(self, number: int, service: _Service, deliver: Callable[[], bool]) -> None:
         shown = f"{self.name} ({service.schema})"

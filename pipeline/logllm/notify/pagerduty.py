@@ -38,6 +38,7 @@ from logllm.notify.text import (
 from logllm.wire.secret import secret, visible
 
 if TYPE_CHECKING:
+    from logllm.egress import Recorder, Sent
     from logllm.events import IncidentEvent
     from logllm.notify.destination import Links
     from logllm.notify.notification import Notification
@@ -146,9 +147,10 @@ class PagerDutyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, t
         """Scheme and host of where it goes."""
         return masked(self.url)
 
-    def build(self, links: Links) -> PagerDuty:
+    def build(self, links: Links, record: Recorder | None = None) -> PagerDuty:
         """The destination. Raises ConfigError."""
-        return PagerDuty(self.name, self._client(), links, self._key(), self.pause_s)
+        sent = None if record is None else record("pagerduty", self.name, (self._key(),))
+        return PagerDuty(self.name, self._client(sent), links, self._key(), self.pause_s)
 
     @property
     def _where(self) -> str:
@@ -160,8 +162,8 @@ class PagerDutyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, t
             raise ConfigError(f"{self._where}: routing_key: expected 32 letters and digits, has {len(key)} characters")
         return key
 
-    def _client(self) -> HttpClient:
-        return client_for(self._where, self.url, deadline_s=self.deadline_s, ca=self.ca, proxy=self.proxy)
+    def _client(self, sent: Sent | None = None) -> HttpClient:
+        return client_for(self._where, self.url, deadline_s=self.deadline_s, ca=self.ca, proxy=self.proxy, sent=sent)
 
 
 class PagerDuty:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from logllm.errors import ConfigError, DeliveryError, NotifyError
 from logllm.wire.http import HttpClient, retry_after_s
 from logllm.wire.secret import repeats
+
+if TYPE_CHECKING:
+    from logllm.egress import Sent
 
 __all__ = ["client_for", "fitted", "post"]
 
@@ -22,10 +26,10 @@ _NOT_LET_IN = frozenset((401, 403, 407))
 _STEPS = ((4_000, 200), (2_000, 100), (1_000, 50), (300, 20), (100, 8), (64, 3))
 
 
-def client_for(where: str, url: str, *, deadline_s: float, ca: str, proxy: str) -> HttpClient:
+def client_for(where: str, url: str, *, deadline_s: float, ca: str, proxy: str, sent: Sent | None = None) -> HttpClient:
     """A client of a destination's address. Raises ConfigError that says whose it is, and shows no secret."""
     try:
-        return HttpClient(url, deadline_s=deadline_s, ca=ca, proxy=proxy)
+        return HttpClient(url, deadline_s=deadline_s, ca=ca, proxy=proxy, sent=sent)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
 

@@ -26,6 +26,7 @@ from logllm.notify.text import VERBS
 from logllm.wire.secret import header_lines, secret, visible
 
 if TYPE_CHECKING:
+    from logllm.egress import Recorder, Sent
     from logllm.notify.destination import Links
     from logllm.notify.notification import Notification
     from logllm.wire.http import HttpClient
@@ -128,9 +129,10 @@ class WebhookConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
         """Scheme and host of where it goes. Raises ConfigError."""
         return masked(self._url())
 
-    def build(self, links: Links) -> Webhook:
+    def build(self, links: Links, record: Recorder | None = None) -> Webhook:
         """The destination. Raises ConfigError."""
-        return Webhook(self.name, self._client(), links, self._keys(), self._headers(), self._url(), self.pause_s)
+        sent = None if record is None else record("webhook", self.name)
+        return Webhook(self.name, self._client(sent), links, self._keys(), self._headers(), self._url(), self.pause_s)
 
     @property
     def _where(self) -> str:
@@ -139,8 +141,8 @@ class WebhookConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
     def _url(self) -> str:
         return secret(self._where, "url", self.url, self.url_file, self.url_env)
 
-    def _client(self) -> HttpClient:
-        return client_for(self._where, self._url(), deadline_s=self.deadline_s, ca=self.ca, proxy=self.proxy)
+    def _client(self, sent: Sent | None = None) -> HttpClient:
+        return client_for(self._where, self._url(), deadline_s=self.deadline_s, ca=self.ca, proxy=self.proxy, sent=sent)
 
     def _keys(self) -> tuple[str, ...]:
         given = secret(self._where, "secret", self.secret, self.secret_file, self.secret_env, needed=False)

@@ -16,7 +16,7 @@ from logllm.notify.notification import ActionNote, RunbookNote
 
 if TYPE_CHECKING:
     from logllm.actions.config import ActionsConfig
-    from logllm.egress import EgressConfig
+    from logllm.egress import EgressConfig, Recorder
     from logllm.events import IncidentEvent
     from logllm.explain.runbooks.search import Catalogue
 
@@ -36,6 +36,7 @@ class Acting:
 
     Args:
         data_dir: Where requests and the audit are kept; None: in memory.
+        record: Keeps what webhooks are sent.
 
     Raises:
         ConfigError: `[actions]` or an action of a runbook is wrong.
@@ -49,6 +50,7 @@ class Acting:
         data_dir: Path | None,
         catalogue: Catalogue,
         *,
+        record: Recorder | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._catalogue = catalogue
@@ -59,6 +61,7 @@ class Acting:
             {id_: runbook.actions for id_, runbook in catalogue.by_id.items() if runbook.actions},
             now_s=clock(),
             egress=egress,
+            record=record,
         )
         self.ended: Counter[str] = Counter()
         self._offers: dict[str, list[Offer]] = {}

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from logllm.config import Config
+    from logllm.egress import Recorder
     from logllm.events import Explanation, IncidentEvent
     from logllm.explain.runbooks.search import Catalogue
     from logllm.service.answering import Learn
@@ -25,6 +26,7 @@ class Alerts:
     Args:
         watched: The ids of the incidents that are open.
         learn: Learns what people say of incidents, see `Learn`.
+        record: Keeps what is sent.
 
     Raises:
         ConfigError: A destination, a route or an action is wrong.
@@ -37,9 +39,10 @@ class Alerts:
         catalogue: Catalogue,
         watched: Callable[[], Collection[str]],
         learn: Learn | None = None,
+        record: Recorder | None = None,
     ) -> None:
         data_dir = None if config.data_dir is None else Path(config.data_dir)
-        self.acting = Acting(config.actions, config.egress, data_dir, catalogue)
+        self.acting = Acting(config.actions, config.egress, data_dir, catalogue, record=record)
         try:
             self.notifying = Notifying(
                 config.notify,
@@ -49,6 +52,7 @@ class Alerts:
                 decide=self.acting.decide,
                 watched=watched,
                 learn=learn,
+                record=record,
             )
         except BaseException:
             self.acting.close()

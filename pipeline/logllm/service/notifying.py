@@ -23,7 +23,7 @@ from logllm.service.answering import Answering
 from logllm.service.backlog import Backlog
 
 if TYPE_CHECKING:
-    from logllm.egress import EgressConfig
+    from logllm.egress import EgressConfig, Recorder
     from logllm.events import Explanation, IncidentEvent
     from logllm.notify.config import DestinationConfig, NotifyConfig
     from logllm.notify.destination import Destination
@@ -63,6 +63,7 @@ class Notifying:
         runbook: What the runbook of an incident says, and which actions it offers.
         decide: Answers requests to run actions.
         learn: Learns what people say of incidents.
+        record: Keeps what is sent.
         watched: The ids of the incidents that are open; what is open in the outbox and not among them a quarter of
             an hour after the start, when senders have sent again what a kill took, is ended.
 
@@ -81,12 +82,14 @@ class Notifying:
         decide: Decide | None = None,
         learn: Learn | None = None,
         watched: Callable[[], Collection[str]] | None = None,
+        record: Recorder | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         config.check(egress)
         self.config = config
         self._clock = clock
         self._watched = watched
+        self._recorder = record
         self._since_s = clock()
         routing = Routing.load(config, [each.name for each in config.destinations])
         self.answering = Answering(config, data_dir, self._answer, decide, clock, learn)
@@ -121,7 +124,7 @@ class Notifying:
         self._thread.start()
 
     def _made(self, config: DestinationConfig) -> Destination:
-        return config.build(self.answering)
+        return config.build(self.answering, self._recorder)
 
     def _traits_of(self, made: Sequence[Destination]) -> dict[str, Traits]:
         return {each.name: Traits(edits=each.edits, burst=self.config.burst) for each in made}

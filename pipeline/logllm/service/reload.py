@@ -76,6 +76,9 @@ def needs_restart(old: Config, new: Config) -> list[str]:
     for key in ("data_dir", "http", "explain", "delivery", "actions", "reduce"):
         if getattr(old, key) != getattr(new, key):
             differs.append(key)
+    for key in ("ledger", "keep_bytes", "keep_rows"):
+        if getattr(old.egress, key) != getattr(new.egress, key):
+            differs.append(f"egress.{key}")
     for key in ("learned", "values", "sessions"):
         if getattr(old.detect, key) != getattr(new.detect, key):
             differs.append(f"detect.{key}")

@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from logllm.egress import masked
-from logllm.errors import ConfigError, DeliveryError
+from logllm.errors import ConfigError, DeliveryError, StateError
 from logllm.wire.dial import Deadline, TunnelError, dialled, tunnel
 
 if TYPE_CHECKING:
     import socket
+
+    from logllm.egress import Sent
 
 __all__ = ["HttpAnswer", "HttpClient", "retry_after_s"]
 
@@ -54,13 +56,21 @@ class HttpClient:
         ca: A PEM file with whom to trust instead of the system's authorities.
         proxy: `http://host:port` of a proxy, with a user and password where it wants them; the environment's are
             not used.
+        sent: Told of each body before it leaves; where it raises StateError the request fails, as `refused`.
 
     Raises:
         ConfigError: The URL is none of these, or the CA cannot be read; it shows no secret.
     """
 
     def __init__(
-        self, url: str, *, deadline_s: float = 10.0, max_bytes: int = 65_536, ca: str = "", proxy: str = ""
+        self,
+        url: str,
+        *,
+        deadline_s: float = 10.0,
+        max_bytes: int = 65_536,
+        ca: str = "",
+        proxy: str = "",
+        sent: Sent | None = None,
     ) -> None:
         self.shown = masked(url)
         self._to = _read(url, self.shown, "http://HOST[:PORT]/... or https://...")
@@ -69,6 +79,7 @@ class HttpClient:
             raise ConfigError(f"{masked(proxy)}: expected http://HOST:PORT of a proxy")
         self._deadline_s = deadline_s
         self._max_bytes = max_bytes
+        self._sent = sent
         self._context: ssl.SSLContext | None = None
         if self._to.scheme == "https":
             try:
@@ -105,7 +116,11 @@ class HttpClient:
         with Deadline(limit) as deadline:
             try:
                 sock = self._connected(deadline)
+                if self._sent is not None:
+                    self._sent(self._to.authority, body)
                 return self._talk(sock, deadline, method, target, body, sent)
+            except StateError as error:
+                raise DeliveryError(f"{self.shown}: not sent: {error}", kind="refused") from None
             except (OSError, http.client.HTTPException, ValueError) as error:
                 if sock is None:
                     why = f"cannot connect: {_plain(error, late=deadline.passed)}"

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from logllm.egress import about
 from logllm.errors import DeliveryError, NotifyError, StateError
 from logllm.notify.outbox.backoff import Backoff
 from logllm.notify.outbox.tables import noted
@@ -29,6 +30,8 @@ _LONGEST_HOLD_S = 86_400.0
 _TRIES_OF_A_BUG = 3
 _JOIN_S = 0.5
 _UNDER_WAY_S = 2.0
+# Incidents of a digest that are named where it is written down what was sent.
+_ABOUT = 20
 
 _T = TypeVar("_T")
 
@@ -214,7 +217,8 @@ class Courier:
             return
         self._outbox.begin(waiting.id, self._clock())
         ref = self._outbox.ref(self.name, told.thread)
-        sent = self._asked(waiting, lambda: self._destination.send(told, ref))
+        with about(" ".join([told.id, *(one.id for one in told.incidents[:_ABOUT])])):
+            sent = self._asked(waiting, lambda: self._destination.send(told, ref))
         if sent is not None:
             self._succeeds(waiting, sent[0])
 

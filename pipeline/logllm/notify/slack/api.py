@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from slack_sdk import WebClient
     from slack_sdk.web import SlackResponse
 
+    from logllm.egress import Sent
+
 __all__ = ["Place", "SlackApi"]
 
 _MOST_BYTES = 1 << 20  # Slack sends the whole message back
@@ -63,6 +65,7 @@ class SlackApi:
         shown: The destination, as messages may show it.
         url: Slack's API, which ends with a slash.
         token: Of the bot.
+        sent: See `HttpClient`.
 
     Raises:
         ConfigError: The URL or the proxy is none.
@@ -76,9 +79,10 @@ class SlackApi:
         *,
         deadline_s: float,
         proxy: str = "",
+        sent: Sent | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        http = HttpClient(url, deadline_s=deadline_s, max_bytes=_MOST_BYTES, proxy=proxy)
+        http = HttpClient(url, deadline_s=deadline_s, max_bytes=_MOST_BYTES, proxy=proxy, sent=sent)
         self._shown = f"{shown} ({http.shown})"
         self._clock = clock
         self._client = _web_client(url, token, http)

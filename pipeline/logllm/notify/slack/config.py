@@ -13,6 +13,7 @@ from logllm.errors import ConfigError
 from logllm.wire.secret import secret
 
 if TYPE_CHECKING:
+    from logllm.egress import Recorder
     from logllm.notify.destination import Destination, Links
 
 __all__ = ["SlackConfig"]
@@ -111,11 +112,12 @@ class SlackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_f
             return ""
         return self._secret("signing_secret", self.signing_secret_file, self.signing_secret_env)
 
-    def build(self, links: Links) -> Destination:
+    def build(self, links: Links, record: Recorder | None = None) -> Destination:
         """The destination, with nothing sent yet.
 
         Args:
             links: Addresses for buttons, where Slack does not send clicks to us.
+            record: Keeps what is sent.
 
         Raises:
             ConfigError: As `check`.
@@ -124,17 +126,20 @@ class SlackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_f
         from logllm.notify.slack.message import Composer
 
         self.check()
+        sent = None if record is None else record("slack", self.name)
         composer = Composer(Buttons(links, interactive=bool(self.signing_secret())), self.mention)
         if self.is_bot:
             from logllm.notify.slack.api import SlackApi
             from logllm.notify.slack.bot import SlackBot
 
-            api = SlackApi(self.name, self.address(), self.token(), deadline_s=self.deadline_s, proxy=self.proxy)
+            api = SlackApi(
+                self.name, self.address(), self.token(), deadline_s=self.deadline_s, proxy=self.proxy, sent=sent
+            )
             return SlackBot(self.name, self.channel, api, composer)
         from logllm.notify.slack.webhook import SlackWebhook
         from logllm.wire.http import HttpClient
 
-        client = HttpClient(self.address(), deadline_s=self.deadline_s, proxy=self.proxy)
+        client = HttpClient(self.address(), deadline_s=self.deadline_s, proxy=self.proxy, sent=sent)
         return SlackWebhook(self.name, client, composer)
 
     def _harmless(self) -> dict[str, object]:
