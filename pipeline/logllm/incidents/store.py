@@ -14,7 +14,7 @@ from logllm.errors import StateError
 from logllm.events import Explanation, IncidentEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["IncidentStore"]
 
@@ -26,12 +26,20 @@ CREATE TABLE IF NOT EXISTS incidents (
     started TEXT NOT NULL,
     updated TEXT NOT NULL,
     body BLOB NOT NULL,
-    explanation BLOB
+    explanation BLOB,
+    verdict TEXT NOT NULL DEFAULT '',
+    outcome TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE INDEX IF NOT EXISTS incidents_by_time ON incidents (started);
 CREATE INDEX IF NOT EXISTS incidents_by_fingerprint ON incidents (fingerprint);
 """
-_VERSION = 1
+_TO_VERSION_2 = (
+    "ALTER TABLE incidents ADD COLUMN verdict TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE incidents ADD COLUMN outcome TEXT NOT NULL DEFAULT ''",
+)
+_VERSION = 2
+MAX_OUTCOME = 400
+"""Characters of what helped: a sentence or two."""
 
 
 class IncidentStore:
@@ -62,6 +70,8 @@ class IncidentStore:
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
             if version > _VERSION:
                 raise StateError(f"{path}: incident store of version {version}, this logllm reads up to {_VERSION}")
+            if version == 1:
+                self._to_version_2()
             self._db.executescript(_SCHEMA)
             self._db.execute(f"PRAGMA user_version = {_VERSION}")
         except sqlite3.Error as error:
@@ -73,6 +83,16 @@ class IncidentStore:
         except StateError:
             self._db.close()
             raise
+
+    def _to_version_2(self) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+        # Another process may have been here in between.
+        have = {row[1] for row in self._db.execute("PRAGMA table_info(incidents)")}
+        for statement, column in zip(_TO_VERSION_2, ("verdict", "outcome"), strict=True):
+            if column not in have:
+                self._db.execute(statement)
+        self._db.execute("PRAGMA user_version = 2")
+        self._db.execute("COMMIT")
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -108,6 +128,41 @@ class IncidentStore:
                 (msgspec.json.encode(explanation), explanation.incident),
             )
 
+    def judge(self, incident_id: str, verdict: str) -> None:
+        """Keep what somebody called an incident: "expected", "noise", "real", or "" for none of them any more."""
+        with self._locked():
+            self._db.execute("UPDATE incidents SET verdict = ? WHERE id = ?", (verdict[:20], incident_id))
+
+    def solve(self, incident_id: str, outcome: str) -> bool:
+        """Keep what helped, masked already; its first `MAX_OUTCOME` characters. False: there is no such incident."""
+        with self._locked():
+            done = self._db.execute(
+                "UPDATE incidents SET outcome = ? WHERE id = ?",
+                (outcome.encode(errors="replace").decode()[:MAX_OUTCOME], incident_id),
+            )
+        return done.rowcount > 0
+
+    def after(self, row: int, limit: int) -> list[tuple[int, IncidentEvent]]:
+        """The latest `limit` of the incidents kept after row `row`, in that order, each with its row."""
+        with self._locked():
+            rows = self._db.execute(
+                "SELECT rowid, body FROM incidents WHERE rowid > ? ORDER BY rowid DESC LIMIT ?", (row, limit)
+            ).fetchall()
+        return [(number, event) for number, body in reversed(rows) if (event := _event(body)) is not None]
+
+    def told(self, rows: Iterable[int], fingerprint: str, limit: int) -> list[tuple[IncidentEvent, str, str]]:
+        """The incidents of these rows, and the latest `limit` of a fingerprint, with verdict and outcome."""
+        numbers = list(rows)[:limit]
+        marks = ", ".join("?" * len(numbers))
+        with self._locked():
+            found = self._db.execute(
+                f"SELECT body, verdict, outcome FROM incidents WHERE rowid IN ({marks}) OR rowid IN "  # noqa: S608
+                "(SELECT rowid FROM incidents WHERE fingerprint = ? AND ? != '' ORDER BY started DESC LIMIT ?)",
+                (*numbers, fingerprint, fingerprint, limit),
+            ).fetchall()
+        events = ((_event(body), verdict, outcome) for body, verdict, outcome in found)
+        return [(event, verdict, outcome) for event, verdict, outcome in events if event is not None]
+
     def get(self, incident_id: str) -> tuple[IncidentEvent, Explanation | None] | None:
         """An incident by its id, or by the beginning of it where that is unambiguous."""
         with self._locked():
@@ -134,6 +189,14 @@ class IncidentStore:
         """Close the database."""
         with self._lock:
             self._db.close()
+
+
+def _event(body: bytes) -> IncidentEvent | None:
+    """None where it cannot be read: what is looked up among many must not fail for one."""
+    try:
+        return msgspec.json.decode(body, type=IncidentEvent)
+    except msgspec.MsgspecError:
+        return None
 
 
 def _row(row: tuple[bytes, bytes | None]) -> tuple[IncidentEvent, Explanation | None]:
