@@ -15,6 +15,8 @@ from click.testing import CliRunner, Result
 
 from logllm.cli.stats import stats
 from logllm.errors import SourceError, StateError
+from logllm.explain.allowance import FILE, Allowance
+from logllm.explain.config import ExplainConfig
 from logllm.service.reduction import ACCOUNT_FILE
 from logllm.sinks.reduce.meter import Account, Flow, Named, Row, save_account
 from tests.cli.test_serve_command import served
@@ -150,3 +152,21 @@ def value(metrics: str, name: str) -> float:
     found = re.search(rf"^{re.escape(name)} (\S+)$", metrics, re.MULTILINE)
     assert found is not None
     return float(found[1])
+
+
+def test_a_person_reads_what_the_model_cost_and_what_the_cache_saved(tmp_path: Path) -> None:
+    allowance = Allowance(ExplainConfig(), tmp_path / FILE)
+    allowance.spend(1200, 80)
+    allowance.spare(1280)
+    allowance.spare(1280)
+    allowance.close()
+
+    read = called("--data-dir", str(tmp_path))
+    as_json = called("--data-dir", str(tmp_path), "--json")
+
+    assert re.fullmatch(
+        r"model, since \S+Z: 1,280 tokens for 1 answer, 1,280 of them in the last hour; "
+        r"2 explanations from the cache, 2,560 tokens saved\n",
+        read.stdout,
+    )
+    assert json.loads(as_json.stdout)["model"]["saved"] == 2560

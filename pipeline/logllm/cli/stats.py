@@ -1,4 +1,4 @@
-"""`logllm stats`: what the reducer has saved and what answers have held back, from the data directory."""
+"""`logllm stats`: what the reducer and the cache of explanations have saved, and what answers have held back."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from logllm.explain.allowance import Usage
     from logllm.sinks.reduce.meter import Account, Flow
 
 __all__ = ["stats"]
@@ -19,8 +20,8 @@ __all__ = ["stats"]
 def stats(data_dir: str, limit: int, as_json: bool) -> None:
     """What came, what went on and what that saves, by tag and by template; while serve runs and afterwards.
 
-    It is written down twice a minute. Bytes are those of MessagePack, a GB is 10^9 of them. Then what people's answers
-    have held back, by answer.
+    It is written down twice a minute. Bytes are those of MessagePack, a GB is 10^9 of them. Then tokens that the model
+    has read and written and that the cache has saved; and what people's answers have held back, by answer.
     """
     from pathlib import Path
 
@@ -28,6 +29,7 @@ def stats(data_dir: str, limit: int, as_json: bool) -> None:
 
     from logllm.cli.render_text import neutral
     from logllm.errors import SourceError
+    from logllm.explain.allowance import usage_in
     from logllm.service.learning import held_in
     from logllm.service.reduction import ACCOUNT_FILE
     from logllm.sinks.reduce.meter import load_account
@@ -35,20 +37,34 @@ def stats(data_dir: str, limit: int, as_json: bool) -> None:
     path = Path(data_dir) / ACCOUNT_FILE
     account = load_account(path)
     held = held_in(Path(data_dir))
-    if account is None and not held:
+    usage = usage_in(Path(data_dir))
+    if account is None and usage is None and not held:
         raise SourceError(
             f"{path}: nothing is written down here yet; serve with --reduce and --data-dir does so twice a minute"
         )
     if as_json:
         said = {"type": "stats"} if account is None else _said(account)
-        click.echo(msgspec.json.encode(said | {"held_back": held}))
+        click.echo(msgspec.json.encode(said | {"held_back": held, "model": usage}))
         return
     if account is not None:
         _show(account, limit)
+    if usage is not None:
+        click.echo(("\n" if account is not None else "") + _model(usage))
     if held:
         click.echo(f"\n{sum(held.values()):,} anomalies held back by answers (see `logllm incidents answers`):")
         for name, count in sorted(held.items(), key=lambda each: -each[1])[:limit]:
             click.echo(f"{count:>10,}  {neutral(name)}")
+
+
+def _model(usage: Usage) -> str:
+    from logllm.cli.render_text import amount
+    from logllm.events import rfc3339
+
+    return (
+        f"model, since {rfc3339(int(usage.since * 1e9))[:16]}Z: {usage.read + usage.written:,} tokens for "
+        f"{amount(usage.asked, 'answer')}, {usage.hour:,} of them in the last hour; "
+        f"{amount(usage.spared, 'explanation')} from the cache, {usage.saved:,} tokens saved"
+    )
 
 
 def _said(account: Account) -> dict[str, Any]:
