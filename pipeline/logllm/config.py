@@ -101,6 +101,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def _choices(told: str) -> str:
     """What may stand at the place that msgspec complains of, where it does not say so itself."""
+    if "`allow_remote`" in told:
+        return '; a model elsewhere is allowed by its host\'s name now: [egress] allow = ["llm.example.com"]'
     place = told.rpartition("`$.")[2].rstrip("`")
     key = re.sub(r"\[[^]]*\]", "", place).rpartition(".")[2]
     if place.startswith("plugins") and key in _CHOICES and ("enum" in told or "regex" in told):

@@ -23,6 +23,7 @@ from logllm.doctor.examine import Options, configuration, examine
 from logllm.doctor.finding import Finding
 from logllm.doctor.folders import examine_folder
 from logllm.doctor.parts import examine_clock, examine_limits, examine_model, examine_plugins, examine_state
+from logllm.egress import EgressConfig
 from logllm.explain.config import ExplainConfig
 from logllm.filters.config import PluginConfig
 from logllm.incidents.store import IncidentStore
@@ -261,7 +262,7 @@ def test_a_model_that_is_not_there_is_a_warning_by_default_and_a_failure_by_name
     monkeypatch.setenv("LOGLLM_MODELS", str(tmp_path))
 
     def level(config: ExplainConfig, *, offline: bool = False) -> str:
-        return next(examine_model(config, offline=offline)).level
+        return next(examine_model(config, EgressConfig(), offline=offline)).level
 
     assert level(ExplainConfig()) == "warn"
     assert level(ExplainConfig(model="no-such-model")) == "fail"
@@ -277,7 +278,7 @@ def test_a_model_that_is_not_there_is_a_warning_by_default_and_a_failure_by_name
 def test_a_runbook_that_cannot_be_read_fails(tmp_path: Path) -> None:
     (tmp_path / "bad.md").write_text("no front matter\n", encoding="utf-8")
 
-    found = list(examine_model(ExplainConfig(model="", runbooks=[str(tmp_path)]), offline=True))
+    found = list(examine_model(ExplainConfig(model="", runbooks=[str(tmp_path)]), EgressConfig(), offline=True))
 
     assert [one.level for one in found] == ["ok", "fail"]
     assert "bad.md" in found[1].found

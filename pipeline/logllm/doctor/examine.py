@@ -104,7 +104,7 @@ def _files(config: Config, options: Options) -> Iterator[Finding]:
     for sink in config.sinks:
         yield from _sink(sink, now)
     yield from examine_alerts(config, now)
-    yield from examine_model(config.explain, offline=options.offline)
+    yield from examine_model(config.explain, config.egress, offline=options.offline)
     yield from examine_plugins(config)
 
 

@@ -22,6 +22,7 @@ from logllm.filtering import Filtering
 
 if TYPE_CHECKING:
     from logllm.config import Config
+    from logllm.egress import EgressConfig
 
 __all__ = ["examine_clock", "examine_limits", "examine_model", "examine_plugins", "examine_state"]
 
@@ -32,12 +33,12 @@ _FILES_BESIDE = 300
 _EARLIEST_S = 1_764_000_000.0
 
 
-def examine_model(config: ExplainConfig, *, offline: bool) -> Iterator[Finding]:
+def examine_model(config: ExplainConfig, egress: EgressConfig, *, offline: bool) -> Iterator[Finding]:
     """The model and the runbooks of `[explain]`."""
     if not config.enabled or not config.model:
         yield ok("model", f"none is asked for: {_WITHOUT}")
     else:
-        yield _model(config, offline=offline)
+        yield _model(config, egress, offline=offline)
     try:
         with Catalogue.load(config.runbooks) as runbooks:
             yield ok("runbooks", f"{len(runbooks)} can be read")
@@ -45,10 +46,10 @@ def examine_model(config: ExplainConfig, *, offline: bool) -> Iterator[Finding]:
         yield fail("runbooks", str(error), "correct it, or take it out of explain.runbooks")
 
 
-def _model(config: ExplainConfig, *, offline: bool) -> Finding:
+def _model(config: ExplainConfig, egress: EgressConfig, *, offline: bool) -> Finding:
     about = f"model {config.model}"
     try:
-        found = ModelStore().resolve(config.model, allow_remote=config.allow_remote)
+        found = ModelStore().resolve(config.model, egress=egress)
     except ModelError as error:
         told = str(error).removeprefix(f"{config.model}: ").partition("; get it with")[0]
         # The one that is asked for by default may be missing; one that was named may not.

@@ -22,6 +22,7 @@ from logllm.explain.runbooks.choice import NONE_PREFIX, SCORED, SCORED_TOKENS, c
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from logllm.egress import EgressConfig, Recorder, Sent
     from logllm.explain.config import ExplainConfig
     from logllm.explain.runbooks.search import Match
 
@@ -42,8 +43,12 @@ class Asker:
         models: ModelStore | None = None,
         server: ModelServer | None = None,
         allowance: Allowance | None = None,
+        egress: EgressConfig | None = None,
+        record: Recorder | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._egress = egress
+        self._record = record
         self.allowance = allowance or Allowance(config, clock=clock)
         self.requests = dict.fromkeys(("ok", "failed", "later"), 0)
         self.name = server.name if server is not None else model
@@ -66,7 +71,7 @@ class Asker:
         if self.server is not None or self._remote is not None:
             return
         config = self._config
-        found = (self._models or ModelStore()).resolve(self._model, allow_remote=config.allow_remote)
+        found = (self._models or ModelStore()).resolve(self._model, egress=self._egress)
         if isinstance(found, LocalModel):
             self.server = ModelServer(
                 found.path,
@@ -78,8 +83,23 @@ class Asker:
             )
         else:
             key = os.environ.get("LOGLLM_API_KEY", "")
-            self._remote = ChatClient(found.url, key, found.name, deadline_s=config.deadline_s)
+            sent = self._sent(found.name)
+            self._remote = ChatClient(found.url, key, found.name, deadline_s=config.deadline_s, sent=sent)
         self.name = found.name
+
+    def _sent(self, name: str) -> Sent | None:
+        """Keeps what the model is sent; what cannot be kept where it must is asked later."""
+        if self._record is None:
+            return None
+        keep = self._record("model", name)
+
+        def sent(to: str, body: bytes) -> None:
+            try:
+                keep(to, body)
+            except StateError as error:
+                raise ExplainLater(f"not sent: {error}") from None
+
+        return sent
 
     def ask(
         self, shown: Sequence[Shown], facts: Sequence[str], matches: Sequence[Match], *, severity: str = "warning"
@@ -152,7 +172,13 @@ class Asker:
         if server is None:
             raise ExplainError("no model was found")
         with server.session(max(_LEAST_S, ends - self._clock())) as endpoint:
-            client = ChatClient(endpoint.base_url, endpoint.key, endpoint.model, deadline_s=self._config.deadline_s)
+            client = ChatClient(
+                endpoint.base_url,
+                endpoint.key,
+                endpoint.model,
+                deadline_s=self._config.deadline_s,
+                sent=self._sent(server.name),
+            )
             try:
                 answer = local(client, ends)
             except ExplainError as error:

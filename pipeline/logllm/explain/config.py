@@ -23,7 +23,6 @@ class ExplainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     enabled: bool = True
     model: str = "smollm2-135m"
-    allow_remote: bool = False
     runbooks: list[str] = []
     idle_s: Annotated[float, msgspec.Meta(ge=0.0)] = 300.0
     deadline_s: Annotated[float, msgspec.Meta(gt=0.0, le=3600.0)] = 60.0

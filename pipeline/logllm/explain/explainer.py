@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from logllm.egress import about
 from logllm.errors import ExplainError, ExplainLater, ModelError, StateError
 from logllm.explain.asker import Asker
 from logllm.explain.cache import CachedAnswer, ExplanationCache
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from logllm.egress import EgressConfig, Recorder
     from logllm.events import Explanation, IncidentEvent
     from logllm.explain.allowance import Allowance, Usage
     from logllm.explain.model.models import ModelStore
@@ -58,6 +60,8 @@ class Explainer:
         model: Name, path or URL as in `ModelStore.resolve`; None for no model.
         store: Answers by fingerprint; a hit costs no tokens, and is checked against the new incident's evidence.
         allowance: What the model may cost; by default as configured, forgotten at the end. Closed with this.
+        egress: The hosts that a model's URL may name.
+        record: Keeps what the model is sent.
     """
 
     def __init__(
@@ -71,6 +75,8 @@ class Explainer:
         models: ModelStore | None = None,
         server: ModelServer | None = None,
         allowance: Allowance | None = None,
+        egress: EgressConfig | None = None,
+        record: Recorder | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.catalogue = catalogue
@@ -79,7 +85,16 @@ class Explainer:
         self._model = model or "none"
         self._store = store
         self._asker = (
-            Asker(model, config or ExplainConfig(), models=models, server=server, allowance=allowance, clock=clock)
+            Asker(
+                model,
+                config or ExplainConfig(),
+                models=models,
+                server=server,
+                allowance=allowance,
+                egress=egress,
+                record=record,
+                clock=clock,
+            )
             if model
             else None
         )
@@ -122,7 +137,7 @@ class Explainer:
         Raises:
             ExplainLater: With `may_wait`, where the model is away or must not be asked now.
         """
-        with self._lock:
+        with self._lock, about(incident.id):
             began = self._clock()
             explanation = self._explain(incident, self._case(incident), may_wait=may_wait)
             return msgspec.structs.replace(explanation, seconds=round(self._clock() - began, 3))

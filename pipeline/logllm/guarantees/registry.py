@@ -180,7 +180,7 @@ PROMISES: tuple[Promise, ...] = (
         id="nothing-leaves",
         sentence="logllm connects to nothing but this machine unless you name another one.",
         limits="You name one with a sink, a destination of alerts, an action of a runbook, with `--model URL` and "
-        "`allow_remote`, or with `logllm model pull`.",
+        "`[egress] allow`, or with `logllm model pull`.",
         tests=(_OURS, "tests/test_config.py::test_the_defaults_listen_on_loopback_only"),
         short="It looks at the process's sockets again and again: one that lives for less than some milliseconds can "
         "be missed.",

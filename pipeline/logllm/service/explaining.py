@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from logllm.egress import EgressConfig, Recorder
     from logllm.events import Explanation, IncidentEvent
     from logllm.explain.allowance import Usage
     from logllm.explain.redact.redactor import Redactor
@@ -38,6 +39,8 @@ class Explaining:
         notice: Told in words what is missing.
         answer: Given answers to plugins' questions; None where no plugin may ask.
         patient: See `Run`.
+        egress: The hosts that a model's URL may name.
+        record: Keeps what the model is sent.
 
     Attributes:
         seconds: What explanations took to make.
@@ -58,7 +61,11 @@ class Explaining:
         notice: Callable[[str], None],
         answer: Callable[[str, str, int, str], None] | None = None,
         patient: bool = False,
+        egress: EgressConfig | None = None,
+        record: Recorder | None = None,
     ) -> None:
+        self._egress = egress
+        self._record = record
         self._config = config
         self._catalogue = catalogue
         self._redactor = redactor
@@ -99,6 +106,8 @@ class Explaining:
             ExplanationCache(self._path),
             config=self._config,
             allowance=None if model is None else Allowance(self._config, self._path),
+            egress=self._egress,
+            record=self._record,
         )
 
     def _explained(self, explanation: Explanation) -> None:

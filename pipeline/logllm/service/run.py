@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from logllm import checkpoint
+from logllm.audit.ledger import Ledger
 from logllm.errors import LogllmError, StateError
 from logllm.explain.runbooks.search import Catalogue
 from logllm.filtering import Filtering
@@ -81,6 +82,7 @@ class Run:
         self._lock = threading.Lock()
         self._latest: dict[str, IncidentEvent] = {}
         self._state_path = None if data_dir is None else data_dir / "state.msgpack"
+        self.ledger = Ledger.of(config.egress, data_dir, self.notice)
         self._store = IncidentStore(":memory:" if data_dir is None else data_dir / "logllm.db")
         self.learning = Learning(config, data_dir, self._store.get)
         self._early += self.learning.notices
@@ -101,8 +103,12 @@ class Run:
                     notice=self.notice,
                     answer=self.filtering.answer if any("ask" in each.grants for each in config.plugins) else None,
                     patient=patient,
+                    egress=config.egress,
+                    record=self.ledger,
                 )
             except LogllmError:
+                if self.ledger is not None:
+                    self.ledger.close()
                 self._store.close()
                 self.filtering.close()
                 raise
@@ -261,6 +267,8 @@ class Run:
             self.explaining.close()
         if self.alerts is not None:
             self.alerts.close()
+        if self.ledger is not None:
+            self.ledger.close()
         self.save()
         self.learning.close(self.pipeline)
         self.filtering.close()

@@ -70,7 +70,9 @@ class Serve:
         self.config = config
         self.run = Run(config, outlet, patient=True)
         try:
-            self.alerts = self.run.alerts = Alerts(config, self.run.catalogue, self._watched, self.run.learning.learn)
+            self.alerts = self.run.alerts = Alerts(
+                config, self.run.catalogue, self._watched, self.run.learning.learn, self.run.ledger
+            )
         except LogllmError:
             self.run.close()
             raise

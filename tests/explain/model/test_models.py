@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from logllm.egress import EgressConfig
 from logllm.errors import ModelError
 from logllm.explain.model.catalogue import CATALOGUE, DEFAULT_MODEL, HubFile, ModelSpec
 from logllm.explain.model.models import LocalModel, ModelStore, RemoteModel, default_dir, is_gguf
@@ -265,13 +266,14 @@ def test_what_a_user_calls_a_model_is_resolved(tmp_path: Path) -> None:
     assert store.resolve(str(mine)) == LocalModel(mine, "mine")
     assert store.resolve("http://127.0.0.1:8080/v1") == RemoteModel("http://127.0.0.1:8080/v1", "default")
     assert store.resolve("http://[::1]:1/v1/#qwen3:4b") == RemoteModel("http://[::1]:1/v1", "qwen3:4b")
-    assert store.resolve("https://llm.example/v1", allow_remote=True) == RemoteModel(
+    assert store.resolve("https://llm.example/v1", egress=EgressConfig(allow=["llm.example"])) == RemoteModel(
         "https://llm.example/v1", "default"
     )
-    with pytest.raises(ModelError, match=r"would go to llm\.example; set `allow_remote = true`"):
+    with pytest.raises(ModelError, match=r'expected it in the configuration: \[egress\] allow = \["llm\.example"\]'):
         store.resolve("https://llm.example/v1")
-    with pytest.raises(ModelError, match="allow_remote"):
-        store.resolve("http://localhost.evil.example/v1")
+    for url in ("http://localhost.evil.example/v1", "http://127.0.0.1@evil.example/v1", "http://2130706433/v1"):
+        with pytest.raises(ModelError, match="is not this machine"):
+            store.resolve(url)
     with pytest.raises(ModelError, match="got other bytes"):
         store.resolve(str(tmp_path / "fake.gguf"))
     with pytest.raises(ModelError, match="no such file"):

