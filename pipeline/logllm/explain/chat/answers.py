@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from logllm.explain.chat.case import lasting, moment
 from logllm.explain.chat.events import Sentence
 from logllm.explain.chat.find import find, firm_in
-from logllm.explain.chat.topics import Topic, subjects_of
+from logllm.explain.chat.topics import Topic, items_named, subjects_of
 from logllm.explain.chat.whereabouts import before, who
 
 if TYPE_CHECKING:
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
     from logllm.explain.chat.case import Case, Item
 
-__all__ = ["UNKNOWN", "about", "answer", "quoted"]
+__all__ = ["UNKNOWN", "about", "answer", "named_items", "quoted"]
 
 UNKNOWN = "I do not know from this evidence"
 _QUOTED_CHARS = 220
+_WHOLE_CHARS = 2_000
 _MOST_SHOWN = 8
 _MOST_STEPS = 6
 _FEW_STEPS = 3
@@ -29,6 +30,8 @@ _HALF = 0.5
 
 def answer(topic: Topic, question: str, case: Case) -> list[Sentence]:
     """What the evidence says to a question of this topic; never empty. COMPARE and LIST are not of one incident."""
+    if topic is Topic.ITEM:
+        return named_items(question, case)
     makers: dict[Topic, Callable[[str, Case], list[Sentence]]] = {
         Topic.WHAT: _what,
         Topic.WHY: _why,
@@ -53,6 +56,24 @@ def answer(topic: Topic, question: str, case: Case) -> list[Sentence]:
     if topic in (Topic.LINES, Topic.HELP, Topic.SEEN, Topic.CHECK, Topic.TODO, Topic.TRUST):
         return found
     return _with_subjects(question, case, found)
+
+
+def named_items(question: str, case: Case) -> list[Sentence]:
+    """The items that a question names by their ids, whole, a line with its time and place."""
+    places = {one.id: one for one in (*case.incident.evidence, *case.incident.changes)}
+    told = []
+    for name in items_named(question):
+        item = case.items.get(name)
+        if item is None:
+            told.append(Sentence(f"{UNKNOWN}: it has no {name}.", [], unknown=True))
+            continue
+        place = places.get(name)
+        where = ""
+        if place is not None:
+            line = f":{place.line}" if place.line is not None else ""
+            where = f"{moment(place.time)}{f', {place.source}{line}' if place.source else ''}: "
+        told.append(Sentence(f"{where}{quoted(item, _WHOLE_CHARS)}", [name]))
+    return told
 
 
 def about(question: str, case: Case) -> list[Sentence]:

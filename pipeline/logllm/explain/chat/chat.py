@@ -12,7 +12,7 @@ from logllm.explain.chat.case import Case, Item, case_of
 from logllm.explain.chat.events import AnswerEvent, Done, Note, Sentence, Thinking
 from logllm.explain.chat.find import find
 from logllm.explain.chat.others import compared, listed
-from logllm.explain.chat.topics import MAX_QUESTION_CHARS, Topic, subjects_of, topic_of
+from logllm.explain.chat.topics import MAX_QUESTION_CHARS, Topic, items_named, subjects_of, topic_of
 from logllm.explain.chat.window import ANSWER_TOKENS, Turn, fitted, told_to_model
 from logllm.explain.chat.words import checked_words, not_shown
 from logllm.explain.prompt import estimate_tokens, looks_like_instruction, tame
@@ -32,7 +32,7 @@ __all__ = ["Chat", "Conversation"]
 _MOST_TURNS = 20
 _MOST_INCIDENTS = 200
 # Answered in full by code, or by a list: the model has nothing to add to them.
-_NO_MODEL = frozenset((Topic.LIST, Topic.HELP, Topic.LINES, Topic.TODO, Topic.CHECK, Topic.COMPARE))
+_NO_MODEL = frozenset((Topic.ITEM, Topic.LIST, Topic.HELP, Topic.LINES, Topic.TODO, Topic.CHECK, Topic.COMPARE))
 
 
 class Conversation:
@@ -104,8 +104,8 @@ class Chat:
         """
         began = self._clock()
         asked = tame(self._mask(question[:MAX_QUESTION_CHARS]))
-        topic = topic_of(asked)
         case = self.case(conversation.incident)
+        topic = Topic.ITEM if case is not None and items_named(asked) else topic_of(asked)
         said: list[Sentence] = []
         tokens, first_s, name = 0, 0.0, "none"
         for sentence in self._by_code(topic, asked, case):

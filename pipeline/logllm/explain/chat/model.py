@@ -17,6 +17,7 @@ from logllm.explain.prompt import estimate_tokens
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
+    from logllm.egress import EgressConfig
     from logllm.explain.config import ExplainConfig
 
 __all__ = ["ChatModel", "Line"]
@@ -35,7 +36,12 @@ class Line:
 
     def count_tokens(self, text: str) -> int:
         """How many tokens a text is; never too few where the server does not say."""
-        return self._client.count_tokens(text) if self._local else estimate_tokens(text)
+        if self._local:
+            try:
+                return self._client.count_tokens(text)
+            except ExplainError:
+                self._local = False
+        return estimate_tokens(text)
 
     def stream(self, messages: Sequence[dict[str, str]], max_tokens: int) -> Generator[str, None, Answer]:
         """The answer's text as it comes. Raises ExplainError."""
@@ -48,6 +54,7 @@ class ChatModel:
     Args:
         model: Name, path or URL as in `ModelStore.resolve`.
         config: Its `deadline_s` bounds a question, `idle_s` ends a local model, `n_ctx` bounds what it reads.
+        egress: The hosts that a URL may name.
         sent: Given `host:port` and the body of each request that goes to a server, before it leaves.
     """
 
@@ -58,6 +65,7 @@ class ChatModel:
         *,
         models: ModelStore | None = None,
         server: ModelServer | None = None,
+        egress: EgressConfig | None = None,
         sent: Callable[[str, bytes], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -66,6 +74,7 @@ class ChatModel:
         self._model = model
         self._config = config
         self._models = models
+        self._egress = egress
         self._sent = sent
         self._remote: ChatClient | None = None
         self._clock = clock
@@ -80,7 +89,7 @@ class ChatModel:
         if self.server is not None or self._remote is not None:
             return
         config = self._config
-        found = (self._models or ModelStore()).resolve(self._model, allow_remote=config.allow_remote)
+        found = (self._models or ModelStore()).resolve(self._model, egress=self._egress)
         if isinstance(found, LocalModel):
             self.server = ModelServer(
                 found.path,

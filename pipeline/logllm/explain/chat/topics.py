@@ -8,7 +8,7 @@ import re
 from logllm.explain.chat.asking import ASKING
 from logllm.explain.runbooks.words import stem, terms
 
-__all__ = ["MAX_QUESTION_CHARS", "Topic", "subjects_of", "topic_of"]
+__all__ = ["MAX_QUESTION_CHARS", "Topic", "items_named", "subjects_of", "topic_of"]
 
 MAX_QUESTION_CHARS = 500
 
@@ -32,6 +32,7 @@ class Topic(enum.StrEnum):
     NORMAL = "what is usual"
     SEVERITY = "how bad"
     TRUST = "how sure"
+    ITEM = "an item by its id"
     HELP = "help"
     OTHER = "other"
 
@@ -156,6 +157,18 @@ _RULES: tuple[tuple[Topic, re.Pattern[str]], ...] = tuple(
         ),
     )
 )
+
+
+_ID = re.compile(r"(?<![\w<])[EITXSACFPRKDN]\d{1,3}(?!\w)")
+
+
+def items_named(question: str) -> list[str]:
+    """The ids of items that a question names, in capitals as they are shown; each once.
+
+    >>> items_named("what is E3, and does C1 matter?")
+    ['E3', 'C1']
+    """
+    return list(dict.fromkeys(_ID.findall(question[:MAX_QUESTION_CHARS])))
 
 
 def topic_of(question: str) -> Topic:

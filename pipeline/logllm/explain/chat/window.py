@@ -79,7 +79,7 @@ def fitted(
     """
     fence = nonce or secrets.token_hex(4)
     shown = list(items[:_MOST_ITEMS])
-    kept = list(turns[-_MOST_TURNS:])
+    kept = list(turns)[-_MOST_TURNS:]
     budget = n_ctx - ANSWER_TOKENS - _RESERVE_TOKENS
     while True:
         messages = _messages(question, shown, kept, fence)
