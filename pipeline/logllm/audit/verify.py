@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from logllm.audit.entry import CUT, GENESIS, SCHEMA, Entry, digest_of, entries, sealed, unpacked
 from logllm.database import Database
 from logllm.errors import SourceError, StateError
@@ -63,16 +65,21 @@ class Reading:
             where.append("(whither = ? OR name = ? OR substr(whither, 1, length(?) + 1) = ? || ':')")
             asked += [to] * 4
         with self._database.reading() as db:
-            try:
-                yield from entries(db, 0, " AND ".join(where), tuple(asked))
-            except TypeError as error:
-                raise StateError(f"{self._path}: an entry has values of other kinds: {error}") from error
+            for entry in entries(db, 0, " AND ".join(where), tuple(asked)):
+                yield self._checked(entry)
 
     def entry(self, number: int) -> Entry | None:
         """One of them. Raises StateError."""
         with self._database.reading() as db:
             row = db.execute("SELECT * FROM sent WHERE number = ?", (number,)).fetchone()
-        return None if row is None else Entry(*row)
+        return None if row is None else self._checked(Entry(*row))
+
+    def _checked(self, entry: Entry) -> Entry:
+        """Raises StateError for values that none of ours has."""
+        try:
+            return msgspec.convert(msgspec.structs.asdict(entry), Entry)
+        except msgspec.ValidationError as error:
+            raise StateError(f"{self._path}: entry {entry.number}: it was changed: {error}") from error
 
     def body(self, entry: Entry) -> bytes | None:
         """What was kept of what was sent; None where it has made room for later ones, or was changed."""

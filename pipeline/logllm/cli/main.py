@@ -19,6 +19,7 @@ _COMMANDS = {
     "actions": At("actions", "actions", "Actions of runbooks: approve them, see what was done."),
     "alerts": At("alerts", "alerts", "Messages about incidents: sent, waiting, given up."),
     "chat": At("chat", "chat", "Ask about incidents, in the terminal or in the browser."),
+    "audit": At("audit", "audit", "What left this process, and a trial with planted secrets."),
     "doctor": At("doctor", "doctor", "See what would lose records or alerts."),
     "eval": At("evaluate", "evaluate", "How well it would have done on labelled data of yours."),
     "guarantees": At("guarantees", "guarantees", "What logllm promises, and whether it keeps it here."),
