@@ -139,6 +139,7 @@ def _page(
     learning: str | None,
     missing: str | None,
 ) -> None:
+    import threading
     import webbrowser
 
     from logllm.web.chat.server import serve_page
@@ -151,6 +152,7 @@ def _page(
         if missing:
             click.echo(f"logllm: {missing}", err=True)
         if opens:
-            webbrowser.open(address)
+            # A browser that runs in this very terminal returns only when it is left.
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
     serve_page(talk, port=port, incident=incident, put_back=put_back, learning=learning, missing=missing, told=told)

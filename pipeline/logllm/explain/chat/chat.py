@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from logllm.explain.chat.answers import answer
 from logllm.explain.chat.case import Case, Item, case_of
 from logllm.explain.chat.events import AnswerEvent, Done, Note, Sentence, Thinking
 from logllm.explain.chat.find import find
-from logllm.explain.chat.others import compared, listed
+from logllm.explain.chat.others import compared, incident_named, listed
 from logllm.explain.chat.topics import MAX_QUESTION_CHARS, Topic, items_named, subjects_of, topic_of
 from logllm.explain.chat.window import ANSWER_TOKENS, Turn, fitted, told_to_model
 from logllm.explain.chat.words import checked_words, not_shown
@@ -46,6 +47,11 @@ class Conversation:
         self.incident = incident
         self.turns: collections.deque[Turn] = collections.deque(maxlen=_MOST_TURNS)
         self.forgotten = 0
+        self.stopped = threading.Event()
+
+    def stop(self) -> None:
+        """End the answer that is being made; what was shown of it stands. From any thread."""
+        self.stopped.set()
 
 
 class Chat:
@@ -103,9 +109,16 @@ class Chat:
             StateError: The incidents cannot be read.
         """
         began = self._clock()
+        conversation.stopped.clear()
         asked = tame(self._mask(question[:MAX_QUESTION_CHARS]))
         case = self.case(conversation.incident)
         topic = Topic.ITEM if case is not None and items_named(asked) else topic_of(asked)
+        if case is None and topic not in (Topic.LIST, Topic.HELP):
+            meant = incident_named(asked, self.latest())
+            if meant is not None:
+                conversation.incident = meant.id
+                case = self.case(meant.id)
+                yield Note(f"About {meant.id}, which the question's words fit best.")
         said: list[Sentence] = []
         tokens, first_s, name = 0, 0.0, "none"
         for sentence in self._by_code(topic, asked, case):
@@ -131,7 +144,8 @@ class Chat:
 
     def _by_code(self, topic: Topic, asked: str, case: Case | None) -> list[Sentence]:
         if topic is Topic.LIST or (case is None and topic is not Topic.HELP):
-            return listed(asked, self.latest())
+            found = listed(asked, self.latest())
+            return found if topic is Topic.LIST else [Sentence("Which incident? These are kept.", []), *found]
         if case is None:
             return [Sentence("Choose an incident, then ask what happened, why, since when, what to do.", [])]
         if topic is Topic.COMPARE:
@@ -161,7 +175,7 @@ class Chat:
                 if window.forgotten > conversation.forgotten:
                     conversation.forgotten = window.forgotten
                     yield Note(f"The model no longer sees the oldest {window.forgotten} of this conversation's turns.")
-                metered = _Metered(line.stream(window.messages, ANSWER_TOKENS))
+                metered = _Metered(line.stream(window.messages, ANSWER_TOKENS), conversation.stopped)
                 texts = [sentence.text for sentence in said]
                 try:
                     shown = [Item(item.id, item.kind, tame(item.text)) for item in window.items]
@@ -181,15 +195,16 @@ class Chat:
 
 
 class _Metered:
-    """A stream of pieces that remembers what came of it, and can be closed early."""
+    """A stream of pieces that remembers what came of it, and ends when it is told to stop."""
 
-    def __init__(self, pieces: Generator[str, None, Answer]) -> None:
+    def __init__(self, pieces: Generator[str, None, Answer], stopped: threading.Event) -> None:
         self.text = ""
         self.tokens = 0
         self._pieces = pieces
+        self._stopped = stopped
 
     def __iter__(self) -> Iterator[str]:
-        while True:
+        while not self._stopped.is_set():
             try:
                 piece = next(self._pieces)
             except StopIteration as end:
