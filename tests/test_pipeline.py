@@ -234,8 +234,7 @@ def test_what_a_log_says_of_itself_cannot_raise_the_severity_beyond_the_rules() 
 
     events = run(pipeline(), sorted(rows, key=lambda row: row.second))
 
-    assert events
-    assert {event.severity for event in events} == {"warning"}
+    assert {(event.kinds == ["injection"], event.severity) for event in events} == {(False, "warning"), (True, "info")}
 
 
 def test_a_fatal_line_is_told_in_the_first_hour_and_nothing_else_is() -> None:

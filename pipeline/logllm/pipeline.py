@@ -95,8 +95,7 @@ class Pipeline:
         self.redactor = Redactor()
         self.records = self.bytes = 0
         self.anomalies: dict[str, int] = {}
-        self.first_sight = FirstSight()
-        self.raised = Raised()
+        self.first_sight, self.raised = FirstSight(), Raised()
         self.arrivals = Arrivals()
         self.first_window = -1
         self.reducer: Reducer | None = None
@@ -209,12 +208,11 @@ class Pipeline:
         severe = np.where(columns.severity > 0, columns.severity >= Severity.ERROR, bad)
         self.recent.add(columns, keys, source, held_bytes, new)
         self.changes.see(columns, keys, self.keys.service, source, new)
+        self.raised.read(new, self.recent, self.keys.service)
         if self.reducer is not None:
             closed_ns = self.windows.watermark_ns // WINDOW_NS * WINDOW_NS
-            learning = self.detection.learning > 0
-            self.reducer.see(
-                columns, keys, self.keys.service[keys], bad, closed_ns, self.recent.records, learning=learning
-            )
+            where, learning = self.keys.service[keys], self.detection.learning > 0
+            self.reducer.see(columns, keys, where, bad, closed_ns, self.recent.records, learning=learning)
         self.detection.see(Seen(columns, keys, np.maximum(columns.time_ns // WINDOW_NS, self.windows.oldest_open)))
         events = self._judge(self.windows.add(columns.time_ns, keys, severe, self.keys.count))
         if changes.evicted:
@@ -292,6 +290,7 @@ class Pipeline:
         event = self._composer.event(incident, what, (window + 1) * WINDOW_NS, watched=watched) if wanted else None
         if event is not None and self.reducer is not None:
             self.reducer.cite(incident, self._composer.cited)
+        self.raised.cited(event, self._composer.cited, window, self.keys.service)
         if self._report is None:
             return event
         self._report.hold(incident, event)

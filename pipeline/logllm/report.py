@@ -45,7 +45,8 @@ class Report:
 
     def wants(self, incident: Incident, *, ended: bool) -> bool:
         """Whether an incident's event is worth composing: not where one before was like it and as odd."""
-        about = incident.service, incident.lead.key
+        # What speaks to a language model must not hide what else is odd about the same template.
+        about = incident.service, ~incident.lead.key if incident.kinds == ["injection"] else incident.lead.key
         oddest = self._oddest.get(about)
         if oddest is None or incident.score > ODDER * oddest[1]:
             self._oddest[about] = incident.id, incident.score
@@ -90,13 +91,13 @@ class Report:
             incident.count = int(self._keys.total[incident.keys].sum())
         groups = self._groups([*(incident for incident, _ in self._held.values()), *fresh], composer)
         events = [self._event(group, runbook, composer, now_ns, records) for runbook, group in groups]
-        return sorted(events, key=lambda event: (-event.score, event.started, event.id))
+        return sorted(events, key=lambda event: (event.kinds == ["injection"], -event.score, event.started, event.id))
 
     def _groups(self, incidents: list[Incident], composer: Composer) -> list[tuple[str | None, list[Incident]]]:
         """One problem, one entry: what came again, and what one runbook covers in one service, is told once."""
         groups: dict[tuple[int, str, bool], tuple[str | None, list[Incident]]] = {}
         for incident in incidents:
-            apart = bool(set(incident.kinds) & {"release", "silence"})
+            apart = bool(set(incident.kinds) & {"release", "silence", "injection"})
             runbook = None if apart else self._runbook(incident, composer)
             about = runbook or f"{incident.lead.kind if apart else ''}\0{self._template_id(incident.lead.key)}"
             groups.setdefault((incident.service, about, apart), (runbook, []))[1].append(incident)
@@ -155,6 +156,7 @@ class Report:
     def _told_already(self, anomaly: Anomaly) -> bool:
         return anomaly.kind != "dominant" and any(
             anomaly.key in incident.keys
+            and incident.kinds != ["injection"]
             and incident.started <= anomaly.window + anomaly.span
             and incident.last >= anomaly.window
             for incident, _ in self._held.values()

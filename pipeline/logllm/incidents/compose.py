@@ -102,6 +102,8 @@ class Composer:
         title = describe.title(lead, self._ask.text(lead.key), others=max(0, others), records=records)
         words = [line.text for line in lines] if lead.kind != "release" else []
         words += [describe.title(a, self._ask.text(a.key), records=records) for a in incident.anomalies[:MAX_TEMPLATES]]
+        if lead.kind == "injection":
+            words = []  # whoever wrote it would choose the runbook
         return IncidentEvent(
             id=incident.id,
             event=what,
@@ -114,7 +116,7 @@ class Composer:
             seen=describe.seen(lead, records=records),
             template=mask(self._ask.text(lead.key)),
             count=incident.count,
-            runbook=self._ask.runbook_of_kind(lead.kind) or self._ask.runbook("\n".join(words)),
+            runbook=self._ask.runbook_of_kind(lead.kind) or (self._ask.runbook("\n".join(words)) if words else None),
             evidence=evidence,
             started=rfc3339(incident.started * WINDOW_NS),
             ended=None if incident.ended is None else rfc3339((incident.ended + 1) * WINDOW_NS),

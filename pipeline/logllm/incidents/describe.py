@@ -118,6 +118,8 @@ def title(anomaly: Anomaly, template: str, *, others: int = 0, records: int = 0)
             return f"{count_of(anomaly.seen, 'new template')} at once, as after a release: {text}"
         case "plugin":
             return f"{text[:1].upper()}{text[1:]}{more}"
+        case "injection":
+            return f"Reads like an instruction to a language model: {text}{more}"
         case "heartbeat":
             return f"Did not come: {text}{more}"
         case "value":
@@ -168,6 +170,8 @@ def expected(anomaly: Anomaly, *, watched: float, records: int = 0) -> str:
             return f"about {quantity(anomaly.expected)} new templates a day"
         case "plugin":
             return "none: a plugin raises what it takes to be odd"
+        case "injection":
+            return "none: log text tells of machines, it does not speak to a language model"
         case "heartbeat":
             return f"once in {span_of(max(1.0, round(anomaly.expected)))}"
         case "value":

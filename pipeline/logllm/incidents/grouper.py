@@ -41,8 +41,11 @@ SERIES = 60
 _BY_COMING = frozenset(("new", "rare", "plugin", "dominant"))
 """Kinds that last as long as their records come; those of the others come on ordinary days too."""
 
-_LEARNED = frozenset(("release", "change"))
-"""What these bring is what is normal from now on."""
+_LEARNED = frozenset(("release", "change", "injection"))
+"""What these bring is what is normal from now on, or says nothing of how often records come."""
+
+_APART = frozenset(("release", "injection"))
+"""Kinds that are incidents of their own and cost no budget: they have bounds of their own."""
 
 EventName = Literal["open", "update", "resolve"]
 
@@ -125,8 +128,8 @@ class Grouper:
 
     def _join(self, anomaly: Anomaly, window: int) -> Incident | None:
         for incident in self.open:
-            is_release = incident.kinds == ["release"]
-            if is_release != (anomaly.kind == "release") or not 0 <= window - incident.last <= JOIN_WINDOWS:
+            apart = _APART.intersection(incident.kinds) != _APART.intersection([anomaly.kind])
+            if apart or not 0 <= window - incident.last <= JOIN_WINDOWS:
                 continue
             silences = "silence" in incident.kinds
             if silences != (anomaly.kind == "silence") and incident.service == anomaly.service and silences:
@@ -204,7 +207,7 @@ class Grouper:
         grave = incident.severity == "critical"
         real = not incident.told and any(map(self._is_real, incident.anomalies))
         if not incident.told and (real or fresh or (grave and incident.told_severity != "critical")):
-            free = real or incident.kinds == ["release"]
+            free = real or not _APART.isdisjoint(incident.kinds)
             service = self._keys.services[incident.service] if incident.service >= 0 else ""
             before = incident.told_severity != ""
             if free or self._budget.spend(now_ns, critical=grave, again=before, service=service):

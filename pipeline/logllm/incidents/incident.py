@@ -81,7 +81,7 @@ class Incident:
 _KIND_FIRST = {"release": -1, "severity": -1, "change": -1, "odd": -2}
 """An anomaly of one template makes a better title than a sum over many."""
 
-_HARMLESS = {"release", "rate", "rare", "change", "odd"}
+_HARMLESS = {"release", "rate", "rare", "change", "odd", "injection"}
 """Kinds that are no more than worth knowing where no record says that something is wrong."""
 
 

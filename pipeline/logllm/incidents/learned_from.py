@@ -23,7 +23,7 @@ __all__ = ["TIMES", "Wish", "grown", "lessons_of"]
 TIMES = 1.5
 """What was expected once is expected again up to one and a half times as large: no two nights are the same."""
 
-_ITSELF = frozenset(("new", "rare", "plugin", "dominant"))
+_ITSELF = frozenset(("new", "rare", "plugin", "dominant", "injection"))
 """Kinds in which the message as such is what is odd. It is new only once: what is said of it then holds for whatever
 is odd about it later, so the answer is kept for any kind."""
 

@@ -163,6 +163,10 @@ class Recent:
             found = [line for line in first if line is not None and start_ns <= line.time_ns < end_ns][:limit]
         return sorted(found, key=lambda line: line.time_ns)
 
+    def first(self, key: int) -> Line | None:
+        """The first record of a key, while it is remembered."""
+        return self._first.get(key)
+
     def last(self, keys: Iterable[int], before_ns: int) -> Line | None:
         """The latest record of these keys before this time that is still here."""
         wanted = np.fromiter(keys, np.int32)

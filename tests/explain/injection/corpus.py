@@ -1,4 +1,4 @@
-# ruff: noqa: E501 - log lines are as long as they are
+# ruff: noqa: S608 - a log line with SQL in it is no query
 """Log lines that speak to a language model, ours: what they say, disguised and not, as the programs would log it."""
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _ORDERS = (
 )  # fmt: skip
 _DISGUISES: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("unicode tags", lambda said: "timeout after 30 s" + "".join(chr(0xE0000 + ord(char)) for char in said)),
-    ("zero width", lambda said: "\u200b".join(said)),
+    ("zero width", "\u200b".join),
     ("zero width", lambda said: said.replace(" ", "\u200b")),
     ("zero width", lambda said: "\u2060".join(said[at : at + 2] for at in range(0, len(said), 2))),
     ("bidi", lambda said: f"\u202e\u2066{said}\u2069\u202c"),
