@@ -156,6 +156,8 @@
     body.replaceChildren();
 
     const meta = make("div", "meta");
+    meta.id = "item-I1";
+    meta.tabIndex = -1;
     meta.append(make("span", `chip ${row.severity}`, row.severity));
     if (row.service) meta.append(make("span", "", row.service));
     const span = row.ended ? lasting(row.started, row.ended) : "";
@@ -203,7 +205,6 @@
     }
     section(body, "Seen before", of("past"));
     section(body, "Templates", of("template"));
-    section(body, "In one line", of("incident"));
   }
 
   async function open(id, quiet) {
@@ -231,7 +232,7 @@
   function light(id) {
     const node = $(`item-${id}`);
     if (!node) return;
-    document.querySelectorAll(".item.lit").forEach((one) => one.classList.remove("lit"));
+    document.querySelectorAll(".lit").forEach((one) => one.classList.remove("lit"));
     node.classList.add("lit");
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     node.scrollIntoView({ block: "center", behavior: calm ? "auto" : "smooth" });
