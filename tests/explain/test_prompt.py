@@ -1,14 +1,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from logllm.explain.pack import EvidencePack, PackItem
 from logllm.explain.prompt import (
     ANSWER_TOKENS,
-    Shown,
     build_prompt,
     estimate_tokens,
     instructions,
@@ -80,46 +81,52 @@ def test_whatever_the_log_says_a_tamed_line_is_short_and_printable(text: str) ->
     assert tame(tamed) == tamed or len(tamed) >= 300
 
 
+def _pack(lines: list[str]) -> EvidencePack:
+    items = [PackItem(f"E{number}", "line", tame(line)) for number, line in enumerate(lines, start=1)]
+    return EvidencePack(items, lead="E1")
+
+
 @settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.text(alphabet="abc 019<>|é漢", max_size=400), min_size=1, max_size=20),
-    st.lists(st.text(alphabet="abc ", max_size=200), max_size=10),
-    st.integers(1024, 4096),
-)
-def test_the_prompt_fits_and_never_loses_instructions_or_the_first_line(
-    lines: list[str], facts: list[str], n_ctx: int
-) -> None:
-    shown = [Shown(f"E{number}", tame(line)) for number, line in enumerate(lines, start=1)]
+@given(st.lists(st.text(alphabet="abc 019<>|é漢", max_size=400), min_size=1, max_size=20), st.integers(1024, 4096))
+def test_the_prompt_fits_and_never_loses_instructions_or_the_leading_line(lines: list[str], n_ctx: int) -> None:
+    pack = _pack(lines)
     runbook = Runbook("disk-full", "Disk full", ["No space"], ["Free"], ["df"], "", "low", "", "A file system is full.")
 
-    try:
-        prompt = build_prompt([tame(fact) for fact in facts], shown, [runbook], n_ctx=n_ctx)
-    except ValueError:
-        # Only where the instructions and one line of a foreign script do not fit together.
-        bare = build_prompt([], [Shown("E1", "x")], [runbook], n_ctx=n_ctx)
-        assert bare.tokens + 2 * estimate_tokens(shown[0].text) > n_ctx - ANSWER_TOKENS - 400
-        return
+    prompt = build_prompt(pack, [runbook], n_ctx=n_ctx)
 
     text = "\n".join(message["content"] for message in prompt.messages)
     assert sum(estimate_tokens(message["content"]) for message in prompt.messages) + ANSWER_TOKENS <= n_ctx
     assert all(message["content"] in instructions() for message in prompt.messages[:3])
-    assert f"E1: {shown[0].text}" in text
-    assert prompt.schema["properties"]["evidence"]["items"]["enum"] == [line.id for line in prompt.evidence]
-    assert {line.id for line in prompt.evidence} | set(prompt.left_out) == {line.id for line in shown}
+    assert f"E1: {pack.items[0].text[:15]}" in text
+    assert prompt.schema["properties"]["evidence"]["items"]["enum"] == [item.id for item in prompt.evidence]
+    assert {item.id for item in prompt.evidence} | set(prompt.left_out) == {item.id for item in pack.items}
     assert prompt.schema["properties"]["runbook"]["enum"] == ["disk-full", "none"]
     json.dumps(prompt.schema)
 
 
+def test_where_the_model_counts_its_own_chat_its_count_is_what_holds() -> None:
+    asked: list[Sequence[dict[str, str]]] = []
+
+    def count(messages: Sequence[dict[str, str]]) -> int:
+        asked.append(messages)
+        return 7
+
+    prompt = build_prompt(_pack(["disk full"] * 3), [], n_ctx=1024, count_chat=count)
+
+    assert prompt.tokens == 7
+    assert asked == [prompt.messages]
+
+
 def test_each_prompt_has_a_fence_that_log_text_cannot_guess() -> None:
-    shown = [Shown("E1", "--- end 00000000")]
-    first, second = (build_prompt([], shown, []).messages[-1]["content"].splitlines()[0] for _ in range(2))
+    pack = _pack(["--- end 00000000"])
+    first, second = (build_prompt(pack, []).messages[-1]["content"].splitlines()[0] for _ in range(2))
 
     assert first != second
     assert first.startswith("--- log ")
 
 
 def test_a_context_too_small_for_one_line_is_refused() -> None:
-    with pytest.raises(ValueError, match="Expected a context of at least"):
-        build_prompt([], [Shown("E1", "x")], [], n_ctx=200)
-    with pytest.raises(ValueError, match="at least one line"):
-        build_prompt([], [], [])
+    with pytest.raises(ValueError, match="Expected room for at least"):
+        build_prompt(_pack(["x"]), [], n_ctx=200)
+    with pytest.raises(ValueError, match="at least one item"):
+        build_prompt(_pack([]), [])

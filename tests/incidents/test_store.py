@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from logllm.errors import StateError
@@ -107,6 +108,62 @@ def test_a_database_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path)
     database = sqlite3.connect(path)
     assert database.execute("PRAGMA user_version").fetchone() == (99,)
     database.close()
+
+
+def test_a_database_of_the_first_version_is_read_and_can_keep_what_people_say(tmp_path: Path) -> None:
+    path = tmp_path / "logllm.db"
+    database = sqlite3.connect(path)
+    database.executescript(
+        "CREATE TABLE incidents (id TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, state TEXT NOT NULL, "
+        "started TEXT NOT NULL, updated TEXT NOT NULL, body BLOB NOT NULL, explanation BLOB) STRICT;"
+        "PRAGMA user_version = 1;"
+    )
+    old = event(3)
+    database.execute(
+        "INSERT INTO incidents VALUES (?, ?, 'open', ?, ?, ?, NULL)",
+        (old.id, old.fingerprint, old.started, old.time, msgspec.json.encode(old)),
+    )
+    database.commit()
+    database.close()
+
+    store = IncidentStore(path)
+    assert store.get(old.id) == (old, None)
+    assert store.told([1], "", 5) == [(old, "", "")]
+    assert store.solve(old.id, "a restart")
+    store.judge(old.id, "real")
+    store.close()
+
+    store = IncidentStore(path)
+    assert store.told([1], "", 5) == [(old, "real", "a restart")]
+    store.close()
+
+
+def test_what_people_said_stays_when_an_incident_goes_on_and_is_bounded() -> None:
+    store = IncidentStore(":memory:")
+    store.put(event(1))
+    store.judge(event(1).id, "noise")
+    store.solve(event(1).id, "\ud800" + "x" * 5_000)
+
+    store.put(event(1, "resolve"))
+    ((_, verdict, outcome),) = store.told([1], "", 5)
+    assert not store.solve("inc-none", "a restart")
+    store.close()
+
+    assert verdict == "noise"
+    assert outcome == "?" + "x" * 399
+
+
+def test_rows_are_given_in_the_order_they_were_kept_and_by_fingerprint() -> None:
+    store = IncidentStore(":memory:")
+    for number in range(1, 10):
+        store.put(event(number))
+
+    after = store.after(5, 3)
+    same = store.told([1], event(2).fingerprint, 5)
+    store.close()
+
+    assert [(row, each.id) for row, each in after] == [(row, event(row).id) for row in (7, 8, 9)]
+    assert {each.id for each, _, _ in same} == {event(1).id, event(2).id, event(9).id}
 
 
 def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:

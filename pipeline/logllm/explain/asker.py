@@ -15,7 +15,7 @@ from logllm.explain.checks import parse_answer
 from logllm.explain.model.client import ChatClient
 from logllm.explain.model.models import LocalModel, ModelStore
 from logllm.explain.model.server import ModelServer
-from logllm.explain.prompt import ANSWER_TOKENS, Shown, build_prompt
+from logllm.explain.prompt import ANSWER_TOKENS, build_prompt
 from logllm.explain.questions import QUESTION_TOKENS, build_question, parse_question
 from logllm.explain.runbooks.choice import NONE_PREFIX, SCORED, SCORED_TOKENS, choose, decided, prefix_of, scored_text
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from logllm.egress import EgressConfig, Recorder, Sent
     from logllm.explain.config import ExplainConfig
+    from logllm.explain.pack import EvidencePack
     from logllm.explain.runbooks.search import Match
 
 __all__ = ["Asker"]
@@ -101,9 +102,7 @@ class Asker:
 
         return sent
 
-    def ask(
-        self, shown: Sequence[Shown], facts: Sequence[str], matches: Sequence[Match], *, severity: str = "warning"
-    ) -> CachedAnswer:
+    def ask(self, pack: EvidencePack, matches: Sequence[Match], *, severity: str = "warning") -> CachedAnswer:
         """The model's answer, unchecked.
 
         Raises:
@@ -111,12 +110,12 @@ class Asker:
             ExplainLater: The model is away, its window is shut, or the hour's tokens for this severity are used up.
             ExplainError: no usable answer, with the reason; asking again would give none either.
         """
-        if not shown:
+        if not pack.lines:
             raise ExplainError("no evidence that may be shown to a model")
         return self._with_client(
             severity,
-            lambda client, ends: self._score_and_chat(client, shown, facts, matches, ends),
-            lambda client, ends: self._chat(client, shown, facts, matches, {}, ends, local=False),
+            lambda client, ends: self._score_and_chat(client, pack, matches, ends),
+            lambda client, ends: self._chat(client, pack, matches, {}, ends, local=False),
         )
 
     def question(self, text: str) -> str:
@@ -209,25 +208,24 @@ class Asker:
         return error if how is None else ExplainLater(f"the model's process ended in mid-answer ({how})")
 
     def _score_and_chat(
-        self, client: ChatClient, shown: Sequence[Shown], facts: Sequence[str], matches: Sequence[Match], ends: float
+        self, client: ChatClient, pack: EvidencePack, matches: Sequence[Match], ends: float
     ) -> CachedAnswer:
         likelihoods: dict[str, float] = {}
         if not decided(matches):
             scored = [match.runbook for match in matches[:SCORED]]
             prefixes = [*(prefix_of(runbook) for runbook in scored), NONE_PREFIX]
-            text = scored_text([line.text for line in shown])
+            text = scored_text([line.text for line in pack.lines])
             scores = client.score(prefixes, text, max_tokens=SCORED_TOKENS, deadline_s=self._left(ends))
             likelihoods = dict(zip([*(runbook.id for runbook in scored), ""], scores, strict=True))
             self._spend(sum(len(prefix) for prefix in prefixes) // 4 + len(prefixes) * SCORED_TOKENS, 0)
             matches = choose(matches, scores).ranked
         # A small model confuses what it reads: the two best, the best first.
-        return self._chat(client, shown, facts, matches[:2], likelihoods, ends, local=True)
+        return self._chat(client, pack, matches[:2], likelihoods, ends, local=True)
 
     def _chat(
         self,
         client: ChatClient,
-        shown: Sequence[Shown],
-        facts: Sequence[str],
+        pack: EvidencePack,
         matches: Sequence[Match],
         likelihoods: dict[str, float],
         ends: float,
@@ -237,10 +235,15 @@ class Asker:
         runbooks = [match.runbook for match in matches]
         try:
             if local:
-                count = client.count_tokens
-                prompt = build_prompt(facts, shown, runbooks, n_ctx=self._config.n_ctx, count_tokens=count)
+                prompt = build_prompt(
+                    pack,
+                    runbooks,
+                    n_ctx=self._config.n_ctx,
+                    count_tokens=client.count_tokens,
+                    count_chat=client.count_chat_tokens,
+                )
             else:
-                prompt = build_prompt(facts, shown, runbooks, n_ctx=self._config.n_ctx)
+                prompt = build_prompt(pack, runbooks, n_ctx=self._config.n_ctx)
         except ValueError as error:
             raise ExplainError(f"the prompt does not fit: {error}") from None
         # Nothing before the sentence holds a full stop and a space, and after its first one the rest is of no use.

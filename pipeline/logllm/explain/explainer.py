@@ -18,6 +18,7 @@ from logllm.explain.cache import CachedAnswer, ExplanationCache
 from logllm.explain.compose import compose
 from logllm.explain.config import ExplainConfig
 from logllm.explain.facts import explain_without_model, facts_text
+from logllm.explain.pack import build_pack
 from logllm.explain.prompt import Shown, looks_like_instruction, tame
 from logllm.explain.redact.redactor import Redactor
 from logllm.explain.runbooks.choice import CANDIDATES, choose
@@ -28,10 +29,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from logllm.egress import EgressConfig, Recorder
-    from logllm.events import Explanation, IncidentEvent
+    from logllm.events import Explanation, IncidentEvent, SeenBefore
     from logllm.explain.allowance import Allowance, Usage
     from logllm.explain.model.models import ModelStore
     from logllm.explain.model.server import ModelServer
+    from logllm.explain.pack import EvidencePack
     from logllm.explain.runbooks.search import Match
 
 __all__ = ["Explainer", "build_explainer"]
@@ -43,11 +45,12 @@ WORDLESS = frozenset({"silence", "heartbeat", "release"})
 class _Case(NamedTuple):
     """An incident made ready: masked, tamed, searched."""
 
-    shown: list[Shown]
+    pack: EvidencePack
     facts: list[str]
     matches: list[Match]
     withheld: list[str]
     key: str
+    past: list[SeenBefore]
 
 
 class Explainer:
@@ -62,6 +65,7 @@ class Explainer:
         allowance: What the model may cost; by default as configured, forgotten at the end. Closed with this.
         egress: The hosts that a model's URL may name.
         record: Keeps what the model is sent.
+        history: Earlier incidents like one, the likest first; it may raise StateError.
     """
 
     def __init__(
@@ -77,8 +81,10 @@ class Explainer:
         allowance: Allowance | None = None,
         egress: EgressConfig | None = None,
         record: Recorder | None = None,
+        history: Callable[[IncidentEvent], list[SeenBefore]] = lambda _: [],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._history = history
         self.catalogue = catalogue
         self.redactor = redactor
         self.cache_hits = 0
@@ -139,8 +145,10 @@ class Explainer:
         """
         with self._lock, about(incident.id):
             began = self._clock()
-            explanation = self._explain(incident, self._case(incident), may_wait=may_wait)
-            return msgspec.structs.replace(explanation, seconds=round(self._clock() - began, 3))
+            case = self._case(incident)
+            explanation = self._explain(incident, case, may_wait=may_wait)
+            seconds = round(self._clock() - began, 3)
+            return msgspec.structs.replace(explanation, seen_before=case.past, seconds=seconds)
 
     def question(self, text: str) -> str:
         """A plugin's question, put to the model with secrets and names replaced; "" where there is no answer."""
@@ -154,7 +162,8 @@ class Explainer:
 
     def without_model(self, incident: IncidentEvent, reason: str) -> Explanation:
         """Facts and runbook alone, as "failed" for `reason`; takes milliseconds and waits for nothing."""
-        return self._failed(incident, self._case(incident), reason)
+        case = self._case(incident)
+        return msgspec.structs.replace(self._failed(incident, case, reason), seen_before=case.past)
 
     def interrupt(self) -> None:
         """Give up the answer that is being made, and all later ones."""
@@ -180,7 +189,7 @@ class Explainer:
             return explain_without_model(incident, runbook, self.catalogue, removed=case.withheld)
         try:
             cached = self._cached(case.key)
-            answer = cached or asker.ask(case.shown, case.facts, case.matches, severity=incident.severity)
+            answer = cached or asker.ask(case.pack, case.matches, severity=incident.severity)
         except (ExplainError, ModelError) as error:
             if may_wait and isinstance(error, ExplainLater):
                 raise
@@ -195,7 +204,7 @@ class Explainer:
         explanation = compose(
             incident,
             answer,
-            shown=case.shown,
+            shown=[Shown(item.id, item.text) for item in case.pack.items],
             facts=case.facts,
             matches=case.matches,
             withheld=case.withheld,
@@ -214,16 +223,14 @@ class Explainer:
 
     def _case(self, incident: IncidentEvent) -> _Case:
         mask = self.redactor.mask
-        withheld = []
-        shown = []
-        for evidence in incident.evidence:
-            if looks_like_instruction(evidence.text):
-                withheld.append(f"{evidence.id} reads like an instruction to a language model: it was not shown to one")
-            else:
-                shown.append(Shown(evidence.id, tame(mask(evidence.text))))
+        past = self._past(incident)
+        pack = build_pack(incident, mask, past)
+        withheld = [
+            f"{name} reads like an instruction to a language model: it was not shown to one" for name in pack.tainted
+        ]
         facts = [tame(mask(fact)) for fact in facts_text(incident) if not looks_like_instruction(fact)]
         # Evidence alone finds the runbook: what no line shows, a title must not claim.
-        lines = [line.text for line in shown] or ([] if withheld else [mask(incident.template)])
+        lines = [line.text for line in pack.lines] or ([] if withheld else [mask(incident.template)])
         matches = self.catalogue.search("\n".join(lines), CANDIDATES)
         identity = incident.fingerprint or "\0".join([incident.service, incident.template, *incident.kinds])
         # The name as configured: the one a server or file gives is known only once the model was found.
@@ -235,7 +242,13 @@ class Explainer:
             str(bool(withheld)),
         ]
         key = hashlib.blake2b("\x1f".join(parts).encode(errors="replace"), digest_size=16).hexdigest()
-        return _Case(shown, facts, matches, withheld, key)
+        return _Case(pack, facts, matches, withheld, key, past)
+
+    def _past(self, incident: IncidentEvent) -> list[SeenBefore]:
+        # What was seen before is a help, not a need: no explanation waits for a disk that is full.
+        with contextlib.suppress(StateError):
+            return self._history(incident)
+        return []
 
     def _cached(self, key: str) -> CachedAnswer | None:
         try:
@@ -254,6 +267,7 @@ def build_explainer(
     cache_path: Path | None = None,
     *,
     models: ModelStore | None = None,
+    history: Callable[[IncidentEvent], list[SeenBefore]] = lambda _: [],
 ) -> Explainer:
     """What the `[explain]` table describes.
 
@@ -264,4 +278,4 @@ def build_explainer(
     catalogue = Catalogue.load(config.runbooks)
     store = ExplanationCache(cache_path)
     model = config.model if config.enabled else None
-    return Explainer(model, catalogue, redactor or Redactor(), store, config=config, models=models)
+    return Explainer(model, catalogue, redactor or Redactor(), store, config=config, models=models, history=history)

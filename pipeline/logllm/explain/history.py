@@ -31,6 +31,9 @@ _AT_ONCE = 1_000
 _CANDIDATES = 30
 _QUERY_TERMS = 100
 _WEAK_WEIGHT = 0.2
+_LEAST_COMMON = 1.0
+"""One word that not every log has, or five that any has: two messages of a word each are not alike by chance."""
+
 _OTHER_SERVICE = 0.85
 _SAME_LEAD = 0.9
 _APART = timedelta(hours=1)
@@ -135,7 +138,7 @@ def likeness(one: IncidentEvent, other: IncidentEvent) -> float:
     factor = 1.0 if one.service == other.service else _OTHER_SERVICE
     if one.template and one.template == other.template:
         return _SAME_LEAD * factor
-    return factor * min(_SAME_LEAD, max(_shared(_lead(one), _lead(other)), _shared(_text(one), _text(other))))
+    return factor * min(_SAME_LEAD, max(_shared(_lead(one), _lead(other)), _shared(_said(one), _said(other))))
 
 
 def masked_outcome(text: str, redactor: Redactor) -> str:
@@ -168,8 +171,13 @@ def _lead(event: IncidentEvent) -> str:
 
 
 def _text(event: IncidentEvent) -> str:
-    lines = [event.service, *event.services, event.title, event.template, *event.templates[:12]]
-    return "\n".join([*lines, *(evidence.text[:500] for evidence in event.evidence[:6])])
+    return "\n".join([event.service, *event.services, event.title, _said(event)])
+
+
+def _said(event: IncidentEvent) -> str:
+    """What the log said, without our own words for it: those are the same for any two incidents of a kind."""
+    lines = [event.template, *event.templates[:12], *(evidence.text[:500] for evidence in event.evidence[:6])]
+    return "\n".join(lines)
 
 
 def _shared(one: str, other: str) -> float:
@@ -177,7 +185,7 @@ def _shared(one: str, other: str) -> float:
     mine, theirs = _weights(one), _weights(other)
     common = sum(weight for word, weight in mine.items() if word in theirs)
     whole = math.sqrt(sum(mine.values()) * sum(theirs.values()))
-    return common / whole if whole else 0.0
+    return common / whole if common >= _LEAST_COMMON else 0.0
 
 
 def _weights(text: str) -> dict[str, float]:
