@@ -1,9 +1,10 @@
 """The model's own process: llama.cpp behind a small HTTP server on loopback, started by `server.ModelServer`.
 
-It speaks the part of the OpenAI API that we use (`/v1/chat/completions` with a JSON schema, streaming or not,
-`/v1/models`), llama-cpp-python's `/extras/tokenize/count`, and `/extras/score`, which no server offers: likelihoods
-of one text after several prefixes. Why not `python -m llama_cpp.server`: it cannot score, it holds the logits of the
-whole context, it answers any web page (`Access-Control-Allow-Origin: *`), and it needs seven more packages.
+It speaks the part of the OpenAI API that we use (`/v1/chat/completions`, `/v1/completions`, `/v1/models`),
+llama-cpp-python's `/extras/tokenize/count` for texts and whole chats, and `/extras/score`, which no server offers:
+likelihoods of one text after several prefixes. Why not `python -m llama_cpp.server`: it cannot score, it holds the
+logits of the whole context, it answers any web page (`Access-Control-Allow-Origin: *`), and it needs seven more
+packages.
 
 Run as `python -m logllm.explain.model.child MODEL`; the key comes in the environment, the port goes out on stdout.
 """
@@ -12,13 +13,17 @@ from __future__ import annotations
 
 import argparse
 import hmac
-import itertools
 import json
 import os
+import select
+import socket
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from typing import Any
+
+from logllm.explain.model.reply import answer, messages_of, wanted_of
+from logllm.explain.model.writing import ContextError, Gone, Writer
 
 __all__ = ["KEY_VARIABLE", "READY", "main"]
 
@@ -60,7 +65,7 @@ def load(path: str, n_ctx: int, threads: int) -> Any:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    llama: Any
+    writer: Writer
     key: str
     name: str
     # llama.cpp's context is not thread-safe: one request at a time, the rest wait here.
@@ -71,6 +76,8 @@ class _Request(BaseHTTPRequestHandler):
     server: _Server
     protocol_version = "HTTP/1.1"
     timeout = 60
+    # Small pieces of an answer go out as they are made.
+    disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
         if not self._allowed():
@@ -89,6 +96,7 @@ class _Request(BaseHTTPRequestHandler):
             return
         routes = {
             "/v1/chat/completions": self._chat,
+            "/v1/completions": self._complete,
             "/extras/tokenize/count": self._count,
             "/extras/score": self._score,
         }
@@ -103,55 +111,41 @@ class _Request(BaseHTTPRequestHandler):
         try:
             body = json.loads(self.rfile.read(int(length)))
             with self.server.turn:
+                if self._gone():
+                    raise Gone
                 route(body)
-        except (ValueError, KeyError, TypeError) as error:
+        except ContextError as error:
+            self._fail(400, str(error), "context_length_exceeded")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             self._fail(400, f"{type(error).__name__}: {error}")
         except RuntimeError as error:
             self._fail(500, str(error))
-        except (BrokenPipeError, ConnectionResetError):
+        except (Gone, BrokenPipeError, ConnectionResetError):
             # The client gave up (its deadline passed): the answer so far is dropped and generation has stopped.
             self.close_connection = True
 
     def _chat(self, body: dict[str, Any]) -> None:
-        wanted = {
-            "messages": body["messages"],
-            "max_tokens": min(int(body.get("max_tokens") or 256), 1024),
-            "temperature": float(body.get("temperature") or 0.0),
-            "response_format": _response_format(body.get("response_format")),
-            "stop": [str(stop) for stop in body.get("stop") or []],
-            "repeat_penalty": 1.05,
-        }
-        stream = bool(body.get("stream"))
-        if not stream:
-            self._send(200, self.server.llama.create_chat_completion(**wanted))
-            return
-        pieces = self.server.llama.create_chat_completion(stream=True, **wanted)
-        # A prompt that does not fit is refused here, while the status can still say so.
-        first = next(pieces)
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Connection", "close")
-        self.end_headers()
-        self.close_connection = True
-        count = 0
-        try:
-            for piece in itertools.chain([first], pieces):
-                self._event(json.dumps(piece))
-                count += "content" in piece["choices"][0]["delta"]
-        except (ValueError, RuntimeError) as error:
-            self._event(json.dumps({"error": {"message": str(error)}}))
-            return
-        total = self.server.llama.n_tokens
-        usage = {"prompt_tokens": max(0, total - count), "completion_tokens": count, "total_tokens": total}
-        self._event(json.dumps({"object": "chat.completion.chunk", "choices": [], "usage": usage}))
-        self._event("[DONE]")
+        messages = [messages_of(message) for message in body["messages"]]
+        writer = self.server.writer
+        dropped = 0
+        if body.get("truncation") == "auto":
+            room = min(wanted_of(body).max_tokens, writer.n_ctx // 4)
+            tokens, dropped = writer.fit(messages, room)
+        else:
+            tokens = writer.chat_tokens(messages)
+        answer(body, "chat.completion", self.server.name, writer, tokens, dropped, self, self._gone)
 
-    def _event(self, data: str) -> None:
-        self.wfile.write(f"data: {data}\n\n".encode())
-        self.wfile.flush()
+    def _complete(self, body: dict[str, Any]) -> None:
+        tokens = self.server.writer.text_tokens(str(body["prompt"]))
+        writer = self.server.writer
+        answer(body, "text_completion", self.server.name, writer, tokens, 0, self, self._gone)
 
     def _count(self, body: dict[str, Any]) -> None:
-        tokens = self.server.llama.tokenize(str(body["input"]).encode(), add_bos=False, special=False)
+        writer = self.server.writer
+        if "messages" in body:
+            tokens = writer.chat_tokens([messages_of(message) for message in body["messages"]])
+        else:
+            tokens = writer.llama.tokenize(str(body["input"]).encode(), add_bos=False, special=False)
         self._send(200, {"count": len(tokens)})
 
     def _score(self, body: dict[str, Any]) -> None:
@@ -159,9 +153,35 @@ class _Request(BaseHTTPRequestHandler):
 
         prefixes = [str(prefix) for prefix in body["prefixes"]][:32]
         scores = log_likelihood(
-            self.server.llama, prefixes, str(body["text"]), max_tokens=min(int(body.get("max_tokens", 96)), 256)
+            self.server.writer.llama, prefixes, str(body["text"]), max_tokens=min(int(body.get("max_tokens", 96)), 256)
         )
         self._send(200, {"scores": [{"logprob": logprob, "tokens": tokens} for logprob, tokens in scores]})
+
+    def whole(self, body: dict[str, Any], headers: dict[str, str]) -> None:
+        self._send(200, body, headers)
+
+    def begin(self, headers: dict[str, str]) -> None:
+        self.send_response(200)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+
+    def event(self, data: str) -> None:
+        self.wfile.write(f"data: {data}\n\n".encode())
+        self.wfile.flush()
+
+    def _gone(self) -> bool:
+        """Whether the client has closed its end."""
+        # Not by MSG_DONTWAIT: a socket with a timeout waits for data before it calls recv.
+        if not select.select([self.connection], [], [], 0)[0]:
+            return False
+        try:
+            return not self.connection.recv(1, socket.MSG_PEEK)
+        except OSError:
+            return True
 
     def _allowed(self) -> bool:
         given = self.headers.get("Authorization", "").encode("latin-1", "replace")
@@ -172,13 +192,15 @@ class _Request(BaseHTTPRequestHandler):
         self._fail(401, "wrong or missing key")
         return False
 
-    def _fail(self, status: int, reason: str) -> None:
-        self._send(status, {"error": {"message": reason, "type": "error", "code": status}})
+    def _fail(self, status: int, reason: str, code: str | None = None) -> None:
+        kind = "invalid_request_error" if status < 500 else "server_error"
+        self._send(status, {"error": {"message": reason, "type": kind, "code": code}})
 
-    def _send(self, status: int, body: Any) -> None:
+    def _send(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
         data = json.dumps(body).encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        for name, value in ({"Content-Type": "application/json"} | (headers or {})).items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
@@ -195,15 +217,6 @@ def _free_cores() -> int:
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(4, cores, round(cores - os.getloadavg()[0])))
-
-
-def _response_format(given: Any) -> dict[str, Any] | None:
-    """llama-cpp-python's form of OpenAI's `json_schema` response format."""
-    if not isinstance(given, dict):
-        return None
-    if given.get("type") == "json_schema":
-        return {"type": "json_object", "schema": given["json_schema"]["schema"]}
-    return given
 
 
 def _end_with_parent() -> None:
@@ -239,7 +252,7 @@ def main(arguments: list[str] | None = None) -> None:
     server.key = key
     server.name = options.name
     server.turn = threading.Lock()
-    server.llama = load(options.model, options.n_ctx, options.threads or _free_cores())
+    server.writer = Writer(load(options.model, options.n_ctx, options.threads or _free_cores()))
     print(f"{READY}{server.server_address[1]}", flush=True)
     HTTPServer.serve_forever(server, poll_interval=0.5)
 
