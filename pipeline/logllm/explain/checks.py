@@ -9,8 +9,8 @@ import msgspec
 
 from logllm.errors import ExplainError
 from logllm.explain.facts import first_sentence
-from logllm.explain.prompt import looks_like_instruction
-from logllm.explain.runbooks.words import WEAK, stem, terms
+from logllm.explain.grounding import ungrounded
+from logllm.explain.injection import looks_like_instruction
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -21,17 +21,20 @@ _MAX_CHARS = 240
 _MIN_WORDS = 3
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z']*")
-# Things that must be found in the evidence as they are: numbers, codes, paths, dotted or dashed names, pseudonyms.
-_FIRM = re.compile(
-    r"<\w+>|\$?/[\w./-]+|[A-Za-z0-9][\w-]*(?:[.:@/][\w-]+)+|[\w-]*\d[\w-]*|[a-z]+[A-Z]\w*|\b[A-Z][A-Z0-9_]{2,}\b|\w+_\w+|[^\x00-\x7f]\S*"
-)
 _COMMAND = re.compile(
     r"`|\$\(|&&|\|\s*(?:sh|bash)\b|(?i:https?:|ftp:|www\.)"
     r"|(?i:\b(?:sudo|rm|chmod|chown|curl|wget|kubectl|systemctl|docker|iptables|kill(?:all)?|reboot|shutdown|mkfs|dd|git|eval|exec)\s+[-/.\w])"
 )
 # The model's advice is not asked for: steps come from the runbook alone.
 _ADVICE = re.compile(
-    r"(?i)\b(?:you should|please|you must|i recommend|try to|run the|execute|restart the|delete the|contact)\b"
+    r"(?i)\b(?:you (?:should|must|need|can|may)|please|(?:i|we) (?:recommend|suggest|advise)|try to|make sure|"
+    r"consider|ensure|(?:should|must|needs? to|has to|have to) be \w+ed|run the|execute|"
+    r"(?:restart|reboot|delete|remove|reinstall|upgrade|disable|kill) (?:the|this|your|all)|contact)\b"
+)
+# How bad it is follows from counts and levels alone.
+_JUDGEMENT = re.compile(
+    r"(?i)\b(?:severity|harmless|benign|false positive|false alarm|not? (?:a )?(?:problem|concern|issue)s?|no action|"
+    r"nothing (?:to do|is wrong|happened)|safe(?:ly)? (?:to )?ignored?|can be ignored|all is well)\b"
 )
 
 
@@ -102,7 +105,9 @@ def review(
         removed.append(f"evidence {', '.join(repr(name[:20]) for name in unknown[:5])}: no such line")
     # One sentence was asked for: what follows it is where small models begin to wander.
     hypothesis = first_sentence(" ".join(answer.hypothesis.split()), _MAX_CHARS + 1)
-    fault = fault_of(hypothesis, [*evidence.values(), *facts], instructions)
+    # Ids that are there may be spoken of; what is held against the evidence is the rest.
+    spoken = re.sub(r"\b[A-Z]\d{1,3}\b", lambda match: "" if match[0] in evidence else match[0], hypothesis)
+    fault = fault_of(" ".join(spoken.split()), [*evidence.values(), *facts], instructions)
     if fault:
         removed.append(f"the model's sentence: {fault}")
         hypothesis = ""
@@ -126,32 +131,13 @@ def fault_of(sentence: str, known: Sequence[str], instructions: str = "") -> str
         return "holds a command or an address"
     if _ADVICE.search(sentence):
         return "gives advice, which comes from runbooks only"
+    if (judged := _JUDGEMENT.search(sentence)) and judged[0].lower() not in "\n".join(known).lower():
+        return "judges how bad it is, which counts and levels decide"
     if looks_like_instruction(sentence):
         return "repeats an instruction found in the log"
     if instructions and _longest_run(words, [word.lower() for word in _WORD.findall(instructions)]) >= 5:
         return "echoes the prompt"
-    return _ungrounded(sentence, known)
-
-
-def _ungrounded(sentence: str, known: Sequence[str]) -> str | None:
-    whole = "\n".join(known)
-    tokens = {token.strip(".,;:") for token in re.findall(r"[^\s,;()\[\]{}=\"'|]+", whole.lower())}
-    tokens.update(token.lower().rstrip(".,;:") for token in _FIRM.findall(whole))
-    tokens.update(re.findall(r"\d+(?:\.\d+)?", whole))
-    firm = [match[0].lower().rstrip(".,;:-") for match in _FIRM.finditer(sentence)]
-    for thing in filter(None, firm):
-        if thing not in tokens:
-            return f"{thing[:40]!r} is not in the evidence"
-    carried = {stem(word) for word in terms(whole)}
-    weak = {stem(word) for word in WEAK}
-    said = [stem(word) for word in terms(sentence)]
-    if len({word for word in said if word not in weak and word in carried}.union(filter(None, firm))) < 2:
-        return "says nothing of this incident"
-    found = sum(word in carried for word in said)
-    # A sentence needs a verb of its own; a third of foreign words is already a story.
-    if found * 10 < len(said) * 7:
-        return f"only {found} of its {len(said)} words are in the evidence"
-    return None
+    return ungrounded(sentence, known)
 
 
 def _repeats(words: list[str]) -> bool:
