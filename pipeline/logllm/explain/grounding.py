@@ -114,6 +114,9 @@ def ungrounded(sentence: str, known: Sequence[str]) -> str | None:
     firm = {match[0].lower() for match in _FIRM.finditer(sentence)}
     if len({word for word in said if word not in _WEAK_STEMS and word in carried} | firm) < 2:
         return "says nothing of this incident"
+    fault = _denies(sentence, known) or _turned(sentence, whole)
+    if fault:
+        return fault
     for match in _NAME.finditer(sentence):
         if not {stem(word) for word in terms(match[0])} <= carried:
             return f"{match[0]!r} is not in the evidence"
@@ -121,7 +124,7 @@ def ungrounded(sentence: str, known: Sequence[str]) -> str | None:
     # A sentence needs a verb of its own; a third of foreign words is already a story.
     if found < _CARRIED_AT_LEAST * len(said):
         return f"only {found} of its {len(said)} words are in the evidence"
-    return _denies(sentence, known) or _turned(sentence, whole) or _cause(sentence, known)
+    return _cause(sentence, known)
 
 
 def _things(sentence: str, whole: str) -> str | None:
