@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING
 from logllm.explain.chat.case import lasting, moment
 from logllm.explain.chat.events import Sentence
 from logllm.explain.chat.find import find, firm_in
-from logllm.explain.chat.topics import Topic, items_named, subjects_of
+from logllm.explain.chat.topics import Topic, items_named, meant_by, subjects_of
 from logllm.explain.chat.whereabouts import before, who
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from logllm.explain.chat.case import Case, Item
+    from logllm.explain.chat.case import Case, Item, ItemKind
 
 __all__ = ["UNKNOWN", "about", "answer", "named_items", "quoted"]
 
 UNKNOWN = "I do not know from this evidence"
+# What was seen; a runbook speaks of what may be elsewhere.
+_EVIDENCE: tuple[ItemKind, ...] = (
+    "incident", "line", "template", "compared", "series", "anomaly", "change", "fact", "past",
+)  # fmt: skip
 _QUOTED_CHARS = 220
 _WHOLE_CHARS = 2_000
 _MOST_SHOWN = 8
@@ -117,7 +121,7 @@ def _with_subjects(question: str, case: Case, found: list[Sentence]) -> list[Sen
     firm = [name for name in firm_in(question) if any(char.isdigit() for char in name)]
     if not wanted and not firm:
         return found
-    matches = find(list(case.items.values()), [*wanted, *firm])
+    matches = find(case.of(*_EVIDENCE), [*wanted, *firm, *meant_by(question)])
     if not matches:
         asked = _spoken(question, [*wanted, *firm])
         return [Sentence(f"{UNKNOWN}: nothing in it speaks of {asked}.", [], unknown=True), *found]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from logllm.explain.runbooks.words import stem
 
-__all__ = ["ASKING"]
+__all__ = ["ASKING", "MEANT"]
 
 _WORDS = (
     "about account accounts action actions actually address addresses advice affect affected after again alarm "
@@ -32,3 +32,14 @@ _WORDS = (
 )
 ASKING = frozenset(stem(word) for word in _WORDS.split())
 """Stems: what is left of a question without them is what it is about."""
+
+MEANT = (
+    (r"(?:get|got|broke|break|log|logged) ?in(?:to)?|succe\w+|compromised|hacked", "accepted opened session"),
+    (r"slow|slowly|latency|hangs?|hanging", "timeout timed slow latency"),
+    (r"down|unreachable|dead|offline", "refused unavailable unreachable stopped"),
+    (r"versions?|builds?", "starting version build"),
+    (r"memory|ram", "memory oom oomkilling"),
+    (r"full|space", "space full enospc"),
+    (r"restart\w*|reboot\w*", "restarting starting listening backoff"),
+)
+"""What people ask with, as a pattern, and the words that logs have for it."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from logllm.explain.facts import explain_without_model, first_sentence
-from logllm.explain.prompt import looks_like_instruction
+from logllm.explain.injection import looks_like_instruction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

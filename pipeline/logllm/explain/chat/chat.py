@@ -16,7 +16,8 @@ from logllm.explain.chat.others import compared, incident_named, listed
 from logllm.explain.chat.topics import MAX_QUESTION_CHARS, Topic, items_named, subjects_of, topic_of
 from logllm.explain.chat.window import ANSWER_TOKENS, Turn, fitted, told_to_model
 from logllm.explain.chat.words import checked_words, not_shown
-from logllm.explain.prompt import estimate_tokens, looks_like_instruction, tame
+from logllm.explain.injection import looks_like_instruction, tame
+from logllm.explain.prompt import estimate_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence

@@ -69,7 +69,8 @@ def listed(question: str, kept: Sequence[Kept]) -> list[Sentence]:
         for event in chosen[:_MOST_LISTED]
     ]
     if len(chosen) > _MOST_LISTED:
-        told.append(Sentence(f"And {len(chosen) - _MOST_LISTED} more.", []))
+        more = [event.id for event in chosen[_MOST_LISTED:]]
+        told.append(Sentence(f"And {len(more)} more.", more[:5]))
     return told
 
 

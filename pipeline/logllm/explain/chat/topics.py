@@ -5,10 +5,10 @@ from __future__ import annotations
 import enum
 import re
 
-from logllm.explain.chat.asking import ASKING
+from logllm.explain.chat.asking import ASKING, MEANT
 from logllm.explain.runbooks.words import stem, terms
 
-__all__ = ["MAX_QUESTION_CHARS", "Topic", "items_named", "subjects_of", "topic_of"]
+__all__ = ["MAX_QUESTION_CHARS", "Topic", "items_named", "meant_by", "subjects_of", "topic_of"]
 
 MAX_QUESTION_CHARS = 500
 
@@ -46,9 +46,15 @@ _RULES: tuple[tuple[Topic, re.Pattern[str]], ...] = tuple(
             Topic.COMPARE,
             r"\b(?:compar(?:e|ed|ison) (?:it |this |that |them )?(?:to|with|and|inc)|difference|differ|versus|vs\b"
             r"|related|relation|connected|connection (?:to|with|between) (?:the |this |that )?(?:other|inc)"
-            r"|(?:anything|something|what) to do with|same (?:cause|problem|reason|issue|thing) as|linked (?:to"
+            r"|\bto do with|same (?:cause|problem|reason|issue|thing) as|linked (?:to"
             r"|with)"
             r"|correlat)",
+        ),
+        (
+            Topic.BEFORE,
+            r"\b(?:what|which|anything|something|did|was|were|is|has|there|who)\b.*"
+            r"\b(?:chang\w*|deploy\w*|roll(?:ed)?[ -]?outs?|released?|upgrad\w*|updated?|reconfigur\w*)\b"
+            r"|\b(?:recent|last|any|config\w*) (?:config\w* )?(?:chang|deploy|release|upgrade|rollout)",
         ),
         (
             Topic.SEEN,
@@ -67,10 +73,7 @@ _RULES: tuple[tuple[Topic, re.Pattern[str]], ...] = tuple(
         ),
         (
             Topic.BEFORE,
-            r"\b(?:what|which|anything|something|did|was|were|is|has|there)\b.*"
-            r"\b(?:chang\w*|deploy\w*|roll(?:ed)?[ -]?outs?|released?|upgrad\w*|updated?|reconfigur\w*)\b"
-            r"|\b(?:recent|last|any|config\w*) (?:config\w* )?(?:chang|deploy|release|upgrade|rollout)"
-            r"|\b(?:came|come|went|happened|was|began|broke|failed|started|odd|wrong) (?:just |right |shortly )?"
+            r"\b(?:came|come|went|what happened|was|began|broke|failed|started|odd|wrong) (?:just |right |shortly )?"
             r"(?:first|before)\b|\bbefore (?:it|this|that|the)\b|\btime ?line|\bsequence|\bled up|\bleading up"
             r"|\btrigger|in what order|order of events|\bpreced|first (?:symptom|sign|anomaly)",
         ),
@@ -89,7 +92,7 @@ _RULES: tuple[tuple[Topic, re.Pattern[str]], ...] = tuple(
             Topic.CHECK,
             r"\b(?:what|how|where|which|anything|things?)\b.*\b(?:check|verify|look (?:at|into|for|first)"
             r"|investigat\w*"
-            r"|inspect|diagnos\w*|confirm|examine)\b|\bchecks\b|\bfirst (?:look|check)|where (?:do|should) (?:i"
+            r"|inspect|diagnos\w*|confirm|examine)\b|\bchecks\b|\b(?:which|what) commands?\b|\bfirst (?:look|check)|where (?:do|should) (?:i"
             r"|we) (?:start|begin|look)",
         ),
         (
@@ -106,8 +109,12 @@ _RULES: tuple[tuple[Topic, re.Pattern[str]], ...] = tuple(
             Topic.ONGOING,
             r"\bstill\b|\b(?:is|has|did|are|does|was)\b.*\b(?:over|end(?:ed|s)?|finish\w*|ongoing|resolved"
             r"|recover\w*"
-            r"|going on|active|stop(?:s|ped)?|back to normal|gone|live|continu\w*|happening|better|worse|growing)\b"
+            r"|going on|active|stop(?:s|ped)?|back|gone|live|continu\w*|happening|better|worse|growing)\b"
             r"|\b(?:ongoing|right now|at the moment|current state|status now)\b",
+        ),
+        (
+            Topic.COUNT,
+            r"\bpeak\w*|\bspike\w*|\bmaximum\b|\bhighest\b|\bbursts?\b",
         ),
         (
             Topic.WHEN,
@@ -135,7 +142,7 @@ _RULES: tuple[tuple[Topic, re.Pattern[str]], ...] = tuple(
         (
             Topic.WHO,
             r"\b(?:who|whom|whose|where)\b|\b(?:affected|involved|concerned|source of|attacker|culprit|victim)\b"
-            r"|\b(?:which|what)\b (?:\w+ )?(?:hosts?|users?|accounts?|ips?|address(?:es)?|machines?|servers?|nodes?"
+            r"|\bnames? of\b|\b(?:which|what)\b (?:\w+ )?(?:hosts?|users?|accounts?|ips?|address(?:es)?|machines?|servers?|nodes?"
             r"|services?|pods?|components?|clients?|status(?:es)?|codes?|files?|paths?|containers?|process(?:es)?"
             r"|threads?|applications?|apps?|systems?|ports?|urls?|endpoints?|databases?|tables?|jobs?|names?)\b"
             r"|\b(?:hosts?|users?|ips?|addresses|services|accounts|pods|nodes)\W*$",
@@ -144,7 +151,7 @@ _RULES: tuple[tuple[Topic, re.Pattern[str]], ...] = tuple(
             Topic.WHY,
             r"\bwhy\b|\bcaus(?:e|es|ed|ing)\b|\breasons?\b|\broot\b|\bbecause\b|\bexplain|\bexplanation"
             r"|\bhow come\b"
-            r"|\bhypothes|\bbehind\b|\bwhat (?:is|was|went|'s|has gone|goes) wrong|what made|\bdiagnosis\b"
+            r"|\bhypothes|\bbehind\b|\bwhat(?: is| was| went|'s| has gone| goes) (?:wrong|broken|failing|amiss)|what made|\bdiagnosis\b"
             r"|\bblame\b"
             r"|\bproblem\b|\bwhat(?:'s| is) the (?:matter|issue)",
         ),
@@ -189,3 +196,9 @@ def subjects_of(question: str) -> list[str]:
     """
     found = [stem(word) for word in terms(question[:MAX_QUESTION_CHARS])]
     return [word for word in dict.fromkeys(found) if word not in ASKING]
+
+
+def meant_by(question: str) -> list[str]:
+    """Further stems that a log says for what a person asks: "did anyone get in?" is "Accepted" there."""
+    lower = question[:MAX_QUESTION_CHARS].lower()
+    return [stem(word) for asked, said in MEANT if re.search(rf"\b(?:{asked})\b", lower) for word in said.split()]

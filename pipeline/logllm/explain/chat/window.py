@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, NamedTuple
 
-from logllm.explain.prompt import estimate_tokens, tame
+from logllm.explain.injection import tame
+from logllm.explain.prompt import estimate_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
