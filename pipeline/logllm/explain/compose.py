@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from logllm.events import Explanation
 from logllm.explain.checks import confidence, review
 from logllm.explain.facts import cause_from, cited
@@ -13,17 +15,19 @@ from logllm.explain.runbooks.choice import Choice, choose
 from logllm.explain.runbooks.words import WEAK, stem, terms
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from logllm.events import IncidentEvent
     from logllm.explain.cache import CachedAnswer
     from logllm.explain.redact.redactor import Redactor
     from logllm.explain.runbooks.search import Catalogue, Match, Runbook
 
-__all__ = ["compose"]
+__all__ = ["compose", "marked", "of_injection", "untainted"]
 
 _WEAK_FIT = 0.45
 _CLOSE = 0.75
+# Part of what happened was kept from the model, and somebody wants it to be misread.
+_MOST_TAINTED = 0.5
 _NOTHING = "No runbook fits what was seen, and the model said nothing that the evidence carries; the facts stand alone."
 
 
@@ -64,23 +68,26 @@ def compose(
     if reviewed.runbook is not None and not agreed:
         better = runbook.id if runbook is not None else "none"
         removed.append(f"runbook {reviewed.runbook!r}: the evidence fits {better} better")
+    # Only the log's own lines show a problem; numbers, changes and earlier incidents are cited for what they are.
+    lines = [line.id for line in incident.evidence]
     carrying = cited(incident, runbook, catalogue)
     evidence, dropped = _evidence(reviewed.evidence, reviewed.hypothesis, carrying, runbook, shown, catalogue)
     if dropped:
         removed.append(f"evidence {', '.join(dropped)}: shows nothing of it")
     sentence = _revealed(reviewed.hypothesis, incident, redactor)
+    if sentence and runbook is None and not evidence:
+        removed.append("the model's sentence: rests on no line")
+        sentence = ""
     if runbook is None and not sentence:
         cause = _NOTHING
     elif runbook is None:
-        cause = (
-            f"{_full(sentence)} (the model's words; seen in {', '.join(evidence)}.)" if evidence else _full(sentence)
-        )
+        cause = f"{_full(sentence)} (the model's words; seen in {', '.join(evidence)}.)"
     elif sentence:
         seen = f" (the model's words; seen in {', '.join(evidence[:5])})" if evidence else " (the model's words)"
         cause = f"{_full(sentence)[:-1]}{seen}. {cause_from(runbook, [])}"
     else:
         cause = cause_from(runbook, evidence)
-    covered = len(carrying) if runbook is not None else len(evidence)
+    covered = len(carrying) if runbook is not None else sum(name in lines for name in evidence)
     return Explanation(
         incident=incident.id,
         status="ok" if runbook is not None or sentence else "insufficient",
@@ -89,7 +96,7 @@ def compose(
         steps=list(runbook.steps) if runbook is not None else [],
         evidence=evidence if runbook is not None or sentence else [],
         confidence=confidence(
-            coverage=covered / len(incident.evidence) if incident.evidence else 0.0,
+            coverage=covered / len(lines) if lines else 0.0,
             margin=choice.margin,
             agreed=agreed,
             has_runbook=runbook is not None,
@@ -99,6 +106,38 @@ def compose(
         model=model,
         removed=removed,
         cached=cached,
+    )
+
+
+def untainted(incident: IncidentEvent, tainted: Collection[str]) -> IncidentEvent:
+    """The incident without the lines that speak to a language model: nothing is concluded from them."""
+    if not tainted:
+        return incident
+    return replace(incident, evidence=[line for line in incident.evidence if line.id not in tainted])
+
+
+def marked(explanation: Explanation, tainted: Collection[str]) -> Explanation:
+    """The explanation of an incident with such lines: it names them, and is at most half sure."""
+    if not tainted:
+        return explanation
+    sure = min(explanation.confidence, _MOST_TAINTED)
+    return replace(explanation, tainted=list(tainted), confidence=sure)
+
+
+def of_injection(incident: IncidentEvent) -> Explanation:
+    """What is said of text that speaks to a language model, by code alone: no model is asked about it."""
+    ids = [line.id for line in incident.evidence]
+    return Explanation(
+        incident=incident.id,
+        status="ok",
+        cause="Somebody writes text into this log that is meant for a language model. It was shown to none and changed "
+        "nothing; who can write such text, and what other programs read this log, is worth a look.",
+        runbook=None,
+        steps=[],
+        evidence=ids,
+        confidence=_MOST_TAINTED,
+        model="none",
+        tainted=ids,
     )
 
 

@@ -15,7 +15,7 @@ from logllm.egress import about
 from logllm.errors import ExplainError, ExplainLater, ModelError, StateError
 from logllm.explain.asker import Asker
 from logllm.explain.cache import CachedAnswer, ExplanationCache
-from logllm.explain.compose import compose
+from logllm.explain.compose import compose, marked, of_injection, untainted
 from logllm.explain.config import ExplainConfig
 from logllm.explain.facts import explain_without_model, facts_text
 from logllm.explain.pack import build_pack
@@ -146,7 +146,8 @@ class Explainer:
         with self._lock, about(incident.id):
             began = self._clock()
             case = self._case(incident)
-            explanation = self._explain(incident, case, may_wait=may_wait)
+            clean = untainted(incident, case.pack.tainted)
+            explanation = marked(self._explain(clean, case, may_wait=may_wait), case.pack.tainted)
             seconds = round(self._clock() - began, 3)
             return msgspec.structs.replace(explanation, seen_before=case.past, seconds=seconds)
 
@@ -163,7 +164,8 @@ class Explainer:
     def without_model(self, incident: IncidentEvent, reason: str) -> Explanation:
         """Facts and runbook alone, as "failed" for `reason`; takes milliseconds and waits for nothing."""
         case = self._case(incident)
-        return msgspec.structs.replace(self._failed(incident, case, reason), seen_before=case.past)
+        alone = self._failed(untainted(incident, case.pack.tainted), case, reason)
+        return msgspec.structs.replace(marked(alone, case.pack.tainted), seen_before=case.past)
 
     def interrupt(self) -> None:
         """Give up the answer that is being made, and all later ones."""
@@ -180,6 +182,8 @@ class Explainer:
             self._store.close()
 
     def _explain(self, incident: IncidentEvent, case: _Case, *, may_wait: bool) -> Explanation:
+        if incident.kinds == ["injection"]:
+            return of_injection(incident)
         if set(incident.kinds) <= WORDLESS and incident.runbook in self.catalogue.by_id:
             # What is missing shows in no line: neither words nor the model can find its runbook.
             return explain_without_model(incident, self.catalogue.by_id[incident.runbook], self.catalogue)
