@@ -2,96 +2,32 @@
 
 from __future__ import annotations
 
+import bisect
 import hashlib
-import ipaddress
-import itertools
 import re
 import secrets as entropy
 import threading
 from typing import TYPE_CHECKING, Any
 
 from logllm.errors import StateError
-from logllm.explain.redact.secrets import key_values, rules_for
+from logllm.explain.redact.names import name_spans
+from logllm.explain.redact.private_keys import block_spans
+from logllm.explain.redact.secrets import phone_spans, secret_spans
+from logllm.explain.redact.seen import SeenSecrets
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
 __all__ = ["KINDS", "REVEALABLE", "Redactor"]
 
-REVEALABLE = ("ip", "host", "email", "mac", "user")
+REVEALABLE = ("ip", "host", "email", "mac", "user", "phone")
 KINDS = (*REVEALABLE, "secret")
 
 _MAX_PASSES = 8
+_MAX_VALUE_CHARS = 1_024
+_PSEUDONYM = re.compile(r"<(ip|host|email|mac|user|phone|secret)_([0-9]{1,9}|x[0-9a-f]{8})>")
 
-_PSEUDONYM = re.compile(r"<(ip|host|email|mac|user|secret)_([0-9]{1,9}|x[0-9a-f]{8})>")
-_IPV4 = re.compile(
-    r"(?<![\d.vV])(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)\.){3}(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?!\d|\.\d)"
-)
-_IPV6 = re.compile(r"(?<![0-9A-Za-z:.])[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]{1,40}(?:%[0-9A-Za-z]{1,15})?(?![0-9A-Za-z:])")
-_MAC = re.compile(r"(?<![0-9A-Fa-f:-])[0-9A-Fa-f]{2}([:-])(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}(?![0-9A-Fa-f:-])")
-_EMAIL = re.compile(r"(?<![\w.%+-])[\w.%+-]{1,128}+@(?:[A-Za-z0-9-]{1,63}+\.){1,8}[A-Za-z]{2,24}(?![\w-])")
-_AT_ADDRESS = re.compile(r"(?<![\w.-])([A-Za-z_][\w.-]{0,63}+)@(?=\d{1,3}\.\d{1,3}\.|\[?[0-9a-fA-F]{0,4}:)")
-
-_NAME = r"([^\s,;:\"'\[\]()<>=/\\]{1,64}+)"
-_USER = tuple(
-    (tuple(hints.split()), re.compile(pattern))
-    for hints, pattern in (
-        ("from", rf"\b(?:[Ff]ailed|[Aa]ccepted) \S{{1,40}} for (?:(?:invalid|illegal) user )?{_NAME} from\b"),
-        (
-            "user",
-            rf"(?i)\b(?:invalid|illegal|unknown|authenticating|disconnected from|for|by) user:? {{1,2}}[\"'`]?{_NAME}",
-        ),
-        (
-            "user login logname account acct principal",
-            r"(?i)(?<![a-z0-9])(?:user(?:_?name|_?id)?|ruser|logname|login|account|acct|principal)(?:\\?[\"'])?\s{0,2}[=:]\s{0,2}(?:\\?[\"'])?"
-            + _NAME,
-        ),
-        ("user role", rf"(?i)\b(?:user|role) [\"'`]{_NAME}[\"'`]"),
-        ("sudo", rf"\bsudo(?:\[\d++\])?:\s++{_NAME} : "),
-        ("(to", rf"\(to {_NAME}\) {_NAME} on "),
-        ("/home/ /users/", rf"(?:/home|/Users)/{_NAME}"),
-    )
-)
-# Java prints an address as name/address.
-_SLASH_IP = re.compile(r"(?<![\w./-])([A-Za-z0-9][A-Za-z0-9-]{0,62}+)/(?=\d{1,3}\.\d{1,3}\.\d{1,3}\.)")
-_HOST_HINTS = ("host", "node", "peer", "server")
-_HOST_KEY = re.compile(
-    r"(?i)(?<![a-z0-9])(?:rhost|host(?:name)?|node_?name|peer|server_?name)(?:\\?[\"'])?\s{0,2}[=:]\s{0,2}(?:\\?[\"'])?([A-Za-z0-9][A-Za-z0-9.-]{0,252}+)"
-)
-_FQDN = re.compile(
-    r"(?<![\w.@/\\$-])(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})\.){1,9}[A-Za-z]{2,24}(?![\w(]|-\w|\.\w|/\w{1,40}\.(?:java|py|go|rs|js))"
-)
-_FQDN_IN_URL = re.compile(
-    r"://(?:[^\s/@\"'<>]{1,256}@)?((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})\.){1,9}[A-Za-z]{2,24})(?![\w.-])"
-)
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-# Accounts every machine has: their names tell what happened and nothing about a person.
-_SYSTEM_USERS = _words(
-    "root admin administrator daemon nobody www-data postgres mysql redis nginx apache git ubuntu debian "
-    "centos ec2-user system guest test user news cyrus games man lp uucp proxy list irc gnats bin sync dbus "
-    "polkitd chrony zookeeper kafka hdfs yarn oracle ftp mail sshd backup operator service anonymous unknown "
-    "null none nil true false uid euid ruser rhost tty from not is id name with has in on at was password to "
-    "or and authentication session"
-)
-_LOCAL_HOSTS = _words("localhost localhost.localdomain true false null none unknown")
-_GENERIC_TLDS = _words(
-    "com net org edu gov mil int io dev app cloud local internal lan corp home intranet arpa info biz online "
-    "site xyz tech ai co systems network services example test localdomain svc consul cluster"
-)
-# Country codes that are neither English words nor endings of file or package names.
-_COUNTRY_TLDS = _words(
-    "uk de fr nl es ch se dk fi cz sk hu ro bg gr pt ie lu lv lt ee eu us ca mx br ar cl ve uy cn jp kr tw hk "
-    "sg th vn ph au nz za ng ke eg ma tn il tr ua ru kz ge am az ae sa qa kw ir pk lk bd np su"
-)
-# English words: hosts only under at least two more labels.
-_WORD_TLDS = _words("at in is it no to be me my do am as by id so tv")
-_PACKAGE_ROOTS = _words("java javax jakarta kotlin scala sun com net org io akka dev app edu gov co system microsoft")
-_KEEP_IP = frozenset({"127.0.0.1", "0.0.0.0", "255.255.255.255", "::1", "::"})  # noqa: S104 - addresses in text, not bound
+_Found = tuple[int, int, str]
 
 
 class Redactor:
@@ -101,8 +37,11 @@ class Redactor:
     `max_values` are remembered; later ones get a pseudonym from a keyed hash (`<ip_x1f3a9c00>`), stable too, but never
     put back. Of a secret only a keyed hash is remembered. Safe to call from several threads; linear in the text.
 
+    A value that stood behind the name of a secret once (`password=hunter2-xyz`) is replaced from then on where it
+    stands bare too; see `SeenSecrets` for which, and for what that misses.
+
     Loopback addresses and accounts every system has (`root`, `postgres`) stay as they are. Names of Java classes and
-    files are not taken for hosts.
+    files are not taken for hosts. docs/redaction.md lists what is known and what is not.
 
     >>> redactor = Redactor()
     >>> redactor.mask("Failed password for invalid user carol from 203.0.113.9 port 22 token=s3cr3t-value")
@@ -117,22 +56,37 @@ class Redactor:
         self._lock = threading.Lock()
         self._number: dict[tuple[str, str | bytes], int] = {}
         self._values: dict[str, list[str | bytes]] = {kind: [] for kind in KINDS}
+        self._seen = SeenSecrets(self._key)
         self.counts: dict[str, int] = dict.fromkeys(KINDS, 0)
 
     def mask(self, text: str) -> str:
         """`text` with every secret, address, name it recognises replaced. Masking twice changes nothing more."""
         # A value that touched another shows only once that one is replaced: again until nothing is found.
         for _ in range(_MAX_PASSES):
-            spans = _spans(text)
-            if all(kind == "kept" for _, _, kind in spans):
+            found = _spans(text)
+            found += [(start, end, "secret") for start, end in self._seen.spans(text)]
+            if all(kind == "kept" for _, _, kind in found):
                 break
-            text = self._replaced(text, spans)
+            text = self._replaced(text, found)
         return text
 
-    def _replaced(self, text: str, spans: list[tuple[int, int, str]]) -> str:
+    def mask_lines(self, texts: Sequence[str]) -> list[str]:
+        """Each of the texts masked, as `mask` does, and what shows only in their order: the records of one incident.
+
+        A private key that came one line a record is recognised, and what one of them names as a secret is replaced in
+        those before it too.
+        """
+        blocks = block_spans(texts)
+        masked = [
+            self.mask(self._replaced(text, [(start, end, "secret") for start, end in block]) if block else text)
+            for text, block in zip(texts, blocks, strict=True)
+        ]
+        return [self.mask(text) for text in masked]
+
+    def _replaced(self, text: str, found: list[_Found]) -> str:
         pieces = []
         at = 0
-        for start, end, kind in spans:
+        for start, end, kind in _without_overlaps(found):
             pieces.append(text[at:start])
             pieces.append(text[start:end] if kind == "kept" else self._pseudonym(kind, text[start:end]))
             at = end
@@ -159,6 +113,7 @@ class Redactor:
                 "version": 1,
                 "key": self._key,
                 "values": {kind: list(known) for kind, known in self._values.items()},
+                "seen": self._seen.state(),
             }
 
     @classmethod
@@ -177,6 +132,7 @@ class Redactor:
                     known = bytes(value) if kind == "secret" else str(value)
                     redactor._values[kind].append(known)
                     redactor._number[kind, known] = len(redactor._values[kind])
+            redactor._seen.restore(state.get("seen", []))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StateError(
                 f"redactor state: Expected version, key and values, got {type(error).__name__}: {error}"
@@ -189,77 +145,40 @@ class Redactor:
         ).digest()
         known: str | bytes = digest if kind == "secret" else value
         with self._lock:
+            if kind == "secret":
+                self._seen.add(value)
             self.counts[kind] += 1
             number = self._number.get((kind, known))
             if number is None:
-                if len(self._number) >= self._max_values or (len(value) > 1_024 and kind != "secret"):
+                if len(self._number) >= self._max_values or (len(value) > _MAX_VALUE_CHARS and kind != "secret"):
                     return f"<{kind}_x{digest[:4].hex()}>"
                 self._values[kind].append(known)
                 number = self._number[kind, known] = len(self._values[kind])
         return f"<{kind}_{number}>"
 
 
-def _spans(text: str) -> list[tuple[int, int, str]]:
-    """What to replace, in order, not overlapping; where two overlap the earlier rule wins: secrets before addresses."""
-    found: list[tuple[int, int, str]] = []
+def _spans(text: str) -> list[_Found]:
+    """What to replace; where two overlap the earlier in the list wins: secrets before addresses."""
     lower = text.lower()
-    if "<" in text:
-        found.extend((match.start(), match.end(), "kept") for match in _PSEUDONYM.finditer(text))
-    has_digit = any(char in text for char in "0123456789")
-    for rule in rules_for(lower):
-        for match in rule.pattern.finditer(text):
-            group = next((number for number in range(1, rule.pattern.groups + 1) if match[number] is not None), 0)
-            if rule.accept(match[group]):
-                found.append((match.start(group), match.end(group), "secret"))
-    found.extend((start, end, "secret") for start, end in key_values(text, lower))
-    if "@" in text:
-        found.extend((match.start(), match.end(), "email") for match in _EMAIL.finditer(text))
-        found.extend(
-            (match.start(1), match.end(1), "user") for match in _AT_ADDRESS.finditer(text) if _person(match[1])
-        )
-    if "." in text:
-        # Names before addresses: providers put the address into the name (81.2.69.160.dsl.example.net).
-        found.extend((match.start(), match.end(), "host") for match in _FQDN.finditer(text) if _is_host(match[0]))
-        if "://" in text:
-            found.extend(
-                (match.start(1), match.end(1), "host")
-                for match in _FQDN_IN_URL.finditer(text)
-                if _known_tld(match[1].lower())
-            )
-        if has_digit:
-            found.extend(
-                (match.start(), match.end(), "ip") for match in _IPV4.finditer(text) if match[0] not in _KEEP_IP
-            )
-            if "/" in text:
-                found.extend(
-                    (match.start(1), match.end(1), "host")
-                    for match in _SLASH_IP.finditer(text)
-                    if _named_host(match[1])
-                )
-    if ":" in text or "-" in text:
-        found.extend((match.start(), match.end(), "mac") for match in _MAC.finditer(text))
-    if ":" in text:
-        found.extend((match.start(), match.end(), "ip") for match in _IPV6.finditer(text) if _is_ipv6(match[0]))
-    for hints, pattern in _USER:
-        if not any(hint in lower for hint in hints):
-            continue
-        for match in pattern.finditer(text):
-            for number in range(1, pattern.groups + 1):
-                if _person(match[number]):
-                    found.append((match.start(number), match.end(number), "user"))
-    if any(hint in lower for hint in _HOST_HINTS):
-        found.extend(
-            (match.start(1), match.end(1), "host") for match in _HOST_KEY.finditer(text) if _named_host(match[1])
-        )
-    if len(found) < 2:
-        return found
-    return _without_overlaps(found)
+    found: list[_Found] = []
+    secret = [(start, end, "secret") for start, end in secret_spans(text, lower)]
+    if "<" in text and (kept := [(match.start(), match.end(), "kept") for match in _PSEUDONYM.finditer(text)]):
+        # What is nothing but pseudonyms is masked already; one inside a secret goes with it.
+        found += [each for each in secret if _rest(text[each[0] : each[1]])]
+        found += kept
+    else:
+        found += secret
+    found += [(start, end, "phone") for start, end in phone_spans(text)]
+    found += name_spans(text, lower)
+    return found
 
 
-def _without_overlaps(found: list[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
-    import bisect
+def _rest(text: str) -> bool:
+    return any(map(str.isalnum, _PSEUDONYM.sub("", text)))
 
-    chosen: list[tuple[int, int, str]] = []
+
+def _without_overlaps(found: list[_Found]) -> list[_Found]:
+    chosen: list[_Found] = []
     for start, end, kind in found:
         place = bisect.bisect(chosen, (start, end, kind))
         if place and chosen[place - 1][1] > start:
@@ -268,45 +187,3 @@ def _without_overlaps(found: list[tuple[int, int, str]]) -> list[tuple[int, int,
             continue
         chosen.insert(place, (start, end, kind))
     return chosen
-
-
-def _person(name: str) -> bool:
-    return name.lower().rstrip(".") not in _SYSTEM_USERS and any(char.isalpha() for char in name)
-
-
-def _is_ipv6(text: str) -> bool:
-    text = text.partition("%")[0]
-    if text.count(":") < 2 or text in _KEEP_IP or not any(char.isdigit() for char in text):
-        return False
-    try:
-        ipaddress.IPv6Address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _known_tld(name: str) -> bool:
-    last = name.rpartition(".")[2]
-    return last in _GENERIC_TLDS or last in _COUNTRY_TLDS
-
-
-def _is_host(name: str) -> bool:
-    lower = name.lower()
-    labels = lower.split(".")
-    if (
-        not (_known_tld(lower) or (labels[-1] in _WORD_TLDS and len(labels) > 2 and name == lower))
-        or lower in _LOCAL_HOSTS
-        or labels[0] in _PACKAGE_ROOTS
-    ):
-        return False
-    # "Foo.Test", "System.IO", "Config.app": a capital after a small letter is code, not DNS.
-    return not any(a.islower() and b.isupper() for a, b in itertools.pairwise(name))
-
-
-def _named_host(name: str) -> bool:
-    # A bare word ("host: unknown", "peer: closed") is more likely prose than a name.
-    return (
-        name.lower() not in _LOCAL_HOSTS
-        and any(char.isalpha() for char in name)
-        and any(char in "-.0123456789" for char in name[:-1])
-    )

@@ -1,59 +1,30 @@
-"""What a secret looks like: one rule a kind, each with the literal its line must hold before the pattern is tried.
-
-Patterns are linear: single character classes, bounded or possessive repeats, no alternatives that overlap.
-Formats are the issuers' published ones; the kinds follow gitleaks' and GitHub secret scanning's lists.
-"""
+"""Where secrets stand in a text: by their issuers' forms, by what stands before them, as numbers of people, encoded."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from logllm.explain.redact.encoded import encoded_spans, long_runs, percent_spans
+from logllm.explain.redact.issuers import ISSUED
+from logllm.explain.redact.keyed import keyed_spans
+from logllm.explain.redact.personal import PERSONAL_KINDS, PHONE, personal_spans
+from logllm.explain.redact.private_keys import private_key_spans
+from logllm.explain.redact.rule import RuleSet, rule
+from logllm.explain.redact.values import is_secret_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
-__all__ = ["RULES", "Rule", "key_values", "rules_for"]
+    from logllm.explain.redact.rule import Span
 
-
-class Rule(NamedTuple):
-    """Group 1 of `pattern`, else the whole match, is the secret; `accept` may still refuse it.
-
-    `hints` are lower-case literals: without one of them in the line the pattern is not tried.
-    """
-
-    kind: str
-    hints: tuple[str, ...]
-    pattern: re.Pattern[str]
-    accept: Callable[[str], bool] = lambda value: True
+__all__ = ["kinds", "phone_spans", "secret_spans"]
 
 
-def _rule(kind: str, hints: str, pattern: str, accept: Callable[[str], bool] = lambda value: True) -> Rule:
-    return Rule(kind, tuple(hints.split()), re.compile(pattern), accept)
-
-
-def _luhn(text: str) -> bool:
-    digits = [int(char) for char in text if char.isdigit()]
-    number = "".join(map(str, digits))
-    # The networks' own lengths and first digits: of random numbers one in ten passes the sum alone.
-    if not _CARD.fullmatch(number) or len(set(digits)) < 2:
-        return False
-    doubled = (digit if place % 2 == 0 else digit * 2 - 9 * (digit > 4) for place, digit in enumerate(reversed(digits)))
-    return sum(doubled) % 10 == 0
-
-
-_CARD = re.compile(
-    r"4\d{15}|5[1-5]\d{14}|2[2-7]\d{14}|35\d{14}|6(?:011|4[4-9]\d|5\d\d)\d{12}|3[47]\d{13}|3(?:0[0-5]|[68]\d)\d{11}|62\d{14}"
-)
-
-
-def _iban(text: str) -> bool:
-    compact = text.replace(" ", "")
-    if not 15 <= len(compact) <= 34:
-        return False
-    moved = compact[4:] + compact[:4]
-    return int("".join(str(int(char, 36)) for char in moved)) % 97 == 1
+def _bearer(text: str) -> bool:
+    return len(text) >= 20 or any(char.isdigit() for char in text)
 
 
 def _basic(text: str) -> bool:
@@ -63,148 +34,90 @@ def _basic(text: str) -> bool:
         return False
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
+def _not_a_number(text: str) -> bool:
+    return is_secret_value(text) and not text.isdigit()
 
 
-_PROSE = _words(
-    "true false null none nil undefined empty missing invalid expired required unexpected expected error "
-    "failed failure is not was the a an has for to from of and or in with no yes on off incorrect wrong "
-    "mismatch rejected accepted received authentication authorization type bearer basic redacted masked hidden "
-    "changed reset updated set unset valid"
-)
+_QUOTE = r"(?:\\{0,15}[\"'])?"
 
-
-def _value(text: str) -> bool:
-    bare = text.strip("\"'`.,;:*<>[](){}\\")
-    return (
-        bool(bare) and bare.lower() not in _PROSE and not bare.startswith(("/", "$", "%(", "0x")) and set(bare) != {"x"}
+PLACED = RuleSet(
+    (
+        rule("url credentials", "://", r"[A-Za-z][A-Za-z0-9+.-]{1,30}://[^\s:@/\"'<>]{0,256}:([^\s@/\"'<>]{1,512})@"),
+        rule("url credentials", "://", r"https?://([A-Za-z0-9_-]{16,256})@"),
+        rule("oracle url", "jdbc:oracle", r"jdbc:oracle:\w{2,8}:[^\s/@]{1,64}/([^\s@\"']{1,128})@"),
+        rule(
+            "authorization",
+            "authorization",
+            rf"(?i)authorization{_QUOTE}\s{{0,4}}(?:[:=]|=>|,)\s{{0,4}}[\[(]?{_QUOTE}"
+            r"(?:[a-z][a-z0-9-]{2,20}\s{1,4})?([A-Za-z0-9._~+/=:,-]{6,}+)",
+            is_secret_value,
+        ),
+        rule("digest authorization", "digest", r"(?i)authorization\W{1,8}digest\s{1,4}([^\n]{10,1000})"),
+        rule("bearer", "bearer", r"(?i)\bbearer\s{1,4}([A-Za-z0-9._~+/=-]{8,}+)", _bearer),
+        rule("basic", "basic", r"(?i)\bbasic\s{1,4}([A-Za-z0-9+/]{8,}+={0,2})", _basic),
+        rule("zapier hook", "hooks.zapier.com", r"hooks\.zapier\.com/hooks/catch/([0-9A-Za-z/]{8,}+)"),
+        rule("google chat hook", "chat.googleapis.com", r"chat\.googleapis\.com/v1/spaces/([\w/?=&%-]{40,}+)"),
+        rule("okta", "ssws", r"\bSSWS\s{1,4}([A-Za-z0-9_-]{30,}+)"),
+        rule(
+            "cookie",
+            "cookie",
+            rf"(?i)(?:set-)?cookie{_QUOTE}\s{{0,4}}(?:[:=]|=>)\s{{0,4}}\[?{_QUOTE}([^\s\"'=;\\]{{1,128}}=[^\r\n\"'\\]{{4,4096}})",
+        ),
+        rule("dsn password", "password= pwd=", r"(?i)(?:password|pwd)=([^;\s\"'&]{1,512})(?=;)", is_secret_value),
+        rule("mysql -p", "mysql maria", r"\b(?:mysql|maria)(?:db)?(?:dump|admin)?\b[^\n]{0,200}?\s-p[\"']?([^\s\"'-][^\s\"']{2,128})"),
+        rule(
+            "login -p",
+            "login sshpass",
+            r"\b(?:(?:docker|podman|oc|az|registry|helm)\s{1,4}login|sshpass)\b[^\n|;]{0,200}?\s-p\s{0,2}[\"']?([^\s\"']{3,128})",
+            _not_a_number,
+        ),
+        rule("curl -u", "curl", r"\s(?:-u|--user|--proxy-user)\s{0,4}[\"']?[^\s:\"']{1,128}:([^\s\"']{2,256})", _not_a_number),
+        rule("redis-cli -a", "redis-cli", r"\bredis-cli\b[^\n|;]{0,200}?\s-a\s{1,4}[\"']?([^\s\"']{3,256})"),
+        rule("signed url", "sig=", r"[?&;](?:amp;|u0026)?sig=([A-Za-z0-9%+/=_-]{10,512})"),
+        rule(
+            "password hash",
+            "$1$ $2 $5$ $6$ $7$ $y$ $gy$ $apr1$ $argon2 $scrypt$ $pbkdf2",
+            r"\$(?:(?:1|apr1)\$[./A-Za-z0-9]{1,16}\$[./A-Za-z0-9]{22}|2[abxy]?\$\d\d\$[./A-Za-z0-9]{53}"
+            r"|[56]\$(?:rounds=\d{1,9}\$)?[./A-Za-z0-9]{1,16}\$[./A-Za-z0-9]{43,86}"
+            r"|(?:y|gy|7)\$[./A-Za-z0-9]{1,64}\$[./A-Za-z0-9]{1,86}\$[./A-Za-z0-9]{43}"
+            r"|argon2(?:id|i|d)\$[A-Za-z0-9=,$+/]{20,512}+|(?:scrypt|pbkdf2[a-z0-9-]{0,16})\$[A-Za-z0-9=,$+/.]{20,512}+)",
+        ),
+        rule("password hash", "pbkdf2 scrypt:", r"(?:pbkdf2_sha\d{1,3}\$\d{1,9}|pbkdf2:sha\d{1,3}:\d{1,9}|scrypt:\d{1,7}:\d:\d)(\$[A-Za-z0-9+/=.]{1,64}\$[A-Za-z0-9+/=]{20,512}+)"),
+        rule("password hash", "{ssha {sha {crypt {smd5", r"\{(?:SSHA|SHA|SMD5|CRYPT)\d{0,3}\}([A-Za-z0-9+/=.$]{20,512}+)"),
+        rule("password hash", "scram-sha-256$", r"SCRAM-SHA-256\$\d{1,9}:([A-Za-z0-9+/=$:]{20,512}+)"),
+        rule("password hash", ":::", r":([0-9a-fA-F]{32}:[0-9a-fA-F]{32}):::"),
     )
-
-
-def _bearer(text: str) -> bool:
-    return len(text) >= 20 or any(char.isdigit() for char in text)
-
-
-# A value: quoted with escapes, quoted inside an escaped JSON text, or bare up to a separator.
-_VALUE = re.compile(r"(?:\\\"([^\"\\]++)|\"((?:[^\"\\]|\\.)++)|'([^']++)|([^\s\"',;&|<>(){}\[\]]++))")
-# A word before `=`, `:` or `=>`; whether it names a secret is asked only then, of its last letters.
-_KEY = re.compile(r"(?<![A-Za-z0-9_.-])[A-Za-z0-9_.-]++(?:\\?[\"'])?\s{0,4}(?:=>|[:=])\s{0,4}")
-_SECRET_KEY = re.compile(
-    r"(?i)(?:pass(?:word|wd|phrase|code)|(?<![a-z])pwd|(?<![a-z])pass|secret(?:[_.-]?access)?(?:[_.-]?key)?|credentials?"
-    r"|(?<!max_)(?<!num_)(?<!n_)token|api[_.-]?key|access[_.-]?key(?:[_.-]?id)?|account[_.-]?key|shared[_.-]?access[_.-]?key"
-    r"|private[_.-]?key|signing[_.-]?key|encryption[_.-]?key|auth[_.-]?key|session[_.-]?(?:id|key|token)|jsessionid|phpsessid"
-    r"|sessid|client[_.-]?secret|x-amz-signature|x-amz-credential|signature|(?<![a-z])otp|connection[_.-]?string)(?:\\?[\"'])?\s*(?:=>|[:=])\s*$"
 )
-_KEY_HINTS = (
-    "pass",
-    "pwd",
-    "secret",
-    "token",
-    "key",
-    "session",
-    "sessid",
-    "credential",
-    "signature",
-    "otp",
-    "connection",
-)
+"""Secrets known by what surrounds them."""
 
-RULES: tuple[Rule, ...] = (
-    _rule(
-        "private key",
-        "-----begin",
-        r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY[A-Z ]{0,6}-----(?:[^-]|-(?!----END))*+"
-        r"(?:-----END [A-Z0-9 ]{0,40}-----)?",
-    ),
-    _rule("putty key", "private-lines", r"Private-Lines: \d++\s++([A-Za-z0-9+/=\s]{20,})"),
-    _rule("url credentials", "://", r"[A-Za-z][A-Za-z0-9+.-]{1,30}://[^\s:@/\"'<>]{0,256}:([^\s@/\"'<>]{1,512})@"),
-    _rule("url credentials", "://", r"https?://([A-Za-z0-9_-]{16,256})@"),
-    _rule("aws key id", "akia asia abia acca", r"(?<![A-Z0-9])(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}(?![A-Z0-9])"),
-    _rule("google api key", "aiza", r"AIza[0-9A-Za-z_-]{35}"),
-    _rule("google oauth", "ya29. gocspx-", r"(?:ya29\.|GOCSPX-)[0-9A-Za-z_-]{20,}+"),
-    _rule(
-        "github",
-        "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_",
-        r"(?:gh[pousr]_[A-Za-z0-9]{30,}+|github_pat_[A-Za-z0-9_]{22,}+)",
-    ),
-    _rule(
-        "gitlab",
-        "glpat- gldt- glrt- glcbt- glptt- glsoat- glft-",
-        r"gl(?:pat|dt|rt|cbt|ptt|soat|ft)-[0-9A-Za-z_.-]{20,}+",
-    ),
-    _rule("slack", "xox xapp-", r"(?:xox[abeoprs]|xapp)-[0-9A-Za-z-]{10,}+"),
-    _rule(
-        "slack webhook", "hooks.slack.com", r"hooks\.slack\.com/(?:services|workflows|triggers)/([A-Za-z0-9_/+-]{20,}+)"
-    ),
-    _rule("discord webhook", "/webhooks/", r"discord(?:app)?\.com/api/webhooks/(\d{10,22}/[A-Za-z0-9_-]{20,}+)"),
-    _rule("teams webhook", "webhook.office.com", r"webhook\.office\.com/(webhookb2/[A-Za-z0-9@/-]{30,}+)"),
-    _rule(
-        "stripe", "_live_ _test_ whsec_", r"(?:(?:sk|rk|pk)_(?:live|test)_[0-9A-Za-z]{10,}+|whsec_[0-9A-Za-z+/=]{20,}+)"
-    ),
-    _rule("openai and kin", "sk-", r"(?<![A-Za-z0-9])sk-(?:proj-|ant-|svcacct-|or-v1-)?[A-Za-z0-9_-]{20,}+"),
-    _rule("hugging face", "hf_", r"(?<![A-Za-z0-9])hf_[A-Za-z0-9]{30,}+"),
-    _rule("npm", "npm_", r"npm_[A-Za-z0-9]{36}"),
-    _rule("pypi", "pypi-age", r"pypi-AgE[A-Za-z0-9_-]{20,}+"),
-    _rule("sendgrid", "sg.", r"SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{16,64}"),
-    _rule("twilio", "sk ac", r"(?<![A-Za-z0-9])(?:SK|AC)[0-9a-f]{32}(?![A-Za-z0-9])"),
-    _rule("mailgun", "key-", r"(?<![A-Za-z0-9-])key-[0-9a-f]{32}(?![A-Za-z0-9])"),
-    _rule("mailchimp", "-us", r"(?<![0-9a-f])[0-9a-f]{32}-us\d{1,2}(?!\d)"),
-    _rule("telegram", ":aa", r"(?<!\d)\d{8,10}:AA[A-Za-z0-9_-]{32,33}(?![A-Za-z0-9_-])"),
-    _rule("digitalocean", "dop_v1_ doo_v1_ dor_v1_", r"do[opr]_v1_[a-f0-9]{64}"),
-    _rule("shopify", "shpat_ shpca_ shppa_ shpss_", r"shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}"),
-    _rule("vault", "hvs. hvb. hvr.", r"(?<![A-Za-z0-9])hv[sbr]\.[A-Za-z0-9_-]{20,}+"),
-    _rule("databricks", "dapi", r"(?<![A-Za-z0-9])dapi[a-f0-9]{32}(?:-\d)?"),
-    _rule("grafana", "glsa_ glc_ eyjrijoi", r"gl(?:sa|c)_[A-Za-z0-9+/=_]{32,}+"),
-    _rule("new relic", "nrak- nrii-", r"NR(?:AK|II)-[A-Za-z0-9_-]{20,}+"),
-    _rule("docker", "dckr_", r"dckr_(?:pat|oat)_[A-Za-z0-9_-]{20,}+"),
-    _rule("linear", "lin_api_", r"lin_api_[A-Za-z0-9]{32,}+"),
-    _rule("atlassian", "atatt3", r"ATATT3[A-Za-z0-9_=-]{50,}+"),
-    _rule("doppler", "dp.", r"(?<![a-z])dp\.(?:pt|st|ct|sa|scim|audit)\.[A-Za-z0-9._-]{30,}+"),
-    _rule("square", "sq0 eaaa", r"(?:sq0[a-z]{3}-[0-9A-Za-z_-]{22,43}|(?<![A-Za-z0-9])EAAA[A-Za-z0-9_-]{60})"),
-    _rule("facebook", "eaac", r"(?<![A-Za-z0-9])EAAC[A-Za-z0-9]{40,}+"),
-    _rule("age", "age-secret-key-", r"AGE-SECRET-KEY-1[0-9A-Z]{58}"),
-    _rule("heroku", "hrku-", r"HRKU-[A-Za-z0-9_-]{30,}+"),
-    _rule("pulumi", "pul-", r"(?<![a-z])pul-[a-f0-9]{40}"),
-    _rule("planetscale", "pscale_", r"pscale_(?:pw|tkn|oauth)_[A-Za-z0-9_=.-]{30,}+"),
-    _rule("postman", "pmak-", r"PMAK-[a-fA-F0-9]{24}-[a-fA-F0-9]{34}"),
-    _rule("jwt", "eyj", r"(?<![A-Za-z0-9])eyJ[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]*+)?"),
-    _rule(
-        "authorization",
-        "authorization",
-        r"(?i)authorization[\"']?\s{0,4}[:=]\s{0,4}[\"']?(?:[a-z][a-z0-9-]{2,20}\s{1,4})?([A-Za-z0-9._~+/=:,-]{6,}+)",
-        _value,
-    ),
-    _rule("bearer", "bearer", r"(?i)\bbearer\s{1,4}([A-Za-z0-9._~+/=-]{8,}+)", _bearer),
-    _rule("basic", "basic", r"(?i)\bbasic\s{1,4}([A-Za-z0-9+/]{8,}+={0,2})", _basic),
-    _rule(
-        "cookie", "cookie", r"(?i)(?:set-)?cookie[\"']?\s{0,4}[:=]\s{0,4}[\"']?([^\s\"'=;]{1,128}=[^\r\n\"']{4,4096})"
-    ),
-    _rule("dsn password", "password= pwd=", r"(?i)(?:password|pwd)=([^;\s\"'&]{1,512})(?=;)", _value),
-    _rule("mysql -p", "mysql", r"\bmysql(?:dump|admin)?\b[^\n]{0,200}?\s-p([^\s-][^\s]{2,128})"),
-    _rule("sas", "sig=", r"[?&]sig=([A-Za-z0-9%+/=_-]{10,512})"),
-    _rule("card", "", r"(?<![\w.-])(?:\d[ -]?){12,18}\d(?!\w|[.-]\d)", _luhn),
-    _rule("iban", "", r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?![A-Za-z0-9])", _iban),
-)
-
-_ALWAYS = tuple(number for number, rule in enumerate(RULES) if not rule.hints)
-_HINTS = tuple((hint, number) for number, rule in enumerate(RULES) for hint in rule.hints)
+_MOST_DEPTH = 2
 
 
-def rules_for(lower: str) -> list[Rule]:
-    """The rules whose hint occurs in a lower-case text, in order: a few, for most lines only those of plain numbers."""
-    return [RULES[number] for number in sorted({number for hint, number in _HINTS if hint in lower}.union(_ALWAYS))]
+def secret_spans(text: str, lower: str, depth: int = 0) -> Iterator[Span]:
+    """Where secrets stand in a text, `lower` being the text in small letters; they may overlap, the earlier counts.
+
+    What is encoded is decoded at most twice over. Linear in the text.
+    """
+    yield from private_key_spans(text, lower)
+    yield from PLACED.spans(text, lower)
+    yield from keyed_spans(text, lower)
+    decode = depth < _MOST_DEPTH
+    if decode and "%" in text:
+        # Before the forms: what is percent-encoded may hold more of a token than its form shows.
+        yield from percent_spans(text, lambda plain: any(secret_spans(plain, plain.lower(), depth + 1)))
+    runs = long_runs(text)
+    if runs:
+        yield from ISSUED.spans(text, text)
+    yield from personal_spans(text)
+    if decode and runs:
+        yield from encoded_spans(text, runs, lambda plain: any(secret_spans(plain, plain.lower(), depth + 1)))
 
 
-def key_values(text: str, lower: str) -> list[tuple[int, int]]:
-    """Where the values of `password=`, `"api_key": "..."`, `token => ...` stand, in order."""
-    if not any(hint in lower for hint in _KEY_HINTS):
-        return []
-    found = []
-    for match in _KEY.finditer(text):
-        # The last letters decide; 80 of them hold every key above with quotes and separator.
-        if _SECRET_KEY.search(text[max(match.start(), match.end() - 80) : match.end()]):
-            value = _VALUE.match(text, match.end())
-            if value and value.lastindex and _value(value[value.lastindex]):
-                found.append(value.span(value.lastindex))
-    return found
+def phone_spans(text: str) -> Iterator[Span]:
+    """Where telephone numbers stand that have the sign of a country code."""
+    return PHONE.spans(text) if "+" in text else iter(())
+
+
+def kinds() -> list[str]:
+    """What is known by a form or a place of its own, each once."""
+    return sorted({each.kind for rules in (ISSUED, PLACED) for each in rules.rules} | {"private key", *PERSONAL_KINDS})
