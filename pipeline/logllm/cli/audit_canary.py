@@ -7,13 +7,11 @@ import json
 import logging
 import threading
 from pathlib import Path
-from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
-from logllm.audit.canary import Canary, canaries
 from logllm.audit.capture import Capture
 from logllm.audit.traces import pieces_of, traces
 from logllm.egress import EgressConfig
@@ -30,6 +28,9 @@ from logllm.service.tail import TailOptions, tail
 from logllm.sources.file import read_file
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from logllm.audit.canary import Canary
     from logllm.config import Config
     from logllm.events import Explanation, IncidentEvent, Summary
     from logllm.notify.config import DestinationConfig
@@ -45,8 +46,9 @@ _REPEATS = 30
 _ALERTS_PER_DAY = 100_000.0
 _EXPLAIN_S = 240.0
 _SEND_S = 45.0
-# Values that people may have put back are kept on this machine, in the table of pseudonyms that is saved here.
-_OWN_TABLE = "state.msgpack"
+# What was learned: the table of pseudonyms, whose personal values people may have put back, and templates and values as
+# they were logged, which later lines are compared with.
+_LEARNED = "state.msgpack"
 
 
 class Finding(NamedTuple):
@@ -54,8 +56,8 @@ class Finding(NamedTuple):
 
     Args:
         seen: Its line came there.
-        forms: How its value is written there; empty where it is not.
-        allowed: It may be there: a personal value in this machine's own table.
+        forms: How its value, or a part of it, is written there; empty where it is not.
+        allowed: It may be there: in what this machine has learned, which nothing sends on.
     """
 
     kind: str
@@ -106,7 +108,7 @@ class _Logs(logging.Handler):
 
 
 class Trial:
-    """One trial in a folder of its own. Takes some ten seconds, and with the local model a minute more.
+    """One trial in a folder of its own. Takes half a minute, and with the local model one more.
 
     Nothing is bound but 127.0.0.1, nothing is connected to but that; sinks and actions of the configuration are left
     out: a sink gets whole records by design.
@@ -115,15 +117,27 @@ class Trial:
         config: As the service is given it.
         folder: Empty, and of nobody else.
         now_ns: The time; the log is of the hours before it.
+        planted: From `canaries`.
         with_model: The configured local model is tried as well, where it is installed.
+        strict: A secret in what was learned is a leak too.
     """
 
-    def __init__(self, config: Config, folder: Path, source: Random, now_ns: int, *, with_model: bool = True) -> None:
+    def __init__(
+        self,
+        config: Config,
+        folder: Path,
+        planted: Sequence[Canary],
+        now_ns: int,
+        *,
+        with_model: bool = True,
+        strict: bool = False,
+    ) -> None:
+        self._strict = strict
         self._config = config
         self._folder = folder
         self._now_ns = now_ns
         self._with_model = with_model
-        self.canaries = canaries(source)
+        self.canaries = planted
         self.places: dict[str, list[bytes]] = {}
         self.notes: list[str] = []
 
@@ -152,7 +166,7 @@ class Trial:
 
     def _found(self, canary: Canary, place: str) -> Finding:
         pieces = self.places[place]
-        allowed = not canary.is_secret and place.endswith(_OWN_TABLE)
+        allowed = place.endswith(_LEARNED) and not (canary.is_secret and self._strict)
         seen = any(canary.mark.encode() in piece for piece in pieces)
         return Finding(canary.kind, place, seen, traces(canary.parts, pieces), allowed)
 
@@ -221,7 +235,9 @@ class Trial:
 
     def _feed(self, run: Run, log: Path) -> None:
         for chunk in read_file(log, keep_raw=run.filtering.ingests, wanted=run.config.detect.wanted):
-            run.tell(run.pipeline.feed(chunk))
+            # As they come to a service: one after the other, not hours of them at once.
+            for event in run.pipeline.feed(chunk):
+                run.tell([event])
         run.tell(run.pipeline.finish())
 
     def _files(self, folder: str) -> None:
