@@ -220,10 +220,10 @@ class Trial:
         config = replace(config, notify=notify, explain=explain)
         outlet = _Lines()
         run = Run(config, outlet)
-        alerts = run.alerts = Alerts(config, run.catalogue, set, None, run.ledger)
-        run.announce()
-        alerts.start()
         try:
+            alerts = run.alerts = Alerts(config, run.catalogue, set, None, run.ledger)
+            run.announce()
+            alerts.start()
             self._feed(run, log)
             run.wait_explained(_EXPLAIN_S)
             alerts.notifying.close(_SEND_S)
