@@ -170,9 +170,12 @@ def test(
 ) -> None:
     """Send a test message to every destination, at once and by no outbox; 1 where one does not take it."""
     import secrets
+    from pathlib import Path
 
+    from logllm.audit.ledger import Ledger
     from logllm.cli.destinations import with_destinations
     from logllm.config import Config
+    from logllm.egress import about
     from logllm.errors import ConfigError, DeliveryError
     from logllm.notify.notification import Notification
 
@@ -189,12 +192,14 @@ def test(
             )
         raise ConfigError(f"--destination {destination}: there is none, expected one of: {known}")
     failed = False
+    ledger = Ledger.of(config.egress, None if config.data_dir is None else Path(config.data_dir))
     for each in asked:
         told = Notification(id=secrets.token_hex(8), kind="test", thread="test", incidents=[], total=0)
         try:
-            made = each.build(_NoLinks())
+            made = each.build(_NoLinks(), ledger)
             try:
-                made.send(told, "")
+                with about(told.id):
+                    made.send(told, "")
             finally:
                 made.close()
         except DeliveryError as error:
@@ -202,6 +207,8 @@ def test(
             click.echo(f"{each.name}: not taken: {error}")
         else:
             click.echo(f"{each.name}: taken, message {told.id}")
+    if ledger is not None:
+        ledger.close()
     if failed:
         raise SystemExit(1)
 
