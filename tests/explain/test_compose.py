@@ -41,7 +41,6 @@ def test_a_models_pick_does_not_stand_against_words_that_point_elsewhere() -> No
             shown=[Shown(item.id, item.text) for item in evidence],
             facts=[],
             matches=matches,
-            withheld=[],
             catalogue=catalogue,
             redactor=Redactor(),
             model="test",

@@ -171,7 +171,7 @@ def test_injected_lines_change_neither_runbook_nor_steps_and_never_reach_the_mod
     assert (attacked.runbook, attacked.steps, attacked.cause) == (clean.runbook, clean.steps, clean.cause)
     assert "E4" not in attacked.evidence
     assert line[:30] not in sent
-    assert any("E4 reads like an instruction" in note for note in attacked.removed)
+    assert attacked.tainted == ["E4"]
     assert "rm -rf" not in json.dumps([attacked.cause, *attacked.steps])
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from logllm.cli.render_text import amount, duration, moment, neutral, size, span_s, sparkline
 from logllm.events import Evidence, Explanation, IncidentEvent, Reduced, Summary
+from logllm.notify.taint import tainted
 
 __all__ = ["Layout"]
 
@@ -88,6 +89,9 @@ class Layout:
             lines += self._wrapped(self._runbook(explanation.runbook), "    runbook  ")
         for number, step in enumerate(explanation.steps, 1):
             lines += self._wrapped(self._text(step), f"    {number}. ")
+        warned = tainted(explanation)
+        if warned:
+            lines += self._wrapped(self._text(warned, "yellow"), "    beware: ")
         if explanation.removed:
             lines += self._wrapped(self._text("; ".join(explanation.removed), "dim"), "    the checks removed: ")
         return lines

@@ -38,7 +38,6 @@ def compose(
     shown: Sequence[Shown],
     facts: Sequence[str],
     matches: Sequence[Match],
-    withheld: Sequence[str],
     catalogue: Catalogue,
     redactor: Redactor,
     model: str,
@@ -57,7 +56,7 @@ def compose(
         runbook_ids=by_id,
         instructions=instructions(),
     )
-    removed = [*withheld, *reviewed.removed]
+    removed = list(reviewed.removed)
     choice = _choice(matches, answer.likelihoods)
     runbook = choice.runbook
     pick = by_id.get(reviewed.runbook or "")

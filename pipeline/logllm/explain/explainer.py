@@ -48,7 +48,6 @@ class _Case(NamedTuple):
     pack: EvidencePack
     facts: list[str]
     matches: list[Match]
-    withheld: list[str]
     key: str
     past: list[SeenBefore]
 
@@ -190,7 +189,7 @@ class Explainer:
         asker = self._asker
         if asker is None:
             runbook = choose(case.matches).runbook
-            return explain_without_model(incident, runbook, self.catalogue, removed=case.withheld)
+            return explain_without_model(incident, runbook, self.catalogue)
         try:
             cached = self._cached(case.key)
             answer = cached or asker.ask(case.pack, case.matches, severity=incident.severity)
@@ -211,7 +210,6 @@ class Explainer:
             shown=[Shown(item.id, item.text) for item in case.pack.items],
             facts=case.facts,
             matches=case.matches,
-            withheld=case.withheld,
             catalogue=self.catalogue,
             redactor=self.redactor,
             model=asker.name,
@@ -221,7 +219,7 @@ class Explainer:
         return msgspec.structs.replace(explanation, tokens=spent, tokens_saved=saved)
 
     def _failed(self, incident: IncidentEvent, case: _Case, reason: str) -> Explanation:
-        alone = explain_without_model(incident, choose(case.matches).runbook, self.catalogue, removed=case.withheld)
+        alone = explain_without_model(incident, choose(case.matches).runbook, self.catalogue)
         name = self._asker.name if self._asker else "none"
         return msgspec.structs.replace(alone, status="failed", model=name, error=self.redactor.mask(reason))
 
@@ -229,12 +227,9 @@ class Explainer:
         mask = self.redactor.mask
         past = self._past(incident)
         pack = build_pack(incident, mask, past)
-        withheld = [
-            f"{name} reads like an instruction to a language model: it was not shown to one" for name in pack.tainted
-        ]
         facts = [tame(mask(fact)) for fact in facts_text(incident) if not looks_like_instruction(fact)]
         # Evidence alone finds the runbook: what no line shows, a title must not claim.
-        lines = [line.text for line in pack.lines] or ([] if withheld else [mask(incident.template)])
+        lines = [line.text for line in pack.lines] or ([] if pack.tainted else [mask(incident.template)])
         matches = self.catalogue.search("\n".join(lines), CANDIDATES)
         identity = incident.fingerprint or "\0".join([incident.service, incident.template, *incident.kinds])
         # The name as configured: the one a server or file gives is known only once the model was found.
@@ -243,10 +238,10 @@ class Explainer:
             self._model,
             self.catalogue.digest,
             *(match.runbook.id for match in matches),
-            str(bool(withheld)),
+            str(bool(pack.tainted)),
         ]
         key = hashlib.blake2b("\x1f".join(parts).encode(errors="replace"), digest_size=16).hexdigest()
-        return _Case(pack, facts, matches, withheld, key, past)
+        return _Case(pack, facts, matches, key, past)
 
     def _past(self, incident: IncidentEvent) -> list[SeenBefore]:
         # What was seen before is a help, not a need: no explanation waits for a disk that is full.

@@ -12,6 +12,8 @@ import unicodedata
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from logllm.notify.taint import tainted
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -210,14 +212,19 @@ def _of_incident(incident: IncidentEvent, notification: Notification) -> Iterato
 
 
 def _of_explanation(explanation: Explanation) -> Iterator[str]:
+    warned = tainted(explanation)
     if explanation.status != "ok" or not explanation.cause:
         yield "Likely cause: not known; the evidence does not say"
+        if warned:
+            yield f"Beware: {plain(warned, _LINE_CHARS)}"
         return
     by = ", ".join(plain(one, 10) for one in explanation.evidence[:8])
     sure = f"{percent(explanation)}, by {by}" if by else percent(explanation)
     yield f"Likely cause ({sure}): {plain(explanation.cause, _LINE_CHARS)}"
     for number, step in enumerate(explanation.steps[:_EVIDENCE], 1):
         yield f"  {number}. {plain(step, _STEP_CHARS)}"
+    if warned:
+        yield f"Beware: {plain(warned, _LINE_CHARS)}"
 
 
 def _of_links(incident: str, links: Links) -> Iterator[str]:

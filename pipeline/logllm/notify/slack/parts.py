@@ -8,6 +8,7 @@ from logllm.notify.slack.blocks import HEADER_LENGTH, SECTION_LENGTH, Block, con
 from logllm.notify.slack.buttons import MOST_ACTIONS
 from logllm.notify.slack.chart import amount, at, chart, clock, duration, span_s
 from logllm.notify.slack.text import MARK, code, instruction, literal, plain, preformatted, prose, width
+from logllm.notify.taint import tainted
 
 if TYPE_CHECKING:
     from logllm.events import Evidence, Explanation, IncidentEvent
@@ -117,16 +118,18 @@ def cause(explanation: Explanation, *, done: bool = False) -> list[Block]:
 
     `done` leaves the steps out.
     """
+    warned = tainted(explanation)
+    beware = context(f"⚠️ {prose(warned, 200)}") if warned else []
     if explanation.status == "insufficient":
-        return section("*Likely cause*  not found: the evidence supports none")
+        return section("*Likely cause*  not found: the evidence supports none") + beware
     if explanation.status == "failed":
         reason = prose(explanation.error or "the model gave no usable answer", 200)
-        return context(f"No explanation: {reason}")
+        return context(f"No explanation: {reason}") + beware
     cites = " ".join(prose(one, 8) for one in explanation.evidence[:8])
     about = f"confidence {100 * min(1.0, max(0.0, explanation.confidence)):.0f} %{f', cites {cites}' if cites else ''}"
     told = prose(explanation.cause, 900)
     blocks = section(f"*Likely cause*  ({about})\n{told}") if told else []
-    return blocks if done else blocks + steps("What to do", explanation.steps)
+    return blocks + beware if done else blocks + beware + steps("What to do", explanation.steps)
 
 
 def steps(label: str, texts: list[str]) -> list[Block]:
