@@ -135,7 +135,7 @@ TOKENS: dict[str, Callable[[Random], Made]] = {
     "notion": _either("nt" + "n_{d11}{a35}", "secr" + "et_{a43}"),
     "figma": _like("fi" + "gd_{u40}"),
     "airtable": _like("pa" + "t{a14}.{h64}"),
-    "asana": _either("1/{d16}:{h32}", "2/{d16}/{d16}:{h32}"),
+    "asana": _either("1/12{d14}:{h32}", "2/12{d14}/12{d14}:{h32}"),
     "dropbox": _like("s" + "l.{u138}"),
     "twitch": _like("oau" + "th:{l30}"),
     "firebase": _like("AAAA{u7}:APA" + "91b{u134}"),

@@ -12,9 +12,15 @@ if TYPE_CHECKING:
 
     from logllm.explain.redact.rule import Span
 
-__all__ = ["encoded_spans", "long_runs", "percent_spans"]
+__all__ = ["encoded_spans", "long_runs", "may_hold_token", "percent_spans"]
 
 _RUN = re.compile(r"[A-Za-z0-9+/_-]{20,}+={0,2}")
+# Words, numbers and the pieces of a uuid between dashes and slashes, or a digest alone: no issuer's token looks so.
+_PLAIN = re.compile(
+    r"(?:[/_+-]*+(?:[a-z]++|[0-9]++|[0-9a-f]{8}|[0-9a-f]{4}|[0-9a-f]{12}"
+    r"|(?:(?<![\w.-])|(?<=/))(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}))(?![A-Za-z0-9]))++[/_+-]*+"
+    r"|(?:[/_+-]*+[A-Z]?[a-z]++(?:[A-Z][a-z]++)*+(?![A-Za-z0-9]))++[/_+-]*+"
+)
 _BREAK = re.compile(r"(?:\r?\n|\\{1,7}r?\\{0,7}n)[ \t]{0,16}")
 _LAST_OF_WRAPPED = re.compile(_BREAK.pattern + r"([A-Za-z0-9+/_-]{1,20}={0,2})(?![A-Za-z0-9+/=_-])")
 _PERCENT_RUN = re.compile(r"[^\s\"'<>&?=;,]++")
@@ -37,6 +43,11 @@ def long_runs(text: str) -> list[Span]:
         # Behind an escaped line break (`\n`) the `n` is none of the run.
         found.append((start + (start > 0 and text[start - 1] == "\\" and text[start] in "nr"), end))
     return found
+
+
+def may_hold_token(text: str, runs: list[Span]) -> bool:
+    """Whether one of the runs is more than words, numbers, a uuid or a digest."""
+    return any(not _PLAIN.fullmatch(text, start, end) for start, end in runs)
 
 
 def encoded_spans(text: str, runs: list[Span], secret_in: Callable[[str], bool]) -> Iterator[Span]:

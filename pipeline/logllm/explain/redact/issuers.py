@@ -32,7 +32,6 @@ ISSUED = RuleSet(
         rule("airtable", "pat", r"^pat[A-Za-z0-9]{14}\.[a-f0-9]{64}"),
         rule("alibaba cloud", "LTAI", r"^LTAI[A-Za-z0-9]{17,21}(?![A-Za-z0-9])", _has_digit),
         rule("anthropic, openai and kin", "sk-", r"^sk-(?:[a-z0-9]{2,10}-)?[A-Za-z0-9_-]{20,}+", _has_digit),
-        rule("asana", "1/ 2/", r"[12](?<![\w/].)/(?:\d{13,17}/)?\d{13,17}:[0-9a-f]{32}"),
         rule("atlassian", "ATATT3", r"ATATT3[A-Za-z0-9_=-]{50,}+"),
         rule("aws key id", "AKIA ASIA ABIA ACCA", r"(?<![A-Z0-9])(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}(?![A-Z0-9])"),
         rule("azure ad secret", "7Q~ 8Q~", r"(?<![A-Za-z0-9_~.-])[A-Za-z0-9_~.-]{3}[78]Q~[A-Za-z0-9_~.-]{31,34}"),

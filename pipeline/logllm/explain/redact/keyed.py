@@ -43,8 +43,9 @@ _NAME_TAIL = 64
 """The last letters of a name decide; so many hold each of those above with a camel's humps."""
 
 KEY_HINTS = _words(
-    "pass pwd secret token key session sessid credential signature otp connection auth kennwort ssn nif dni nino pesel "
-    "bsn cpf iban cvv cvc pincode aadhaar _id id: number code pat identified"
+    "pass pwd secret token key session sessid credential signature otp connection _auth ext_pat ext-pat hub_pat lab_pat kennwort identified ssn nif "
+    "dni nino pesel bsn cpf iban cvv cvc pincode aadhaar tax steuer national personnum social ni_num security "
+    "recovery verification card"
 )
 
 _QUOTE = r"\\{0,15}[\"']"

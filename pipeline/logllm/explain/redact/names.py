@@ -50,7 +50,7 @@ _NAME_BEFORE = re.compile(r"(?<![\w./-])[A-Za-z0-9][A-Za-z0-9-]{0,62}\Z")
 _MAX_LABEL_CHARS = 63
 _HOST_HINTS = ("host", "node", "peer", "server")
 _HOST_KEY = re.compile(
-    r"(?i)(?<![a-z0-9])(?:rhost|host(?:name)?|node_?name|peer|server_?name)(?:\\?[\"'])?\s{0,2}[=:]\s{0,2}(?:\\?[\"'])?([A-Za-z0-9][A-Za-z0-9.-]{0,252}+)"
+    r"(?i)[rhnps](?<![a-z0-9].)(?:(?<=r)host|(?<=h)ost(?:name)?|(?<=n)ode_?name|(?<=p)eer|(?<=s)erver_?name)(?:\\?[\"'])?\s{0,2}[=:]\s{0,2}(?:\\?[\"'])?([A-Za-z0-9][A-Za-z0-9.-]{0,252}+)"
 )
 _FQDN = re.compile(
     r"[A-Za-z0-9](?<![\w.@/\\$-].)[A-Za-z0-9-]{0,62}\.(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})\.){0,8}[A-Za-z]{2,24}(?![\w(]|-\w|\.\w|/\w{1,40}\.(?:java|py|go|rs|js))"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from logllm.explain.redact.rule import RuleSet, rule
+from logllm.explain.redact.rule import rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -115,7 +115,7 @@ def _telephone(text: str) -> bool:
 _NOT_AFTER = r"(?![\w+-]|\.\d)"
 _FIRST_DIGIT = r"\d(?<![\w.+-]\d)"
 
-# One pattern for all that begin with a digit: a line is gone through once.
+# One pattern for all that begin with a digit, one for those that begin with a letter: a line is gone through twice.
 _NUMBERS: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
     (
         "card",
@@ -128,25 +128,25 @@ _NUMBERS: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
     ("brazilian cpf", rf"\d\d\.\d{{3}}\.\d{{3}}-\d\d{_NOT_AFTER}", _cpf),
     ("french nir", r" \d\d (?:0[1-9]|1[0-2]) \d\d \d{3} \d{3} \d\d(?!\w)", _nir),
 )
-_ANY_NUMBER = re.compile(_FIRST_DIGIT + "(?:" + "|".join(f"({pattern})" for _, pattern, _ in _NUMBERS) + ")")
-
-_LETTERED = RuleSet(
-    (
-        rule("iban", "", rf"[A-Z](?<![A-Za-z0-9].)[A-Z]\d\d ?(?:{_IBAN})(?![A-Za-z0-9])", _iban),
-        rule("british nino", "", r"[A-Z](?<!\w.)[A-Z] \d\d \d\d \d\d [A-D](?!\w)", _nino),
-        rule("italian codice fiscale", "", r"[A-Z](?<!\w.)[A-Z]{5}\d\d[A-EHLMPRST]\d\d[A-Z]\d{3}[A-Z](?!\w)", _codice_fiscale),
-    )
+_LETTERED: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
+    ("iban", rf"[A-Z]\d\d ?(?:{_IBAN})", _iban),
+    ("british nino", r"[A-Z] \d\d \d\d \d\d [A-D](?!\w)", _nino),
+    ("italian codice fiscale", r"[A-Z]{5}\d\d[A-EHLMPRST]\d\d[A-Z]\d{3}[A-Z](?!\w)", _codice_fiscale),
+)
+_PATTERNS = tuple(
+    (re.compile(first + "(?:" + "|".join(f"({pattern})" for _, pattern, _ in rules) + ")"), [each[2] for each in rules])
+    for first, rules in ((_FIRST_DIGIT, _NUMBERS), (r"[A-Z](?<!\w.)", _LETTERED))
 )
 
-PERSONAL_KINDS = tuple(kind for kind, _, _ in _NUMBERS) + tuple(each.kind for each in _LETTERED.rules)
+PERSONAL_KINDS = tuple(kind for kind, _, _ in (*_NUMBERS, *_LETTERED))
 
 
 def personal_spans(text: str) -> Iterator[Span]:
     """Where numbers of accounts and of people stand."""
-    for match in _ANY_NUMBER.finditer(text):
-        if _NUMBERS[(match.lastindex or 1) - 1][2](match[0]):
-            yield match.span()
-    yield from _LETTERED.spans(text, text)
+    for pattern, accepts in _PATTERNS:
+        for match in pattern.finditer(text):
+            if accepts[(match.lastindex or 1) - 1](match[0]):
+                yield match.span()
 
 
 PHONE = rule(

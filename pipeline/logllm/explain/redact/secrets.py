@@ -7,7 +7,7 @@ import binascii
 import re
 from typing import TYPE_CHECKING
 
-from logllm.explain.redact.encoded import encoded_spans, long_runs, percent_spans
+from logllm.explain.redact.encoded import encoded_spans, long_runs, may_hold_token, percent_spans
 from logllm.explain.redact.issuers import ISSUED
 from logllm.explain.redact.keyed import keyed_spans
 from logllm.explain.redact.personal import PERSONAL_KINDS, PHONE, personal_spans
@@ -57,6 +57,7 @@ PLACED = RuleSet(
         rule("basic", "basic", r"(?i)\bbasic\s{1,4}([A-Za-z0-9+/]{8,}+={0,2})", _basic),
         rule("zapier hook", "hooks.zapier.com", r"hooks\.zapier\.com/hooks/catch/([0-9A-Za-z/]{8,}+)"),
         rule("google chat hook", "chat.googleapis.com", r"chat\.googleapis\.com/v1/spaces/([\w/?=&%-]{40,}+)"),
+        rule("asana", "1/11 1/12 2/11 2/12", r"[12](?<![\w/].)/(?:\d{13,17}/)?\d{13,17}:[0-9a-f]{32}"),
         rule("okta", "ssws", r"\bSSWS\s{1,4}([A-Za-z0-9_-]{30,}+)"),
         rule(
             "cookie",
@@ -106,7 +107,7 @@ def secret_spans(text: str, lower: str, depth: int = 0) -> Iterator[Span]:
         # Before the forms: what is percent-encoded may hold more of a token than its form shows.
         yield from percent_spans(text, lambda plain: any(secret_spans(plain, plain.lower(), depth + 1)))
     runs = long_runs(text)
-    if runs:
+    if runs and may_hold_token(text, runs):
         yield from ISSUED.spans(text, text)
     yield from personal_spans(text)
     if decode and runs:
