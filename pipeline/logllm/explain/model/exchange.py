@@ -162,7 +162,7 @@ class Exchange:
             yield
         except (OSError, http.client.HTTPException, ValueError) as error:
             if self._late.is_set() or isinstance(error, TimeoutError):
-                raise ExplainLater(f"{self._place.shown}: no answer in {self._limit_s:g} s") from None
+                raise ExplainLater(f"{self._place.shown}: no answer in {self._limit_s:.3g} s") from None
             raise ExplainLater(f"{self._place.shown}: {_plain(error)}") from None
 
 
