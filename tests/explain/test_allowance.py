@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from logllm.errors import ConfigError
 from logllm.explain.allowance import FILE, Allowance, Usage, usage_in
 from logllm.explain.config import ExplainConfig
 
@@ -103,3 +104,14 @@ def test_critical_incidents_do_not_wait_for_a_window_unless_told_to(severity: st
     assert strict.shut_s(severity) == 3600.0
     usual.close()
     strict.close()
+
+
+def test_windows_are_those_of_the_configuration() -> None:
+    monday_noon = Clock(1_764_590_400.0)
+    allowance = Allowance(ExplainConfig(windows=["mon-fri 22:00-06:00"]), clock=monday_noon)
+
+    assert allowance.shut_s("warning") == 10 * 3600
+    assert allowance.shut_s("critical") == 0
+    allowance.close()
+    with pytest.raises(ConfigError, match=r"\[explain\] windows: 'at night', expected a window such as"):
+        Allowance(ExplainConfig(windows=["at night"]))

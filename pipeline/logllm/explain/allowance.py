@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from logllm.database import Database
+from logllm.explain.model.schedule import Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,10 +68,11 @@ class Allowance:
 
     Args:
         path: The database; None keeps it in memory.
-        opens_in_s: Seconds from a Unix time until the model may work; 0 where it may now.
+        opens_in_s: Seconds from a Unix time until the model may work; by default as the configuration's windows say.
         clock: Unix seconds.
 
     Raises:
+        ConfigError: A window is none.
         StateError: The database cannot be used.
     """
 
@@ -79,12 +81,12 @@ class Allowance:
         config: ExplainConfig,
         path: Path | None = None,
         *,
-        opens_in_s: Callable[[float], float] = lambda now_s: 0.0,
+        opens_in_s: Callable[[float], float] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._per_hour = config.tokens_per_hour
         self._critical_any_time = config.critical_any_time
-        self._opens_in_s = opens_in_s
+        self._opens_in_s = opens_in_s or Schedule(config.windows, "[explain] windows").opens_in_s
         self._clock = clock
         self._db = Database(path, _SCHEMA, what="account of tokens")
         now_s = clock()

@@ -46,6 +46,7 @@ class Explaining:
         seconds: What explanations took to make.
 
     Raises:
+        ConfigError: A window is none.
         ModelError: The model that was asked for by name cannot be had.
         StateError: The data folder cannot be used.
     """
