@@ -172,7 +172,14 @@ class Chat:
         try:
             with model.line() as line:
                 yield Thinking(model.name)
-                window = fitted(asked, items, conversation.turns, n_ctx=line.n_ctx, count_tokens=line.count_tokens)
+                window = fitted(
+                    asked,
+                    items,
+                    conversation.turns,
+                    n_ctx=line.n_ctx,
+                    most_items=line.most_items,
+                    count_tokens=line.count_tokens,
+                )
                 if window.forgotten > conversation.forgotten:
                     conversation.forgotten = window.forgotten
                     yield Note(f"The model no longer sees the oldest {window.forgotten} of this conversation's turns.")

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["ChatModel", "Line"]
 
 _LEAST_S = 1.0
+# What runs here is small, and reading is what costs it most; a server may be of any size.
+_FEW_ITEMS = 5
+_MANY_ITEMS = 16
 
 
 class Line:
@@ -30,6 +33,7 @@ class Line:
 
     def __init__(self, client: ChatClient, n_ctx: int, deadline_s: float, *, local: bool) -> None:
         self.n_ctx = n_ctx
+        self.most_items = _FEW_ITEMS if local else _MANY_ITEMS
         self._client = client
         self._deadline_s = deadline_s
         self._local = local

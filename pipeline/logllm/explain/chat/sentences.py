@@ -39,7 +39,7 @@ def sentences(pieces: Iterable[str], limit: int = 40) -> Iterator[tuple[str, boo
             whole, held, at = held[: match.end()].strip(), held[match.end() :].lstrip(" \t"), 0
             if whole and not passing:
                 count += 1
-                yield whole[:MAX_SENTENCE_CHARS], len(whole) <= MAX_SENTENCE_CHARS
+                yield whole[:MAX_SENTENCE_CHARS], len(whole) <= MAX_SENTENCE_CHARS and _ended(whole)
             passing = False
         if count >= limit:
             return
@@ -51,4 +51,8 @@ def sentences(pieces: Iterable[str], limit: int = 40) -> Iterator[tuple[str, boo
             held, passing = held[-4:], True
     held = held.strip()
     if held and not passing:
-        yield held, held.endswith((".", "!", "?"))
+        yield held, _ended(held)
+
+
+def _ended(text: str) -> bool:
+    return text.rstrip("\"')]").endswith((".", "!", "?"))

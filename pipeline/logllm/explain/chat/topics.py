@@ -92,7 +92,8 @@ _RULES: tuple[tuple[Topic, re.Pattern[str]], ...] = tuple(
             Topic.CHECK,
             r"\b(?:what|how|where|which|anything|things?)\b.*\b(?:check|verify|look (?:at|into|for|first)"
             r"|investigat\w*"
-            r"|inspect|diagnos\w*|confirm|examine)\b|\bchecks\b|\b(?:which|what) commands?\b|\bfirst (?:look|check)|where (?:do|should) (?:i"
+            r"|inspect|diagnos\w*|confirm|examine)\b|\bchecks\b|\b(?:which|what) commands?\b"
+            r"|\bfirst (?:look|check)|where (?:do|should) (?:i"
             r"|we) (?:start|begin|look)",
         ),
         (
@@ -142,7 +143,8 @@ _RULES: tuple[tuple[Topic, re.Pattern[str]], ...] = tuple(
         (
             Topic.WHO,
             r"\b(?:who|whom|whose|where)\b|\b(?:affected|involved|concerned|source of|attacker|culprit|victim)\b"
-            r"|\bnames? of\b|\b(?:which|what)\b (?:\w+ )?(?:hosts?|users?|accounts?|ips?|address(?:es)?|machines?|servers?|nodes?"
+            r"|\bnames? of\b"
+            r"|\b(?:which|what)\b (?:\w+ )?(?:hosts?|users?|accounts?|ips?|address(?:es)?|machines?|servers?|nodes?"
             r"|services?|pods?|components?|clients?|status(?:es)?|codes?|files?|paths?|containers?|process(?:es)?"
             r"|threads?|applications?|apps?|systems?|ports?|urls?|endpoints?|databases?|tables?|jobs?|names?)\b"
             r"|\b(?:hosts?|users?|ips?|addresses|services|accounts|pods|nodes)\W*$",
@@ -151,7 +153,8 @@ _RULES: tuple[tuple[Topic, re.Pattern[str]], ...] = tuple(
             Topic.WHY,
             r"\bwhy\b|\bcaus(?:e|es|ed|ing)\b|\breasons?\b|\broot\b|\bbecause\b|\bexplain|\bexplanation"
             r"|\bhow come\b"
-            r"|\bhypothes|\bbehind\b|\bwhat(?: is| was| went|'s| has gone| goes) (?:wrong|broken|failing|amiss)|what made|\bdiagnosis\b"
+            r"|\bhypothes|\bbehind\b"
+            r"|\bwhat(?: is| was| went|'s| has gone| goes) (?:wrong|broken|failing|amiss)|what made|\bdiagnosis\b"
             r"|\bblame\b"
             r"|\bproblem\b|\bwhat(?:'s| is) the (?:matter|issue)",
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from logllm.explain.chat.events import NotShown, Sentence
@@ -45,12 +46,14 @@ def checked_words(
     told = [_meaning(text) for text in said]
     faults = shown = 0
     for text, whole in sentences(pieces):
-        text = text.removeprefix("Answer:").strip()
+        text = text.removeprefix("Answer:").lstrip("-*• ").strip()
         fault = "not a whole sentence" if not whole else fault_of(text, known, instructions)
         cites = [] if fault else cites_of(text, items)
         meaning = _meaning(text)
         if not fault and not cites:
             fault = "says nothing of this incident"
+        if not fault and any(_plain(text) in _plain(line) for line in known):
+            fault = "copies a line"
         if not fault and any(_same(meaning, other) for other in told):
             fault = "says again what was said"
         if fault:
@@ -66,6 +69,10 @@ def checked_words(
 
 def _meaning(text: str) -> frozenset[str]:
     return frozenset(stem(word) for word in terms(text))
+
+
+def _plain(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.lower()))
 
 
 def _same(one: frozenset[str], other: frozenset[str]) -> bool:
