@@ -63,7 +63,7 @@ _ENGLISH = (
     ),
     _wish(
         "to a model",
-        "language model;an ai;ai ;llm;gpt;claude;gemini;copilot;assistant;system prompt;system-prompt;systemprompt;prompt injection",
+        "language model; ai;ai ;llm;gpt;claude;gemini;copilot;assistant;system prompt;system-prompt;systemprompt;prompt injection",
         r"\b(?:an?|the|any|dear|as|hey|note to|attention|large|to) (?:\w+ )?language models?\b|\blanguage model reading\b",
         r"\bas an ai\b|\b(?:dear|hey|attention|hello|note to|message (?:to|for)|to) (?:the |any |all )?"
         r"(?:ai|llms?|chatgpt|gpt|claude|gemini|copilot|assistant)\b",
@@ -112,7 +112,7 @@ _ENGLISH = (
     ),
     _wish(
         "tool call",
-        'tool_;tool ;function;invoke;parameter;<antml;arguments;"input\\;"input";args;role;action;final answer;default_api',
+        'tool;function;invoke;parameter;<antml;arguments;"input\\;"input";args;role;action;final answer;default_api',
         r"</?(?:tool_call|tool_response|tool_use|tool_result|function_calls?|function_results|invoke|antml:\w+|parameter)\b[^>]{0,80}>",
         r"<function=|\\?\"(?:function_call|tool_calls?|tool_use)\\?\"\s*:|\\?\"name\\?\"\s*:\s*\\?\"[\w.]{1,60}\\?\"\s*,\s*\\?\""
         r"(?:arguments|parameters|input|args)\\?\"\s*:|\\?\"role\\?\"\s*:\s*\\?\"(?:system|assistant|developer|tool)\\?\"",

@@ -14,11 +14,11 @@ from tests.explain.injection.payloads import LANGUAGES, PLAIN, SPLIT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["CORPUS", "EVIL_HOST", "Hostile"]
+__all__ = ["CARRIERS", "CORPUS", "EVIL_HOST", "Hostile"]
 
 EVIL_HOST = "collect.example.org"
 
-_CARRIERS: tuple[tuple[str, Callable[[str], str]], ...] = (
+CARRIERS: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("user agent", lambda said: f'203.0.113.9 - - "GET /cart HTTP/1.1" 200 612 "-" "{said}"'),
     ("user name", lambda said: f"sshd[2211]: Failed password for invalid user {said} from 203.0.113.9 port 40022 ssh2"),
     ("query", lambda said: f"nginx: GET /search?q={quote(said, safe='')} 404 in 3 ms"),
@@ -91,7 +91,7 @@ def _corpus() -> list[Hostile]:
 
     def add(family: str, language: str, said: str, wish: str, count: int) -> None:
         for turn in range(count):
-            _, carry = _CARRIERS[(len(found) * 5 + turn) % len(_CARRIERS)]
+            _, carry = CARRIERS[(len(found) * 5 + turn) % len(CARRIERS)]
             found.append(Hostile(family, language, (carry(said),), wish))
 
     for family, texts in PLAIN.items():
