@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from logllm.config import Config
+    from logllm.egress import Recorder
     from logllm.explain.chat.chat import Chat
     from logllm.explain.chat.model import ChatModel
 
@@ -77,12 +78,19 @@ def chat(
 def _talk(
     folder: Path, config: Config, incident: str, learning: str | None, *, web: tuple[int, bool] | None, reveal: bool
 ) -> None:
+    import contextlib
     import sys
+    from pathlib import Path
 
+    from logllm.audit.ledger import Ledger
     from logllm.cli.chat_source import open_chat
 
-    model, missing = _model(config)
-    with open_chat(folder, config, model) as (talk, redactor):
+    with contextlib.ExitStack() as stack:
+        ledger = Ledger.of(config.egress, None if config.data_dir is None else Path(config.data_dir))
+        if ledger is not None:
+            stack.callback(ledger.close)
+        model, missing = _model(config, ledger)
+        talk, redactor = stack.enter_context(open_chat(folder, config, model))
         put_back: Callable[[str], str] = redactor.reveal if reveal else str
         named = _named(talk, incident)
         if web is not None:
@@ -95,7 +103,7 @@ def _talk(
         run_terminal(talk, named, put_back, [text for text in (missing, learning) if text])
 
 
-def _model(config: Config) -> tuple[ChatModel | None, str | None]:
+def _model(config: Config, record: Recorder | None) -> tuple[ChatModel | None, str | None]:
     """The model, found but not started; else why there is none, where nobody asked for one by name."""
     import importlib.util
 
@@ -106,7 +114,7 @@ def _model(config: Config) -> tuple[ChatModel | None, str | None]:
     explain = config.explain
     if not explain.model:
         return None, None
-    model = ChatModel(explain.model, explain, egress=config.egress)
+    model = ChatModel(explain.model, explain, egress=config.egress, record=record)
     try:
         model.prepare()
     except ModelError as error:

@@ -170,7 +170,7 @@ class Chat:
         faults: list[str] = []
         cost = 0
         try:
-            with model.line() as line:
+            with model.line(case.incident.id) as line:
                 yield Thinking(model.name)
                 window = fitted(
                     asked,

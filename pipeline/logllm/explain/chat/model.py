@@ -8,16 +8,17 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from logllm.errors import ExplainError
+from logllm.egress import about
+from logllm.errors import ExplainError, StateError
 from logllm.explain.model.client import Answer, ChatClient
-from logllm.explain.model.models import LocalModel, ModelStore
+from logllm.explain.model.models import LocalModel, ModelStore, RemoteModel
 from logllm.explain.model.server import ModelServer
 from logllm.explain.prompt import estimate_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
-    from logllm.egress import EgressConfig
+    from logllm.egress import EgressConfig, Recorder, Sent
     from logllm.explain.config import ExplainConfig
 
 __all__ = ["ChatModel", "Line"]
@@ -59,7 +60,7 @@ class ChatModel:
         model: Name, path or URL as in `ModelStore.resolve`.
         config: Its `deadline_s` bounds a question, `idle_s` ends a local model, `n_ctx` bounds what it reads.
         egress: The hosts that a URL may name.
-        sent: Given `host:port` and the body of each request that goes to a server, before it leaves.
+        record: Told of all that the model is sent, before it leaves.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class ChatModel:
         models: ModelStore | None = None,
         server: ModelServer | None = None,
         egress: EgressConfig | None = None,
-        sent: Callable[[str, bytes], None] | None = None,
+        record: Recorder | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = server.name if server is not None else model
@@ -79,8 +80,8 @@ class ChatModel:
         self._config = config
         self._models = models
         self._egress = egress
-        self._sent = sent
-        self._remote: ChatClient | None = None
+        self._record = record
+        self._remote: RemoteModel | None = None
         self._clock = clock
         self._turn = threading.Lock()
 
@@ -104,13 +105,12 @@ class ChatModel:
                 memory_bytes=config.memory_bytes,
             )
         else:
-            key = os.environ.get("LOGLLM_API_KEY", "")
-            self._remote = ChatClient(found.url, key, found.name, deadline_s=config.deadline_s, sent=self._sent)
+            self._remote = found
         self.name = found.name
 
     @contextlib.contextmanager
-    def line(self) -> Iterator[Line]:
-        """The model, started where it does not run, for one question.
+    def line(self, incident: str = "") -> Iterator[Line]:
+        """The model, started where it does not run, for one question about an incident.
 
         Raises:
             ModelError: as for `prepare`.
@@ -121,14 +121,20 @@ class ChatModel:
             raise ExplainError(f"the model is busy with another question for {config.deadline_s:g} s")
         try:
             self.prepare()
-            if self._remote is not None:
-                yield Line(self._remote, config.n_ctx, config.deadline_s, local=False)
+            sent = self._sent(incident)
+            remote = self._remote
+            if remote is not None:
+                key = os.environ.get("LOGLLM_API_KEY", "")
+                client = ChatClient(remote.url, key, remote.name, deadline_s=config.deadline_s, sent=sent)
+                yield Line(client, config.n_ctx, config.deadline_s, local=False)
                 return
             server = self.server
             if server is None:
                 raise ExplainError("no model was found")
             with server.session(max(_LEAST_S, config.deadline_s)) as endpoint:
-                client = ChatClient(endpoint.base_url, endpoint.key, endpoint.model, deadline_s=config.deadline_s)
+                client = ChatClient(
+                    endpoint.base_url, endpoint.key, endpoint.model, deadline_s=config.deadline_s, sent=sent
+                )
                 try:
                     yield Line(client, config.n_ctx, config.deadline_s, local=True)
                 except ExplainError as error:
@@ -142,6 +148,20 @@ class ChatModel:
                 server.succeeded()
         finally:
             self._turn.release()
+
+    def _sent(self, incident: str) -> Sent | None:
+        if self._record is None:
+            return None
+        keep = self._record("model", self.name)
+
+        def sent(to: str, body: bytes) -> None:
+            try:
+                with about(incident):
+                    keep(to, body)
+            except StateError as error:
+                raise ExplainError(f"not sent: {error}") from None
+
+        return sent
 
     def close(self) -> None:
         """End the local model. A second call does nothing."""
