@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from logllm.cli.incidents_answers import answers, expected, forget_answer, noise, real
+from logllm.cli.incidents_fixed import fixed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +23,7 @@ def incidents() -> None:
     """
 
 
-for _command in (expected, noise, real, answers, forget_answer):
+for _command in (expected, noise, real, fixed, answers, forget_answer):
     incidents.add_command(_command)
 
 
@@ -74,12 +75,14 @@ def list_(data_dir: str, only_open: bool, limit: int, as_json: bool) -> None:
 def show(incident_id: str, data_dir: str, as_json: bool) -> None:
     """One of them, with its evidence and explanation. The beginning of its id is enough."""
     from logllm.cli.output import outlet
+    from logllm.cli.render_text import neutral
     from logllm.errors import SourceError
     from logllm.incidents.store import IncidentStore
 
     store = IncidentStore(_database(data_dir))
     try:
         found = store.get(incident_id)
+        said = [] if found is None else store.said(found[0].id)
     finally:
         store.close()
     if found is None:
@@ -89,3 +92,5 @@ def show(incident_id: str, data_dir: str, as_json: bool) -> None:
     out.incident(event)
     if explanation is not None:
         out.explanation(explanation, event)
+    if said and not as_json:
+        click.echo(neutral(f"  {'; '.join(said)}"))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from logllm.incidents.learned_file import LearnedFile
     from logllm.incidents.learned_from import Wish
 
-__all__ = ["answers", "expected", "forget_answer", "noise", "real"]
+__all__ = ["answers", "expected", "forget_answer", "kept_incidents", "noise", "real"]
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _SPAN = re.compile(r"(?:\d{1,6}[smhdw])+", re.ASCII)
@@ -125,10 +125,11 @@ def _say(verdict: Teaching, ids: tuple[str, ...], given: dict[str, Any]) -> None
     now = datetime.fromtimestamp(time.time(), UTC)
     wish = _wish(given, now)
     who = _user() if given["by"] is None else given["by"]
-    events = _incidents(given["data_dir"], ids)
+    events = kept_incidents(given["data_dir"], ids)
     lessons = [lesson for event in events for lesson in lessons_of(event, verdict, who, now, wish)]
     mine = {lesson.about for lesson in lessons}
     _file(given["data_dir"]).change(lambda before: [*(each for each in before if each.about not in mine), *lessons])
+    _judge(given["data_dir"], [event.id for event in events], verdict)
     said = {"noise": "noise", "expected": "expected", "real": "a real problem"}[verdict]
     for event in events:
         click.echo(neutral(f"{event.id}: {said}: {event.service}: {event.title}"))
@@ -172,7 +173,7 @@ def _wish(given: dict[str, Any], now: datetime) -> Wish:
     )
 
 
-def _incidents(data_dir: str, ids: tuple[str, ...]) -> list[IncidentEvent]:
+def kept_incidents(data_dir: str, ids: tuple[str, ...]) -> list[IncidentEvent]:
     """Each of them, or an error that says which there are; nothing is answered then."""
     from pathlib import Path
 
@@ -242,10 +243,32 @@ def forget_answer(names: tuple[str, ...], data_dir: str) -> None:
             raise SourceError(f"{name}: no answer of this id, nor any for such an incident; {known}")
         gone += mine
     about = {lesson.about for lesson in gone}
-    file.change(lambda before: [lesson for lesson in before if lesson.about not in about])
+    left = file.change(lambda before: [lesson for lesson in before if lesson.about not in about])
+    _judge(data_dir, sorted({lesson.incident for lesson in gone} - {lesson.incident for lesson in left}), "")
     click.echo(f"{amount(len(about), 'answer')} taken back:")
     for lesson in {each.about: each for each in gone}.values():
         click.echo(neutral(f"  {_line(lesson)}"))
+
+
+def _judge(data_dir: str, ids: list[str], verdict: str) -> None:
+    """Keep beside the incidents what they were called, where they are kept."""
+    from contextlib import suppress
+    from pathlib import Path
+
+    from logllm.errors import StateError
+    from logllm.incidents.store import IncidentStore
+
+    path = Path(data_dir) / "logllm.db"
+    if not path.is_file():
+        return
+    # The answer itself is in its file already.
+    with suppress(StateError):
+        store = IncidentStore(path)
+        try:
+            for each in ids:
+                store.judge(each, verdict)
+        finally:
+            store.close()
 
 
 def _is_meant(lesson: Lesson, name: str) -> bool:

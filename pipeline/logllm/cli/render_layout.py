@@ -13,6 +13,7 @@ from rich.text import Text
 
 from logllm.cli.render_text import amount, duration, moment, neutral, size, span_s, sparkline
 from logllm.events import Evidence, Explanation, IncidentEvent, Reduced, Summary
+from logllm.notify.seen import seen_before
 from logllm.notify.taint import tainted
 
 __all__ = ["Layout"]
@@ -20,6 +21,8 @@ __all__ = ["Layout"]
 _LABEL = 10  # "incidents", the longest label, and its gap
 _EVIDENCE = 5
 _FACTS = 4
+_TIMELINE = 6
+_CHANGES = 3
 _SOURCE_FROM = 100  # columns from which a line also says its file and line number
 
 _STYLE = {"critical": "bold red", "warning": "bold yellow", "info": "bold cyan"}
@@ -67,6 +70,12 @@ class Layout:
             lines += self._row("template", event.template, most=2)
         for number, fact in enumerate(event.facts[:_FACTS]):
             lines += self._row("facts" if number == 0 else "", fact, most=2)
+        for number, sentence in enumerate(event.timeline[:_TIMELINE]):
+            lines += self._row("timeline" if number == 0 else "", sentence, most=2)
+        for number, change in enumerate(event.changes[:_CHANGES]):
+            stamp = moment(change.time)
+            what = f"{change.id} {f'{stamp:%H:%M:%S}' if stamp else '--:--:--'} {change.text}"
+            lines += self._row("changes" if number == 0 else "", what, most=2)
         lines += self._evidence(event.evidence[:_EVIDENCE], 2)
         hidden = len(event.evidence) - _EVIDENCE
         if hidden > 0:
@@ -82,13 +91,17 @@ class Layout:
         lines += self._verdict(explanation)
         if explanation.status == "ok" and explanation.cause:
             lines += self._wrapped(self._text(explanation.cause), "    ")
-        shown = {one.id for one in incident.evidence[:_EVIDENCE]} if beneath else set[str]()
+        above = [*incident.evidence[:_EVIDENCE], *incident.changes[:_CHANGES]]
+        shown = {one.id for one in above} if beneath else set[str]()
         cited = set(explanation.evidence) - shown
-        lines += self._evidence([one for one in incident.evidence if one.id in cited], 4)
+        known = [*incident.changes, *incident.evidence]
+        lines += self._evidence([one for one in known if one.id in cited], 4)
         if explanation.runbook is not None and explanation.runbook != incident.runbook:
             lines += self._wrapped(self._runbook(explanation.runbook), "    runbook  ")
         for number, step in enumerate(explanation.steps, 1):
             lines += self._wrapped(self._text(step), f"    {number}. ")
+        for seen in seen_before(explanation):
+            lines += self._wrapped(self._text(seen), "    ")
         warned = tainted(explanation)
         if warned:
             lines += self._wrapped(self._text(warned, "yellow"), "    beware: ")

@@ -142,6 +142,13 @@ class IncidentStore:
             )
         return done.rowcount > 0
 
+    def said(self, incident_id: str) -> list[str]:
+        """What people said of an incident, in words: what they called it, what helped."""
+        with self._locked():
+            row = self._db.execute("SELECT verdict, outcome FROM incidents WHERE id = ?", (incident_id,)).fetchone()
+        verdict, outcome = row or ("", "")
+        return [*([f"called {verdict}"] if verdict else []), *([f"fixed by: {outcome}"] if outcome else [])]
+
     def after(self, row: int, limit: int) -> list[tuple[int, IncidentEvent]]:
         """The latest `limit` of the incidents kept after row `row`, in that order, each with its row."""
         with self._locked():

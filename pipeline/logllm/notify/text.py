@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from logllm.notify.seen import seen_before
 from logllm.notify.taint import tainted
 
 if TYPE_CHECKING:
@@ -201,6 +202,8 @@ def _of_incident(incident: IncidentEvent, notification: Notification) -> Iterato
         yield f"Answer: {_answered(notification.answer)}"
     if notification.explanation is not None:
         yield from _of_explanation(notification.explanation)
+        for before in seen_before(notification.explanation):
+            yield f"Before: {plain(before, _LINE_CHARS)}"
     if notification.runbook is not None:
         book = notification.runbook
         yield f"Runbook: {plain(book.title, 200)} ({plain(book.id, 100)})"

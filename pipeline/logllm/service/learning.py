@@ -47,6 +47,7 @@ class Learning:
     Args:
         data_dir: Where they are kept, unless `[detect] learned` names a file; None: in memory.
         find: The latest event of an incident by its id, and its explanation; None where it is not known.
+        judge: Keeps what an incident was called, by its id; for later incidents like it.
 
     Raises:
         ConfigError: The file cannot be used.
@@ -58,8 +59,11 @@ class Learning:
         data_dir: Path | None,
         find: Callable[[str], tuple[IncidentEvent, Explanation | None] | None],
         clock: Callable[[], float] = time.time,
+        *,
+        judge: Callable[[str, str], None] = lambda *_: None,
     ) -> None:
         self._find = find
+        self._judge = judge
         self._clock = clock
         self._held_path = None if data_dir is None else data_dir / HELD_FILE
         self._counted: dict[str, int] = {}
@@ -122,6 +126,9 @@ class Learning:
         except LogllmError as error:
             _log.error("%s: answer not learned: %s", incident, error)
             raise StateError("the answer is noted, but could not be learned: see the log of the service") from error
+        # What is told from now on is in the file; this is only for those who read of it later.
+        with suppress(StateError):
+            self._judge(event.id, verdict)
         fatal = any(lesson.level_number >= Severity.FATAL for lesson in lessons)
         but = "; what is fatal is told all the same" if fatal and verdict != "real" else ""
         return f"{_SAID[verdict]}{but}"

@@ -122,9 +122,10 @@ class Dispatcher:
     def explained(self, explanation: Explanation, now_s: float) -> None:
         """An explanation has come: it follows into the threads of its incident, and what is told later has it.
 
-        One that failed or says nothing is not told.
+        One that failed or says nothing is not told, unless it knows of an earlier incident like this one.
         """
-        if explanation.status == "failed" or not (explanation.cause or explanation.steps):
+        said = explanation.status != "failed" and (explanation.cause or explanation.steps)
+        if not said and not explanation.seen_before:
             return
         explanation, body = cleaned(explanation)
         with self._change() as (db, _):

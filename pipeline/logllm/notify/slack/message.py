@@ -11,6 +11,7 @@ from logllm.notify.slack.parts import (
     BULLET,
     SIGN,
     answered,
+    before,
     cause,
     chart_of,
     cited,
@@ -58,7 +59,7 @@ class Composer:
         blocks = [*heading(_state(told), incident), *self._lead(told), *figures(incident, told.owner)]
         blocks += chart_of(incident)
         if explained is not None:
-            blocks += cause(explained, done=over)
+            blocks += [*cause(explained, done=over), *before(explained)]
         blocks += evidence(incident, explained)
         if not over:
             blocks += [*facts(incident), *runbook(told)]
@@ -77,7 +78,7 @@ class Composer:
         match told.kind:
             case "explanation":
                 if told.explanation is not None:
-                    blocks += cause(told.explanation)
+                    blocks += [*cause(told.explanation), *before(told.explanation)]
                     blocks += cited(incident, told.explanation)
                 blocks += runbook(told)
             case "answer":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from logllm.notify.seen import seen_before
 from logllm.notify.slack.blocks import HEADER_LENGTH, SECTION_LENGTH, Block, context, fields, header, section
 from logllm.notify.slack.buttons import MOST_ACTIONS
 from logllm.notify.slack.chart import amount, at, chart, clock, duration, span_s
@@ -18,6 +19,7 @@ __all__ = [
     "BULLET",
     "SIGN",
     "answered",
+    "before",
     "cause",
     "chart_of",
     "cited",
@@ -130,6 +132,12 @@ def cause(explanation: Explanation, *, done: bool = False) -> list[Block]:
     told = prose(explanation.cause, 900)
     blocks = section(f"*Likely cause*  ({about})\n{told}") if told else []
     return blocks + beware if done else blocks + beware + steps("What to do", explanation.steps)
+
+
+def before(explanation: Explanation) -> list[Block]:
+    """Earlier incidents like this one, and what helped."""
+    told = [shown for one in seen_before(explanation) if (shown := prose(one, 500))]
+    return section("\n".join(["*Seen before*", *(f"{BULLET} {one}" for one in told)])) if told else []
 
 
 def steps(label: str, texts: list[str]) -> list[Block]:
