@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from logllm.egress import EgressConfig, Recorder
-    from logllm.events import Explanation, IncidentEvent
+    from logllm.events import Explanation, IncidentEvent, SeenBefore
     from logllm.explain.allowance import Usage
     from logllm.explain.redact.redactor import Redactor
     from logllm.explain.runbooks.search import Catalogue
@@ -41,6 +41,7 @@ class Explaining:
         patient: See `Run`.
         egress: The hosts that a model's URL may name.
         record: Keeps what the model is sent.
+        history: Earlier incidents like one.
 
     Attributes:
         seconds: What explanations took to make.
@@ -64,7 +65,9 @@ class Explaining:
         patient: bool = False,
         egress: EgressConfig | None = None,
         record: Recorder | None = None,
+        history: Callable[[IncidentEvent], list[SeenBefore]] = lambda _: [],
     ) -> None:
+        self._history = history
         self._egress = egress
         self._record = record
         self._config = config
@@ -109,6 +112,7 @@ class Explaining:
             allowance=None if model is None else Allowance(self._config, self._path),
             egress=self._egress,
             record=self._record,
+            history=self._history,
         )
 
     def _explained(self, explanation: Explanation) -> None:

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from logllm import checkpoint
 from logllm.audit.ledger import Ledger
 from logllm.errors import LogllmError, StateError
+from logllm.explain.history import History
 from logllm.explain.runbooks.search import Catalogue
 from logllm.filtering import Filtering
 from logllm.incidents.store import IncidentStore
@@ -84,7 +85,8 @@ class Run:
         self._state_path = None if data_dir is None else data_dir / "state.msgpack"
         self.ledger = Ledger.of(config.egress, data_dir, self.notice)
         self._store = IncidentStore(":memory:" if data_dir is None else data_dir / "logllm.db")
-        self.learning = Learning(config, data_dir, self._store.get)
+        self.history = History(self._store)
+        self.learning = Learning(config, data_dir, self._store.get, judge=self._store.judge)
         self._early += self.learning.notices
         self.catalogue = Catalogue.load(config.explain.runbooks)
         self.pipeline.advice.use(self.catalogue)
@@ -105,8 +107,10 @@ class Run:
                     patient=patient,
                     egress=config.egress,
                     record=self.ledger,
+                    history=self.history.search,
                 )
             except LogllmError:
+                self.history.close()
                 if self.ledger is not None:
                     self.ledger.close()
                 self._store.close()
@@ -272,6 +276,7 @@ class Run:
         self.save()
         self.learning.close(self.pipeline)
         self.filtering.close()
+        self.history.close()
         self._store.close()
         self.catalogue.close()
         if self._folder >= 0:
