@@ -7,7 +7,10 @@ import re
 import socket
 import threading
 import time
-from typing import Self
+from collections.abc import Callable, Iterable
+from typing import Any, Self
+
+from logllm.egress import is_loopback
 
 __all__ = ["Deadline", "TunnelError", "dialled", "tunnel"]
 
@@ -65,14 +68,29 @@ class Deadline:
                 sock.shutdown(socket.SHUT_RDWR)
 
 
-def dialled(host: str, port: int, deadline: Deadline) -> socket.socket:
+_Found = tuple[int, int, int, str, tuple[Any, ...]]
+
+
+def _resolved(host: str, port: int) -> Iterable[_Found]:
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+
+def dialled(
+    host: str, port: int, deadline: Deadline, resolve: Callable[[str, int], Iterable[_Found]] = _resolved
+) -> socket.socket:
     """A socket to the first of the host's addresses that answers; its timeout is what is left.
+
+    `localhost` is allowed without a name, as this machine: where the resolver says that it is another, nobody is asked.
 
     Raises:
         OSError: None does. The resolver's own time, some seconds, comes on top of the deadline.
     """
     last = OSError(0, "it has no address")
-    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+    here = is_loopback(host.lower().rstrip("."))
+    for family, kind, protocol, _, address in resolve(host, port):
+        if here and not is_loopback(str(address[0])):
+            last = OSError(0, "it is named as this machine, and leads to another")
+            continue
         sock = socket.socket(family, kind, protocol)
         try:
             sock.settimeout(min(_CONNECT_S, deadline.left()))
