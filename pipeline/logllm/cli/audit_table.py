@@ -22,6 +22,7 @@ _SHORT = {
     "own logs": "logs",
     "pagerduty": "pagerd.",
 }
+_LAST = ("stdout", "logs", "files")
 _MARKS = ("LEAK", "kept", "ok", "-")
 _WIDE = 8
 
@@ -39,7 +40,8 @@ def show_findings(
             msgspec.json.encode({"planted": len(planted), "leaks": len(leaks), "notes": notes, "findings": rows})
         )
         return bool(leaks)
-    columns = list(dict.fromkeys(_column(finding.place) for finding in findings))
+    names = dict.fromkeys(_column(finding.place) for finding in findings)
+    columns = sorted(names, key=lambda name: (_LAST.index(name) if name in _LAST else -1, name))
     cells: dict[tuple[str, str], str] = {}
     for finding in findings:
         at = (finding.kind, _column(finding.place))
