@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,6 +24,7 @@ MAX_EVIDENCE = 5
 MAX_TEMPLATES = 12
 MAX_CAUSES = 32
 SAMPLED_LINES = 300
+_PSEUDONYM = re.compile(r"<[a-z]+_x?[0-9a-f]+>")
 MAX_TIMELINE = 6
 BEFORE_WINDOWS = 30
 """How much earlier, and `JOIN_WINDOWS` how much later, another incident may begin to be told in the order of things."""
@@ -93,13 +95,14 @@ class Composer:
                 time=rfc3339(line.time_ns),
                 text=mask(line.text),
                 template=self._ask.template_id(line.key),
-                source=line.source,
+                source=mask(line.source),
                 line=line.line,
             )
             for number, line in enumerate(lines, 1)
         ]
         others = len(incident.keys) - 1 if lead.kind not in {"release", "silence"} else 0
-        title = describe.title(lead, self._ask.text(lead.key), others=max(0, others), records=records)
+        # Masked before it is cut to a title's length: half a token has no form by which it is known.
+        title = describe.title(lead, mask(self._ask.text(lead.key)), others=max(0, others), records=records)
         words = [line.text for line in lines] if lead.kind != "release" else []
         words += [describe.title(a, self._ask.text(a.key), records=records) for a in incident.anomalies[:MAX_TEMPLATES]]
         if lead.kind == "injection":
@@ -112,8 +115,8 @@ class Composer:
             service=self._service(incident.service),
             kinds=list(incident.kinds),
             title=mask(title),
-            expected=describe.expected(lead, watched=watched, records=records),
-            seen=describe.seen(lead, records=records),
+            expected=mask(describe.expected(lead, watched=watched, records=records)),
+            seen=mask(describe.seen(lead, records=records)),
             template=mask(self._ask.text(lead.key)),
             count=incident.count,
             runbook=self._ask.runbook_of_kind(lead.kind) or (self._ask.runbook("\n".join(words)) if words else None),
@@ -156,7 +159,7 @@ class Composer:
                     time=rfc3339(change.time_ns),
                     text=f"{elsewhere}: {change.text}" if elsewhere else change.text,
                     template=self._ask.template_id(change.key) if change.key >= 0 else "",
-                    source=change.source,
+                    source=self._ask.mask(change.source),
                     line=change.line or None,
                 )
             )
@@ -184,7 +187,9 @@ class Composer:
         for anomaly in order:
             when = rfc3339(noticed(anomaly) * WINDOW_NS)
             stamp = when[11:16] if when[:10] == day else f"{when[:10]} {when[11:16]}"
-            told = describe.happened(anomaly, self._ask.text(anomaly.key), self._service(anomaly.service))
+            told = describe.happened(
+                anomaly, self._ask.mask(self._ask.text(anomaly.key)), self._service(anomaly.service)
+            )
             sentences.append(f"{stamp} {told}{place if noticed(anomaly) == first else ''}")
         return sentences
 
@@ -237,17 +242,32 @@ class Composer:
         start_ns, end_ns = incident.started * WINDOW_NS, (incident.last + 1) * WINDOW_NS
         facts = []
         if lead.kind not in {"silence", "release"}:
-            texts = self._recent.texts(lead.key, start_ns, end_ns, SAMPLED_LINES)
-            facts += describe.top_values(self._ask.parameters(lead.key, text) for text in texts)
+            texts = list(self._recent.texts(lead.key, start_ns, end_ns, SAMPLED_LINES))
+            told = describe.top_values(self._ask.parameters(lead.key, text) for text in texts)
+            facts += [fact for fact in (self._as_in_its_line(fact, texts) for fact in told) if fact]
         for anomaly in incident.anomalies[:MAX_TEMPLATES]:
             if anomaly is lead:
                 continue
             facts.append(
-                f"{describe.title(anomaly, self._ask.text(anomaly.key), records=records)}: expected "
+                f"{describe.title(anomaly, self._ask.mask(self._ask.text(anomaly.key)), records=records)}: expected "
                 f"{describe.expected(anomaly, watched=watched, records=records)}, "
                 f"seen {describe.seen(anomaly, records=records)}"
             )
         return facts[:8]
+
+    def _as_in_its_line(self, fact: str, texts: list[str]) -> str:
+        """A fact of `top_values` with its value as its line shows it once that is masked; "" where it shows none.
+
+        Alone a value says not what it is: only its line tells that a word is a user's name or a password.
+        """
+        value, _, rest = fact.rpartition(" in ")
+        text = next((text for text in texts if value in text), "")
+        masked = self._ask.mask(text)
+        if value in masked:
+            return fact
+        before = self._ask.mask(text.partition(value)[0])
+        pseudonym = _PSEUDONYM.match(masked, len(before)) if masked.startswith(before) else None
+        return f"{pseudonym[0]} in {rest}" if pseudonym else ""
 
 
 def _firsts(incident: Incident) -> list[Anomaly]:
