@@ -121,7 +121,7 @@ def cause(explanation: Explanation, *, done: bool = False) -> list[Block]:
     `done` leaves the steps out.
     """
     warned = tainted(explanation)
-    beware = context(f"⚠️ {prose(warned, 200)}") if warned else []
+    beware = context(f"⚠ {prose(warned, 200)}") if warned else []
     if explanation.status == "insufficient":
         return section("*Likely cause*  not found: the evidence supports none") + beware
     if explanation.status == "failed":
