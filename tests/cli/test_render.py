@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from logllm.cli.render import Terminal
-from logllm.events import Evidence, Explanation, IncidentEvent, Summary
+from logllm.events import Evidence, Explanation, IncidentEvent, SeenBefore, Summary
 
 FAILED = "Failed password for invalid user admin from 203.0.113.7 port 50683 ssh2"
 
@@ -117,6 +117,37 @@ def test_an_explanation_follows_beneath_its_incident_with_the_evidence_not_yet_s
         "    2. Block the address.\n"
         "    the checks removed: a number that is in no evidence line\n"
     )
+
+
+def test_what_was_changed_and_what_came_first_stand_between_facts_and_evidence() -> None:
+    terminal, out = a_terminal(80)
+    changes = [Evidence("C1", "2024-12-10T07:05:48.000Z", "orders: Deployed 2.4.1"), Evidence("C2", "?", "reloaded")]
+    timeline = ["07:09 db: new: no space left (first)", "07:11 sshd: more often than usual: Failed password"]
+
+    terminal.incident(an_incident(changes=changes, timeline=timeline, evidence=[]))
+
+    assert (
+        "  timeline  07:09 db: new: no space left (first)\n"
+        "            07:11 sshd: more often than usual: Failed password\n"
+        "  changes   C1 07:05:48 orders: Deployed 2.4.1\n"
+        "            C2 --:--:-- reloaded\n"
+        "  runbook"
+    ) in out.getvalue()
+
+
+def test_what_was_seen_before_and_what_helped_is_told_whether_or_not_a_cause_was_found() -> None:
+    before = [
+        SeenBefore("inc-1", "2026-05-03T10:00:00Z", "New: too many clients", "real", "raised max_connections"),
+        SeenBefore("inc-2", "2026-04-01T10:00:00Z", "\x1b[2JNew", "noise"),
+    ]
+    for status in ("ok", "failed"):
+        terminal, out = a_terminal(100)
+
+        terminal.explanation(an_explanation(status=status, seen_before=before), an_incident())
+
+        assert "    seen on 3 May 2026, fixed by: raised max_connections (inc-1: New: too many" in out.getvalue()
+        assert "    seen on 1 April 2026, called noise (inc-2: " in out.getvalue()
+        assert "\x1b" not in out.getvalue()
 
 
 def test_an_explanation_that_comes_after_something_else_names_its_incident_again() -> None:

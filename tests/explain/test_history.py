@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from logllm.events import Evidence, IncidentEvent
+from logllm.explain.cache import ExplanationCache
+from logllm.explain.explainer import Explainer
 from logllm.explain.history import LEAST_LIKE, History, likeness, masked_outcome
 from logllm.explain.redact.redactor import Redactor
+from logllm.explain.runbooks.search import Catalogue
 from logllm.incidents.store import IncidentStore
 
 POOL = "FATAL: remaining connection slots are reserved for superuser, sorry, too many clients already"
@@ -212,3 +215,33 @@ def test_no_more_are_given_than_asked_for(limit: int) -> None:
     store.close()
 
     assert len(found) == limit
+
+
+@pytest.mark.parametrize("status", ["insufficient", "failed"])
+def test_what_was_seen_before_is_told_without_a_model_too_and_where_the_model_failed(status: str) -> None:
+    store = _kept(_incident(1, [POOL], day=1))
+    store.solve("inc-0000000001", "raised max_connections")
+    history = History(store)
+    explainer = Explainer(None, Catalogue([]), Redactor(), ExplanationCache(), history=history.search)
+    incident = _incident(9, [POOL], day=9)
+
+    told = explainer.explain(incident) if status == "insufficient" else explainer.without_model(incident, "away")
+    explainer.close()
+    history.close()
+    store.close()
+
+    assert told.status == status
+    assert [one.outcome for one in told.seen_before] == ["raised max_connections"]
+
+
+def test_a_store_that_cannot_be_read_costs_no_explanation() -> None:
+    store = _kept(_incident(1, [POOL], day=1))
+    history = History(store)
+    store.close()
+    explainer = Explainer(None, Catalogue([]), Redactor(), ExplanationCache(), history=history.search)
+
+    told = explainer.explain(_incident(9, [POOL], day=9))
+    explainer.close()
+    history.close()
+
+    assert told.seen_before == []

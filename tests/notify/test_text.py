@@ -38,7 +38,7 @@ def test_a_summary_says_what_happened_where(kind: Kind, said: str) -> None:
 def test_a_body_has_what_a_person_asks_first_in_the_first_lines() -> None:
     told = body(of_kind("explanation"), LinksTo()).splitlines()
 
-    assert told[:10] == [
+    assert told[:12] == [
         "Seen: 312 in 1 minute",
         "Expected: about 0 a minute",
         "Since: 2023-11-14T22:12:00.000Z",
@@ -46,6 +46,8 @@ def test_a_body_has_what_a_person_asks_first_in_the_first_lines() -> None:
         "Likely cause (70%, by E1, E2): The database does not listen: its process ended at 22:12.",
         "  1. Start the database.",
         "  2. Look why it ended: journalctl -u db",
+        "Before: seen on 3 May 2023, fixed by: raised the limit (inc-0000000007: New: connection refused)",
+        "Before: seen on 11 February 2023, called noise (inc-0000000003: New: connection refused by ‹host_2›)",
         "Runbook: Connection refused (connection-refused)",
         "  Action: Restart the database: systemctl restart db",
         "Acknowledge: https://logllm.example/answer?token=inc-0a1b2c3d4e.acknowledge",

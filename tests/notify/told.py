@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from logllm.events import Evidence, Explanation, IncidentEvent
+from logllm.events import Evidence, Explanation, IncidentEvent, SeenBefore
 from logllm.notify.notification import ActionNote, Answer, Count, Kind, Notification, RunbookNote
 
 __all__ = [
@@ -102,6 +102,10 @@ def of_kind(kind: Kind) -> Notification:
         evidence=["E1", "E2"],
         confidence=0.7,
         model="small",
+        seen_before=[
+            SeenBefore("inc-0000000007", "2023-05-03T22:10:00Z", "New: connection refused", "real", "raised the limit"),
+            SeenBefore("inc-0000000003", "2023-02-11T04:00:00Z", "New: connection refused by <host_2>", "noise"),
+        ],
     )
     answer = Answer("inc-0a1b2c3d4e", "acknowledge", "sre on call", "2023-11-14T22:15:00Z")
     told = Notification(
@@ -165,12 +169,17 @@ def hostile(kind: Kind, text: str = HOSTILE) -> Notification:
             services=many,
             facts=many,
             series=[1] * 500,
+            changes=[Evidence(text, text, text, text, text)] * 30,
+            timeline=many,
         )
         for one in told.incidents
     ]
     if kind == "digest":
         evil = [msgspec.structs.replace(evil[0], id=f"inc-{n:010d}") for n in range(20)]
-    explanation = Explanation("inc-0a1b2c3d4e", "ok", text, text, many, many, 7.0, text, many, error=text)
+    before = [SeenBefore(text, text, text, text, text)] * 30
+    explanation = Explanation(
+        "inc-0a1b2c3d4e", "ok", text, text, many, many, 7.0, text, many, error=text, seen_before=before
+    )
     return msgspec.structs.replace(
         told,
         incidents=evil,

@@ -54,6 +54,20 @@ def test_an_answer_is_kept_for_each_kind_of_the_leading_template_and_for_no_othe
     assert {each.by for each in made.file.lessons} == {"ann"}
 
 
+def test_an_answer_is_also_kept_beside_its_incident_and_is_learned_where_that_cannot_be(tmp_path: Path) -> None:
+    judged: list[tuple[str, str]] = []
+
+    def judge(name: str, verdict: str) -> None:
+        judged.append((name, verdict))
+        raise StateError("the disk is full")
+
+    made = Learning(Config(), tmp_path, Known().find, judge=judge)
+    made.learn(event(1).id, "noise", "ann")
+
+    assert judged == [(event(1).id, "noise")]
+    assert [verdict for _, _, verdict, _ in said(made)] == ["noise", "noise"]
+
+
 def test_what_is_said_of_a_new_message_holds_for_any_kind_and_for_as_much_as_the_incident_had(tmp_path: Path) -> None:
     known = Known(replace(CAUSES[0], kind="new", seen=3.0), CAUSES[1])
     known.event = replace(known.event, count=90)

@@ -67,6 +67,7 @@ _TO_SAY = {
     "real": "It is a real problem",
 }
 _LINE_CHARS = 300
+_BEFORE_CHARS = 200
 _STEP_CHARS = 200
 _EVIDENCE = 5
 _ACTIONS = 2
@@ -203,7 +204,7 @@ def _of_incident(incident: IncidentEvent, notification: Notification) -> Iterato
     if notification.explanation is not None:
         yield from _of_explanation(notification.explanation)
         for before in seen_before(notification.explanation):
-            yield f"Before: {plain(before, _LINE_CHARS)}"
+            yield f"Before: {plain(before, _BEFORE_CHARS)}"
     if notification.runbook is not None:
         book = notification.runbook
         yield f"Runbook: {plain(book.title, 200)} ({plain(book.id, 100)})"

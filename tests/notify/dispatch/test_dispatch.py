@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from logllm.errors import ConfigError
+from logllm.events import SeenBefore
 from logllm.notify.dispatch.dispatcher import InhibitRule, Traits
 from logllm.notify.notification import Answer, Count, RunbookNote
 from logllm.notify.routing.plan import Step
@@ -73,6 +75,14 @@ def test_an_explanation_that_failed_says_nothing_or_is_of_no_incident_is_not_tol
     bench.explain(said)  # type: ignore[arg-type]
 
     assert bench.new() == ["open inc-1"]
+
+
+def test_one_that_failed_but_knows_of_an_earlier_incident_is_told(bench: Bench) -> None:
+    before = [SeenBefore("inc-0", "2026-05-03T10:00:00Z", "disk full", outcome="grew the volume")]
+    bench.accept(incident(1))
+    bench.explain(replace(explanation(1, status="failed"), seen_before=before))
+
+    assert bench.new() == ["open inc-1", "explanation inc-1"]
 
 
 def test_the_same_explanation_again_is_not_told_and_another_one_is(bench: Bench) -> None:

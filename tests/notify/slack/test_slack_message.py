@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from logllm.events import Explanation
+from logllm.events import Explanation, SeenBefore
 from logllm.notify.notification import Answer, Count, Kind, Notification, Verdict
 from logllm.notify.slack.blocks import Message, bounded, section
 from logllm.notify.slack.buttons import Buttons
@@ -22,6 +22,20 @@ def read(message: Message) -> str:
     payload |= {"unfurl_links": False, "unfurl_media": False}
     assert problems(payload, MENTION) == []
     return "\n".join(text for kind, text in texts(payload) if kind != "text")
+
+
+@pytest.mark.parametrize("status", ["ok", "insufficient", "failed"])
+def test_what_helped_the_last_time_is_told_whatever_the_model_said(status: str) -> None:
+    before = [SeenBefore("inc-7", "2026-05-03T10:00:00Z", "New: <!channel>", "real", "raised *max_connections*")]
+    raw = {**msgspec.to_builtins(EXPLANATION), "status": status, "seen_before": msgspec.to_builtins(before)}
+    explained = replace(notification("explanation"), explanation=msgspec.convert(raw, Explanation))
+
+    for message in (COMPOSER.whole(explained), COMPOSER.later(explained)):
+        shown = read(message)
+
+        assert "*Seen before*" in shown
+        assert "seen on 3 May 2026, fixed by: raised ∗max_connections∗ (inc-7: New: " in shown
+        assert "<!channel>" not in shown
 
 
 @pytest.mark.parametrize(
