@@ -59,11 +59,11 @@ def chat_over(
 
 
 def bank() -> list[Asked]:
-    """The questions, in the file's order."""
-    sections = tomllib.loads((HERE / "questions.toml").read_text(encoding="utf-8"))
+    """The questions of both files, in their order."""
     return [
         Asked(section["incident"], row["q"], frozenset(row["cites"]), row.get("unknown", False))
-        for section in sections.values()
+        for name in ("questions.toml", "heldout.toml")
+        for section in tomllib.loads((HERE / name).read_text(encoding="utf-8")).values()
         for row in section["ask"]
     ]
 

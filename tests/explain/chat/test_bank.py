@@ -1,4 +1,4 @@
-"""Eighty questions over sample incidents: does the answer cite what an operator would look at?"""
+"""A hundred and twenty-four questions over sample incidents: does the answer cite what an operator would look at?"""
 
 from __future__ import annotations
 

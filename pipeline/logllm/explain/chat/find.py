@@ -20,7 +20,10 @@ _WEAK = frozenset(stem(word) for word in WEAK)
 _FIRM = re.compile(r"<\w+>|/[\w./-]+|[A-Za-z0-9][\w-]*(?:[.:@/][\w-]+)+|[A-Za-z]*\d[\w-]*|\w+_\w+")
 _LEAST = 1.0
 _MOST_CITED = 3
-_NEAR = 0.6
+# What a further citation must add, about one word that few items have.
+_LEAST_MORE = 0.7
+# A line is better evidence than the headline that was made of it.
+_HEADLINE = 0.8
 # A word of a question is found in a longer one ("checkpoint" in "checkpointer") from this length on.
 _PREFIX_CHARS = 5
 
@@ -63,24 +66,33 @@ def find(items: Sequence[Item], wanted: Collection[str]) -> list[Found]:
 def cites_of(sentence: str, items: Sequence[Item]) -> list[str]:
     """The ids of the items that a sentence speaks of, at most three, in the items' order; none where it is about none.
 
-    An item counts with two of the sentence's words that mean something, or with one name or number of it.
+    An item counts with two of the sentence's words, one of them none that any log has, or with a name of it.
     """
-    said = {stem(word) for word in terms(sentence)} - _WEAK
+    said = {stem(word) for word in terms(sentence)}
     firm = firm_in(sentence)
     held = [(item, words_in(item.text)) for item in items]
     weights = _weights(held)
-    scores: dict[str, float] = {}
+    shared: dict[str, set[str]] = {}
     for item, words in held:
         # A number alone is a coincidence as often as not.
         names = {name for name in firm & words if not name.isdigit()}
-        shared = (said & words) | (firm & words)
-        if len(shared) >= 2 or names:
-            scores[item.id] = sum(weights.get(word, 1.0) for word in shared)
-    best = max(scores.values(), default=0.0)
-    if best < _LEAST:
-        return []
-    top = sorted(scores, key=lambda name: -scores[name])[:_MOST_CITED]
-    kept = {name for name in top if scores[name] >= _NEAR * best}
+        common = (said & words) | (firm & words)
+        if (len(common) >= 2 and not common <= _WEAK | firm) or names:
+            shared[item.id] = common
+    kinds = {item.id: _HEADLINE if item.kind == "incident" else 1.0 for item in items}
+    kept: list[str] = []
+    open_words = said | firm
+    # The item that carries most of the sentence, then what carries most of the rest of it.
+    while shared and len(kept) < _MOST_CITED:
+        worth = {
+            name: kinds[name] * sum(weights[word] * (0.5 if word in _WEAK else 1.0) for word in words & open_words)
+            for name, words in shared.items()
+        }
+        best = max(worth, key=worth.__getitem__)
+        if worth[best] < (_LEAST if not kept else _LEAST_MORE):
+            break
+        kept.append(best)
+        open_words -= shared.pop(best)
     return [item.id for item in items if item.id in kept]
 
 
