@@ -2,6 +2,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
+from logllm.events import Evidence
 from logllm.explain.facts import explain_without_model, facts_text, first_sentence
 
 if TYPE_CHECKING:
@@ -70,3 +73,25 @@ def test_a_first_sentence_ends_at_a_stop_and_never_inside_a_word() -> None:
     assert first_sentence("A file system is full, e.g. /var. More text here.") == "A file system is full, e.g."
     assert first_sentence("word " * 100, 40).endswith("word…")
     assert len(first_sentence("word " * 100, 40)) <= 41
+
+
+@pytest.mark.parametrize(
+    ("time", "said"),
+    [
+        ("2024-12-10T06:52:46Z", "logged 3 minutes before it began: Deployed 2.4.1"),
+        ("2024-12-10T06:54:50Z", "logged 1 minute before it began: Deployed 2.4.1"),
+        ("2024-12-10T06:56:30Z", "logged as it began: Deployed 2.4.1"),
+        ("yesterday", "logged near its beginning: Deployed 2.4.1"),
+        ("2024-12-10T06:52:46", "logged near its beginning: Deployed 2.4.1"),
+    ],
+)
+def test_a_change_is_told_by_when_it_was_logged_and_never_as_a_reason(
+    incident: Callable[..., IncidentEvent], time: str, said: str
+) -> None:
+    change = Evidence("C1", time, "Deployed 2.4.1")
+
+    facts = facts_text(incident(changes=[change], timeline=["06:52 db: new: no space left (first)", "06:55 sshd: x"]))
+
+    assert f"C1 was {said}" in facts
+    assert "Noticed first: 06:52 db: new: no space left (first)." in facts
+    assert not any("because" in fact for fact in facts)

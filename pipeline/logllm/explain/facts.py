@@ -11,10 +11,10 @@ from logllm.events import Explanation
 from logllm.explain.runbooks.search import FITS, LEAST_SHOWN
 
 if TYPE_CHECKING:
-    from logllm.events import IncidentEvent
+    from logllm.events import Evidence, IncidentEvent
     from logllm.explain.runbooks.search import Catalogue, Runbook
 
-__all__ = ["cause_from", "cited", "explain_without_model", "facts_text", "first_sentence"]
+__all__ = ["cause_from", "cited", "explain_without_model", "facts_text", "first_sentence", "logged"]
 
 _KINDS = {
     "rate": "a known message came far more often than it does",
@@ -64,6 +64,9 @@ def facts_text(incident: IncidentEvent) -> list[str]:
     others = [service for service in incident.services if service and service != incident.service]
     if others:
         lines.append(f"Also on: {', '.join(others[:5])}{' and others' if len(others) > 5 else ''}.")
+    if incident.timeline:
+        lines.append(f"Noticed first: {incident.timeline[0]}.")
+    lines.extend(f"{change.id} was {logged(change, incident)}" for change in incident.changes)
     lines.extend(_top_values([evidence.text for evidence in incident.evidence]))
     said = " ".join(lines).lower()
     lines.extend(fact for fact in incident.facts if fact.lower().rstrip(".") not in said)
@@ -120,6 +123,18 @@ def cause_from(runbook: Runbook, ids: list[str]) -> str:
     """The cause in the runbook's words, with the evidence that matched it."""
     seen = f" Seen in {', '.join(ids[:5])}." if ids else ""
     return f"Matches runbook {runbook.id} ({runbook.title}): {first_sentence(runbook.what)}{seen}"
+
+
+def logged(change: Evidence, incident: IncidentEvent) -> str:
+    """A change with when it was logged, by the beginning of the incident: when, never why."""
+    try:
+        began = datetime.fromisoformat(incident.started or incident.time)
+        minutes = round((began - datetime.fromisoformat(change.time)).total_seconds() / 60)
+    except (ValueError, TypeError):
+        return f"logged near its beginning: {change.text}"
+    if minutes > 0:
+        return f"logged {minutes} minute{'s' if minutes > 1 else ''} before it began: {change.text}"
+    return f"logged as it began: {change.text}"
 
 
 def first_sentence(text: str, limit: int = 260) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from logllm.explain.facts import logged
 from logllm.explain.injection import instructed, looks_like_instruction, tame
 from logllm.explain.shorten import shortened, words_of
 
@@ -202,7 +203,7 @@ def build_pack(incident: IncidentEvent, mask: Callable[[str], str], past: Sequen
     add("X", "compared", [_compared(incident)])
     add("S", "series", [_series(incident)])
     add("A", "anomaly", incident.timeline)
-    add("C", "change", [_change(change, incident) for change in incident.changes])
+    add("C", "change", [logged(change, incident) for change in incident.changes])
     add("N", "new", _new(incident))
     add("F", "fact", incident.facts)
     add("P", "past", [f"{seen_words(one)}: {one.title}" for one in past])
@@ -262,16 +263,6 @@ def _series(incident: IncidentEvent) -> str:
     span = "a minute" if step == 1 else f"in {step} minutes"
     last = (incident.ended or incident.time)[11:16]
     return f"records {span}, the last at about {last}: {' '.join(map(str, sums))}"
-
-
-def _change(change: Evidence, incident: IncidentEvent) -> str:
-    try:
-        began = datetime.fromisoformat(incident.started or incident.time)
-        minutes = round((began - datetime.fromisoformat(change.time)).total_seconds() / 60)
-    except (ValueError, TypeError):
-        return change.text
-    when = f"{minutes} minutes before" if minutes > 1 else "just before" if minutes >= 0 else "as"
-    return f"logged {when} it began: {change.text}"
 
 
 def _new(incident: IncidentEvent) -> list[str]:
