@@ -97,6 +97,7 @@ def test_an_unknown_key_is_named_with_its_file_and_place(tmp_path: Path, section
         "notify.routes": "[[notify.routes]]\nalert_per_day = 5\n",
         "notify.routes.escalate": "[[notify.routes]]\nescalate = [{ after_s = 9.0, to = ['a'], alert_per_day = 5 }]\n",
         "notify.inhibit": "[[notify.inhibit]]\nsource = ['a']\ntarget = ['b']\nalert_per_day = 5\n",
+        "llm.profiles": "[llm.profiles.mine]\nalert_per_day = 5\n",
         "plugins.tenants": "[[plugins]]\npath = 'a.wasm'\n[plugins.tenants.acme]\nalert_per_day = 5\n",
     }.get(section, f"[{section}]\nalert_per_day = 5\n")
 

@@ -14,6 +14,7 @@ from logllm.detectors.config import DetectConfig
 from logllm.egress import EgressConfig
 from logllm.errors import ConfigError
 from logllm.explain.config import ExplainConfig
+from logllm.explain.model.config import LlmConfig
 from logllm.filters.config import GRANTS, PluginConfig
 from logllm.notify.config import NotifyConfig
 from logllm.sinks.config import DeliveryConfig, SinkConfig
@@ -56,6 +57,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     http: HttpConfig = HttpConfig()
     detect: DetectConfig = DetectConfig()
     explain: ExplainConfig = ExplainConfig()
+    llm: LlmConfig = LlmConfig()
     delivery: DeliveryConfig = DeliveryConfig()
     reduce: ReduceConfig = ReduceConfig()
     notify: NotifyConfig = NotifyConfig()

@@ -24,6 +24,7 @@ _COMMANDS = {
     "eval": At("evaluate", "evaluate", "How well it would have done on labelled data of yours."),
     "guarantees": At("guarantees", "guarantees", "What logllm promises, and whether it keeps it here."),
     "incidents": At("incidents", "incidents", "Incidents that were kept, and what people say of them."),
+    "llm": At("llm", "llm", "The language model as a service, with OpenAI's API."),
     "model": At("model", "model", "Language models that run on this machine."),
     "plugin": At("plugin", "plugin", "Make, try, test and hand on filters in WebAssembly."),
     "plugins": At("plugin", "plugins", "List plugins, and how those that run fare."),

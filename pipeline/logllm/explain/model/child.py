@@ -117,7 +117,7 @@ class _Request(BaseHTTPRequestHandler):
         except ContextError as error:
             self._fail(400, str(error), "context_length_exceeded")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            self._fail(400, f"{type(error).__name__}: {error}")
+            self._fail(400, str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}")
         except RuntimeError as error:
             self._fail(500, str(error))
         except (Gone, BrokenPipeError, ConnectionResetError):

@@ -166,9 +166,22 @@ class ModelServer:
         try:
             yield endpoint
         finally:
-            with self._lock:
-                self._in_use -= 1
-                self._last_used = self._clock()
+            self.leave()
+
+    def enter_if_running(self) -> Endpoint | None:
+        """As `session` does, but start nothing: None without a child. Then `leave` it."""
+        with self._lock:
+            self._reap()
+            child = self._child
+            if child is None or self._closed.is_set():
+                return None
+            return self._used(child)
+
+    def leave(self) -> None:
+        """The end of what `enter_if_running` began."""
+        with self._lock:
+            self._in_use -= 1
+            self._last_used = self._clock()
 
     def succeeded(self) -> None:
         """An answer came: forget earlier crashes."""
@@ -202,9 +215,21 @@ class ModelServer:
             self._end()
             return True
 
+    def rest(self) -> bool:
+        """End the child if nobody uses it now; whether it did."""
+        with self._lock:
+            if self._child is None or self._in_use:
+                return False
+            self._end()
+            return True
+
     def close(self) -> None:
         """End the child for good. A second call does nothing."""
         self._closed.set()
+        child = self._child
+        if child is not None:
+            # Before the lock: a start that is under way holds it until its child is ready or gone.
+            child.process.kill()
         with self._lock:
             self._end()
             watch = self._watch
@@ -217,10 +242,12 @@ class ModelServer:
             if self._closed.is_set():
                 raise ExplainLater("the model server is closed")
             self._reap()
-            child = self._child or self._start(ends)
-            self._in_use += 1
-            self._last_used = self._clock()
-            return Endpoint(f"http://127.0.0.1:{child.port}/v1", self._key, self.name)
+            return self._used(self._child or self._start(ends))
+
+    def _used(self, child: _Child) -> Endpoint:
+        self._in_use += 1
+        self._last_used = self._clock()
+        return Endpoint(f"http://127.0.0.1:{child.port}/v1", self._key, self.name)
 
     def _start(self, ends: float) -> _Child:
         if self._command is None and importlib.util.find_spec("llama_cpp") is None:
