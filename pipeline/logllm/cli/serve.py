@@ -84,6 +84,8 @@ def serve(
 
     from logllm.cli.destinations import with_destinations
     from logllm.cli.output import outlet
+    from logllm.explain.redact.logs import RedactingFormatter
+    from logllm.explain.redact.redactor import Redactor
 
     given: dict[str, str | None] = {
         "listen": listen,
@@ -107,7 +109,9 @@ def serve(
 
     config = read()
     shown = logging.StreamHandler(sys.stderr)
-    shown.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    form = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # Of its own, so that a number in our log is never taken for the pseudonym of an incident; it remembers nothing.
+    shown.setFormatter(RedactingFormatter(Redactor(max_values=0).mask, form))
     # Held until the addresses are known: a program that starts us reads them from the first line.
     held = logging.handlers.MemoryHandler(1000, flushLevel=logging.CRITICAL + 1, target=shown)
     logging.basicConfig(level=logging.INFO, handlers=[held])

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from logllm.config import Config
-    from logllm.events import Explanation, IncidentEvent, Summary
+    from logllm.events import Evidence, Explanation, IncidentEvent, Summary
     from logllm.service.alerts import Alerts
     from logllm.service.outlet import Outlet
 
@@ -189,13 +189,21 @@ class Run:
         if not self._reveal:
             return event
         put_back = self.pipeline.redactor.reveal
+
+        def lines(items: list[Evidence]) -> list[Evidence]:
+            return [replace(item, text=put_back(item.text), source=put_back(item.source)) for item in items]
+
         return replace(
             event,
             title=put_back(event.title),
+            expected=put_back(event.expected),
+            seen=put_back(event.seen),
             template=put_back(event.template),
             templates=[put_back(text) for text in event.templates],
             facts=[put_back(text) for text in event.facts],
-            evidence=[replace(item, text=put_back(item.text)) for item in event.evidence],
+            timeline=[put_back(text) for text in event.timeline],
+            evidence=lines(event.evidence),
+            changes=lines(event.changes),
         )
 
     def _shown_explanation(self, explanation: Explanation) -> Explanation:

@@ -120,7 +120,9 @@ PASSWORDS: dict[str, Callable[[str], str]] = {
 }
 
 
-def _bare(kind: str, made: Made, source: Random, count: int, contexts: dict[str, Callable[[str], str]]) -> Iterator[Positive]:
+def _bare(
+    kind: str, made: Made, source: Random, count: int, contexts: dict[str, Callable[[str], str]]
+) -> Iterator[Positive]:
     for name in source.sample(sorted(contexts), min(count, len(contexts))):
         yield Positive(kind, name, contexts[name](made.text), made.parts, keyed=False)
 
@@ -128,6 +130,7 @@ def _bare(kind: str, made: Made, source: Random, count: int, contexts: dict[str,
 def _encoded(kind: str, made: Made, source: Random, around: str) -> Iterator[Positive]:
     """The text with the secret in base64, wrapped base64, and hex."""
     whole = base64.b64encode(around.encode()).decode()
+    parts: tuple[str, ...]
     form = source.randrange(4)
     if form == 0:
         text, parts = f"payload={whole} size={len(around)}", (whole,)
@@ -135,7 +138,10 @@ def _encoded(kind: str, made: Made, source: Random, around: str) -> Iterator[Pos
         text, parts = json.dumps({"message": {"data": whole, "id": "7"}}), (whole,)
     elif form == 2:
         lines = textwrap.wrap(whole, 76)
-        text, parts = "body:\n" + "\n".join(lines) + "\n-- end", tuple(line for line in lines if len(line) > ENCODED_RUN)
+        text, parts = (
+            "body:\n" + "\n".join(lines) + "\n-- end",
+            tuple(line for line in lines if len(line) > ENCODED_RUN),
+        )
     else:
         text, parts = f"raw bytes {around.encode().hex()} received", (around.encode().hex(),)
     yield Positive(kind, "encoded", text, (*parts, *made.parts), keyed=False, run=ENCODED_RUN)

@@ -6,6 +6,7 @@ Prefixes are put together at run time so that no scanner takes this file for a l
 from __future__ import annotations
 
 import base64
+import json
 import string
 import textwrap
 from typing import TYPE_CHECKING, NamedTuple
@@ -60,23 +61,22 @@ def _either(*forms: str) -> Callable[[Random], Made]:
     return lambda source: source.choice(makes)(source)
 
 
-def _json64(source: Random, text: str) -> str:
-    del source
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+def _json64(**claims: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(claims, separators=(",", ":")).encode()).decode().rstrip("=")
 
 
 def _jwt(source: Random) -> Made:
-    head = _json64(source, '{"alg":"%s","typ":"JWT"}' % source.choice(["HS256", "RS256", "ES256"]))
-    body = _json64(source, '{"sub":"%s","iat":%d}' % (chars(source, DIGITS, 10), source.randrange(10**9, 2 * 10**9)))
+    head = _json64(alg=source.choice(["HS256", "RS256", "ES256"]), typ="JWT")
+    body = _json64(sub=chars(source, DIGITS, 10), iat=source.randrange(10**9, 2 * 10**9))
     sign = chars(source, URL64, source.choice([43, 86]))
     return Made(f"{head}.{body}.{sign}", (body, sign))
 
 
 def _service_token(source: Random) -> Made:
-    head = _json64(source, '{"alg":"RS256","kid":"%s"}' % chars(source, URL64, 43))
-    claims = '{"iss":"kubernetes/serviceaccount","kubernetes.io/serviceaccount/namespace":"%s"}' % chars(source, LOWER, 8)
+    head = _json64(alg="RS256", kid=chars(source, URL64, 43))
+    claims = _json64(iss="kubernetes/serviceaccount", sub=f"system:serviceaccount:{chars(source, LOWER, 8)}:default")
     sign = chars(source, URL64, 342)
-    return Made(f"{head}.{_json64(source, claims)}.{sign}", (sign,))
+    return Made(f"{head}.{claims}.{sign}", (sign,))
 
 
 def _discord(source: Random) -> Made:
@@ -93,9 +93,13 @@ TOKENS: dict[str, Callable[[Random], Made]] = {
     "azure ad secret": _either("{a3}8Q" + "~{u34}", "{a3}7Q" + "~{u31}"),
     "azure devops": _like("{a76}AZ" + "DO{a4}"),
     "github": _either("gh" + "p_{a36}", "gh" + "o_{a36}", "gh" + "s_{a36}", "github" + "_pat_{a22}_{a59}"),
-    "gitlab": _either("gl" + "pat-{u20}", "gl" + "rt-{u20}", "gl" + "ptt-{h40}", "GR13" + "48941{u20}", "gl" + "agent-{u50}"),
+    "gitlab": _either(
+        "gl" + "pat-{u20}", "gl" + "rt-{u20}", "gl" + "ptt-{h40}", "GR13" + "48941{u20}", "gl" + "agent-{u50}"
+    ),
     "bitbucket": _either("AT" + "BB{a32}", "AT" + "CTT3xFfGN0{u180}={H8}"),
-    "slack": _either("xo" + "xb-{d12}-{d13}-{a24}", "xo" + "xp-{d12}-{d12}-{d13}-{h32}", "xa" + "pp-1-A{U10}-{d13}-{h64}"),
+    "slack": _either(
+        "xo" + "xb-{d12}-{d13}-{a24}", "xo" + "xp-{d12}-{d12}-{d13}-{h32}", "xa" + "pp-1-A{U10}-{d13}-{h64}"
+    ),
     "slack webhook": _like("https://hooks.slack.com/services/T{U10}/B{U10}/{a24}"),
     "discord webhook": _like("https://discord.com/api/webhooks/{d18}/{u68}"),
     "discord bot": _discord,
@@ -150,6 +154,7 @@ TOKENS: dict[str, Callable[[Random], Made]] = {
     "kubernetes token": _service_token,
 }
 
+
 def _dni(source: Random) -> str:
     number = source.randrange(10_000_000, 100_000_000)
     return f"{number}{'TRWAGMYFPDXBNJZSQVHLCKE'[number % 23]}"
@@ -180,7 +185,10 @@ KEYED: dict[str, tuple[tuple[str, ...], Callable[[Random], Made]]] = {
     "api key": (("api_key", "apiKey", "X-Api-Key", "api-key", "apikey"), _either("{a32}", "{h40}", "{u24}")),
     "access token": (("access_token", "accessToken", "X-Auth-Token", "PRIVATE-TOKEN"), _either("{u64}", "{h40}")),
     "session": (("session_id", "JSESSIONID", "PHPSESSID", "sessionToken"), _either("{H32}", "{l26}")),
-    "signing key": (("signing_key", "SECRET_KEY", "secretKey", "encryption_key", "MASTER_KEY"), _either("{u50}", "{h64}")),
+    "signing key": (
+        ("signing_key", "SECRET_KEY", "secretKey", "encryption_key", "MASTER_KEY"),
+        _either("{u50}", "{h64}"),
+    ),
     "password hash": (("password_hash", "passwordHash"), _either("{h64}", "{b43}=")),
     "passport": (("passport_number", "passport_no", "passportNumber"), _either("{d9}", "C{U8}")),
     "tax id": (("ssn", "social_security_number", "national_id"), _like("{d9}")),
@@ -206,7 +214,21 @@ def _password(source: Random) -> Made:
 
 def words_of_a_person(source: Random) -> str:
     """Two words put together."""
-    words = "horse battery staple purple monkey summer winter dragon coffee garden yellow thunder marble".split()
+    words = [
+        "horse",
+        "battery",
+        "staple",
+        "purple",
+        "monkey",
+        "summer",
+        "winter",
+        "dragon",
+        "coffee",
+        "garden",
+        "yellow",
+        "thunder",
+        "marble",
+    ]
     return source.choice(words).capitalize() + source.choice(words)
 
 
@@ -235,7 +257,7 @@ def _shadow(source: Random) -> Made:
             (f"{name}:$2y$10${long[:53]}", long[:53]),
             (f"hash=$argon2id$v=19$m=65536,t=3,p=4${chars(source, ALNUM, 22)}${long[:43]}", long[:43]),
             (f"userPassword: {{SSHA}}{long[:32].replace('.', 'a')}", long[:32].replace(".", "a")),
-            (f"pbkdf2_sha256$260000${salt.replace('.', 'a').replace('/', 'b')}${long[:43].replace('.', '+')}=", "")
+            (f"pbkdf2_sha256$260000${salt.replace('.', 'a').replace('/', 'b')}${long[:43].replace('.', '+')}=", ""),
         ]
     )
     return Made(text, (part,) if part else (text.split("$")[3],))
@@ -243,12 +265,14 @@ def _shadow(source: Random) -> Made:
 
 def _service_account(source: Random) -> Made:
     key = _pem("PRIVATE KEY", 1500)(source)
-    escaped = key.text.replace("\n", "\\n")
-    return Made(
-        '{"type": "service_account", "project_id": "shop-prod", "private_key_id": "%s", "private_key": "%s\\n", '
-        '"client_email": "svc@shop-prod.iam.gserviceaccount.com"}' % (chars(source, HEX, 40), escaped),
-        key.parts,
-    )
+    account = {
+        "type": "service_account",
+        "project_id": "shop-prod",
+        "private_key_id": chars(source, HEX, 40),
+        "private_key": key.text + "\n",
+        "client_email": "svc@shop-prod.iam.gserviceaccount.com",
+    }
+    return Made(json.dumps(account), key.parts)
 
 
 def _kubeconfig(source: Random) -> Made:
@@ -280,15 +304,14 @@ def _connection(source: Random) -> Made:
 def _azure_connection(source: Random) -> Made:
     key = chars(source, BASE64, 86)
     return Made(
-        f"DefaultEndpointsProtocol=https;AccountName=shopprod;AccountKey={key}==;EndpointSuffix=core.windows.net", (key,)
+        f"DefaultEndpointsProtocol=https;AccountName=shopprod;AccountKey={key}==;EndpointSuffix=core.windows.net",
+        (key,),
     )
 
 
 def _service_bus(source: Random) -> Made:
     key = chars(source, BASE64, 43)
-    return Made(
-        f"Endpoint=sb://shop.servicebus.windows.net/;SharedAccessKeyName=Root;SharedAccessKey={key}=", (key,)
-    )
+    return Made(f"Endpoint=sb://shop.servicebus.windows.net/;SharedAccessKeyName=Root;SharedAccessKey={key}=", (key,))
 
 
 def _oracle(source: Random) -> Made:
@@ -317,7 +340,7 @@ def _sentry(source: Random) -> Made:
 
 # Known by the whole of what stands there, over lines where it has some.
 WHOLE: dict[str, Callable[[Random], Made]] = {
-    "rsa key": _pem("RSA PRIVATE KEY", 1600),
+    "rsa key": _pem("RSA PRIVATE KEY", 1590),
     "ssh key": _pem("OPENSSH PRIVATE KEY", 400),
     "ec key": _pem("EC PRIVATE KEY", 220),
     "pkcs8 key": _pem("ENCRYPTED PRIVATE KEY", 900),
@@ -347,7 +370,9 @@ def _luhn(number: str) -> str:
 
 
 def _card(source: Random) -> str:
-    prefix, size = source.choice([("4", 16), ("51", 16), ("2221", 16), ("34", 15), ("6011", 16), ("3528", 16), ("36", 14)])
+    prefix, size = source.choice(
+        [("4", 16), ("51", 16), ("2221", 16), ("34", 15), ("6011", 16), ("3528", 16), ("36", 14)]
+    )
     number = _luhn(prefix + chars(source, DIGITS, size - 1 - len(prefix)))
     if size == 16 and source.random() < 0.5:
         return source.choice(" -").join(number[at : at + 4] for at in range(0, 16, 4))
@@ -406,25 +431,35 @@ def _chinese(source: Random) -> str:
     return base + "10X98765432"[sum(int(d) * w for d, w in zip(base, weights, strict=True)) % 11]
 
 
+_ODD = (1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23)
+
+
 def _codice(source: Random) -> str:
     text = chars(source, UPPER, 6) + chars(source, DIGITS, 2) + source.choice("ABCDEHLMPRST")
     text += f"{source.randrange(1, 29):02}" + source.choice(UPPER) + chars(source, DIGITS, 3)
-    odd = dict(zip(DIGITS + UPPER, [1, 0, 5, 7, 9, 13, 15, 17, 19, 21] + [1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23], strict=True))
+    odd = dict(
+        zip(
+            DIGITS + UPPER,
+            (*_ODD[:10], *_ODD),
+            strict=True,
+        )
+    )
     total = sum(odd[c] if place % 2 == 0 else (int(c) if c.isdigit() else ord(c) - 65) for place, c in enumerate(text))
     return text + UPPER[total % 26]
 
 
 def _phone(source: Random) -> str:
-    return source.choice(
+    form = source.choice(
         [
-            lambda: f"+1{source.randrange(200, 999)}{source.randrange(200, 999)}{source.randrange(10000):04}",
-            lambda: f"+1 ({source.randrange(200, 999)}) {source.randrange(200, 999)}-{source.randrange(10000):04}",
-            lambda: f"+44 20 {source.randrange(7000, 9000)} {source.randrange(10000):04}",
-            lambda: f"+49 151 {source.randrange(10**7, 10**8)}",
-            lambda: f"+33 6 {source.randrange(10, 99)} {source.randrange(10, 99)} {source.randrange(10, 99)} {source.randrange(10, 99)}",
-            lambda: f"+91-{source.randrange(70000, 99999)}-{source.randrange(10000, 99999)}",
+            "+1##########",
+            "+1 (###) ###-####",
+            "+44 20 #### ####",
+            "+49 151 ########",
+            "+33 6 ## ## ## ##",
+            "+91-#####-#####",
         ]
-    )()
+    )
+    return "".join(source.choice("23456789") if char == "#" else char for char in form)
 
 
 # Of people rather than programs; a number is known by its check digits or by the way it is written.

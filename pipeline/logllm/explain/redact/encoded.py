@@ -17,9 +17,9 @@ __all__ = ["encoded_spans", "long_runs", "may_hold_token", "percent_spans"]
 _RUN = re.compile(r"[A-Za-z0-9+/_-]{20,}+={0,2}")
 # Words, numbers and the pieces of a uuid between dashes and slashes, or a digest alone: no issuer's token looks so.
 _PLAIN = re.compile(
-    r"(?:[/_+-]*+(?:[a-z]++|[0-9]++|[0-9a-f]{8}|[0-9a-f]{4}|[0-9a-f]{12}"
+    r"(?:[/_+-]*+(?:[a-z]{1,16}|v?[0-9]++|[a-z]{3,10}[0-9]{1,3}|[0-9a-f]{8}|[0-9a-f]{4}|[0-9a-f]{12}"
     r"|(?:(?<![\w.-])|(?<=/))(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}))(?![A-Za-z0-9]))++[/_+-]*+"
-    r"|(?:[/_+-]*+[A-Z]?[a-z]++(?:[A-Z][a-z]++)*+(?![A-Za-z0-9]))++[/_+-]*+"
+    r"|(?:[/_+-]*+(?:[A-Z]{0,4}[a-z]{2,16}(?:[A-Z]{1,4}[a-z]{2,16})*+|[A-Z]{1,12}+)(?![A-Za-z0-9]))++[/_+-]*+"
 )
 _BREAK = re.compile(r"(?:\r?\n|\\{1,7}r?\\{0,7}n)[ \t]{0,16}")
 _LAST_OF_WRAPPED = re.compile(_BREAK.pattern + r"([A-Za-z0-9+/_-]{1,20}={0,2})(?![A-Za-z0-9+/=_-])")

@@ -44,7 +44,12 @@ ISSUED = RuleSet(
         rule("crates.io", "cio", r"^cio[A-Za-z0-9]{32}(?![A-Za-z0-9])", _has_digit),
         rule("databricks", "dapi", r"^dapi[a-f0-9]{32}(?:-\d)?"),
         rule("digitalocean", "dop_v1_ doo_v1_ dor_v1_", r"do[opr]_v1_[a-f0-9]{64}"),
-        rule("discord bot", ".", r"[MNO](?<![A-Za-z0-9_-].)[A-Za-z0-9_-]{21,27}+\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,38}", _snowflake),
+        rule(
+            "discord bot",
+            ".",
+            r"[MNO](?<![A-Za-z0-9_-].)[A-Za-z0-9_-]{21,27}+\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,38}",
+            _snowflake,
+        ),
         rule("discord webhook", "/webhooks/", r"discord(?:app)?\.com/api/webhooks/(\d{10,22}/[A-Za-z0-9_-]{20,}+)"),
         rule("docker", "dckr_", r"dckr_(?:pat|oat)_[A-Za-z0-9_-]{20,}+"),
         rule("doppler", "dp.", r"(?<![a-z])dp\.(?:pt|st|ct|sa|scim|audit)\.[A-Za-z0-9._-]{30,}+"),

@@ -43,7 +43,8 @@ _NAME_TAIL = 64
 """The last letters of a name decide; so many hold each of those above with a camel's humps."""
 
 KEY_HINTS = _words(
-    "pass pwd secret token key session sessid credential signature otp connection _auth ext_pat ext-pat hub_pat lab_pat kennwort identified ssn nif "
+    "pass pwd secret token key session sessid credential signature otp connection "
+    "_auth ext_pat ext-pat hub_pat lab_pat kennwort identified ssn nif "
     "dni nino pesel bsn cpf iban cvv cvc pincode aadhaar tax steuer national personnum social ni_num security "
     "recovery verification card"
 )
@@ -51,7 +52,8 @@ KEY_HINTS = _words(
 _QUOTE = r"\\{0,15}[\"']"
 # A word before `=`, `:`, `=>` or `::`; whether it names a secret is asked only then.
 _KEY = re.compile(
-    rf"([A-Za-z0-9_.-](?<![A-Za-z0-9_.-].)[A-Za-z0-9_.-]*+)(?:\]|%5[Dd])?(?:{_QUOTE})?\s{{0,4}}(?:=>|::?=?|==?)\s{{0,16}}"
+    rf"([A-Za-z0-9_.-](?<![A-Za-z0-9_.-].)[A-Za-z0-9_.-]*+)(?:\]|%5[Dd])?(?:"
+    rf"{_QUOTE})?\s{{0,4}}(?:=>|::?=?|==?)\s{{0,16}}"
 )
 _OPTION = re.compile(rf"-(?<![\w-]-)-?([A-Za-z][\w.-]*+)(?:{_QUOTE})?,?\s{{1,4}}")
 _ELEMENT = re.compile(
@@ -76,7 +78,8 @@ _SAID = re.compile(
 _VALUE = re.compile(
     r"[bBuN]?(?:\"((?:[^\"\\\n]|\\.)++)|'((?:[^'\\\n]|\\.)++)|(\\{1,15}[\"'])((?:(?!(?<!\\)\3)[^\n]){1,8192}+))"
     r"|([^\s\"',;&|<>(){}\[\]\\]++"
-    r"(?:(?:[,;&(){}\[\]]|\\(?![nrt\"'\\])|\\u0026)(?![\w.-]{1,64}+(?:\\{0,15}[\"'])?\s?[=:])[^\s\"',;&|<>(){}\[\]\\]++)*+)"
+    r"(?:(?:[,;&(){}\[\]]|\\(?![nrt\"'\\])|\\u0026)(?![\w.-]{1,64}+(?:\\{0,15}[\"'])?\s?[=:])"
+    r"[^\s\"',;&|<>(){}\[\]\\]++)*+)"
 )
 _BARE_GROUP = 5
 

@@ -15,12 +15,17 @@ __all__ = ["name_spans"]
 # A pattern that begins with a class of characters is sought much faster than one that begins with a look behind: so the
 # look behind comes after the first character.
 _IPV4 = re.compile(r"\d(?<![\d.vV]\d)\d{0,2}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?!\d|\.\d)")
+_THREE_DOTS = re.compile(r"\.\d{1,3}\.\d{1,3}\.\d")
 _IPV6 = re.compile(
-    r"[0-9A-Fa-f:](?<![0-9A-Za-z:.].)(?:(?<=:)|[0-9A-Fa-f]{0,3}:)[0-9A-Fa-f:]{1,40}(?:%[0-9A-Za-z]{1,15})?(?![0-9A-Za-z:])"
+    r"[0-9A-Fa-f:](?<![0-9A-Za-z:.].)(?:(?<=:)|[0-9A-Fa-f]"
+    r"{0,3}:)[0-9A-Fa-f:]{1,40}(?:%[0-9A-Za-z]{1,15})?(?![0-9A-Za-z:])"
 )
 _MAC = re.compile(
     r"[0-9A-Fa-f](?<![0-9A-Fa-f:-].)[0-9A-Fa-f]([:-])(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}(?![0-9A-Fa-f:-])"
 )
+_MAC_MARKS = 5
+_IPV6_COLONS = 7
+"""Of an address that leaves nothing out."""
 _EMAIL = re.compile(r"(?<![\w.%+-])[\w.%+-]{1,128}+@(?:[A-Za-z0-9-]{1,63}+\.){1,8}[A-Za-z]{2,24}(?![\w-])")
 _AT_ADDRESS = re.compile(r"(?<![\w.-])([A-Za-z_][\w.-]{0,63}+)@(?=\d{1,3}\.\d{1,3}\.|\[?[0-9a-fA-F]{0,4}:)")
 
@@ -35,8 +40,8 @@ _USER = tuple(
         ),
         (
             "user login logname account acct principal",
-            r"(?i)(?<![a-z0-9])(?:user(?:_?name|_?id)?|ruser|logname|login|account|acct|principal)(?:\\?[\"'])?\s{0,2}[=:]\s{0,2}(?:\\?[\"'])?"
-            + _NAME,
+            r"(?i)(?<![a-z0-9])(?:user(?:_?name|_?id)?|ruser|logname|login|account|acct|principal)(?:\\?[\"'])?\s"
+            r"{0,2}[=:]\s{0,2}(?:\\?[\"'])?" + _NAME,
         ),
         ("user role", rf"(?i)\b(?:user|role) [\"'`]{_NAME}[\"'`]"),
         ("sudo", rf"\bsudo(?:\[\d++\])?:\s++{_NAME} : "),
@@ -50,10 +55,12 @@ _NAME_BEFORE = re.compile(r"(?<![\w./-])[A-Za-z0-9][A-Za-z0-9-]{0,62}\Z")
 _MAX_LABEL_CHARS = 63
 _HOST_HINTS = ("host", "node", "peer", "server")
 _HOST_KEY = re.compile(
-    r"(?i)[rhnps](?<![a-z0-9].)(?:(?<=r)host|(?<=h)ost(?:name)?|(?<=n)ode_?name|(?<=p)eer|(?<=s)erver_?name)(?:\\?[\"'])?\s{0,2}[=:]\s{0,2}(?:\\?[\"'])?([A-Za-z0-9][A-Za-z0-9.-]{0,252}+)"
+    r"(?i)[rhnps](?<![a-z0-9].)(?:(?<=r)host|(?<=h)ost(?:name)?|(?<=n)ode_?name|(?<=p)eer|(?<=s)erver_?name)(?:\\?[\"'])?\s"
+    r"{0,2}[=:]\s{0,2}(?:\\?[\"'])?([A-Za-z0-9][A-Za-z0-9.-]{0,252}+)"
 )
 _FQDN = re.compile(
-    r"[A-Za-z0-9](?<![\w.@/\\$-].)[A-Za-z0-9-]{0,62}\.(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})\.){0,8}[A-Za-z]{2,24}(?![\w(]|-\w|\.\w|/\w{1,40}\.(?:java|py|go|rs|js))"
+    r"[A-Za-z0-9](?<![\w.@/\\$-].)[A-Za-z0-9-]{0,62}\.(?:[A-Za-z0-9](?:[A-Za-z0-9-]"
+    r"{0,62})\.){0,8}[A-Za-z]{2,24}(?![\w(]|-\w|\.\w|/\w{1,40}\.(?:java|py|go|rs|js))"
 )
 _FQDN_IN_URL = re.compile(
     r"://(?:[^\s/@\"'<>]{1,256}@)?((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})\.){1,9}[A-Za-z]{2,24})(?![\w.-])"
@@ -87,6 +94,7 @@ _WORD_TLDS = _words("at in is it no to be me my do am as by id so tv")
 _PACKAGE_ROOTS = _words("java javax jakarta kotlin scala sun com net org io akka dev app edu gov co system microsoft")
 _KEEP_IP = frozenset({"127.0.0.1", "0.0.0.0", "255.255.255.255", "::1", "::"})  # noqa: S104 - addresses in text, not bound
 
+
 def name_spans(text: str, lower: str) -> Iterator[tuple[int, int, str]]:
     """Where addresses, hosts and people stand, with their kind; names before addresses, as some hold one."""
     has_digit = any(char in text for char in "0123456789")
@@ -102,7 +110,7 @@ def name_spans(text: str, lower: str) -> Iterator[tuple[int, int, str]]:
                 for match in _FQDN_IN_URL.finditer(text)
                 if _known_tld(match[1].lower())
             )
-        if has_digit:
+        if has_digit and _THREE_DOTS.search(text):
             yield from ((match.start(), match.end(), "ip") for match in _IPV4.finditer(text) if _is_ipv4(match[0]))
             if "/" in text:
                 for slash in _SLASH_IP.finditer(text):
@@ -110,9 +118,10 @@ def name_spans(text: str, lower: str) -> Iterator[tuple[int, int, str]]:
                     before = _NAME_BEFORE.search(text, max(0, at - _MAX_LABEL_CHARS - 1), at)
                     if before and _named_host(before[0]):
                         yield before.start(), before.end(), "host"
-    if ":" in text or "-" in text:
+    colons = text.count(":")
+    if colons >= _MAC_MARKS or text.count("-") >= _MAC_MARKS:
         yield from ((match.start(), match.end(), "mac") for match in _MAC.finditer(text))
-    if text.count(":") > 1:
+    if colons >= _IPV6_COLONS or "::" in text:
         yield from ((match.start(), match.end(), "ip") for match in _IPV6.finditer(text) if _is_ipv6(match[0]))
     for hints, pattern in _USER:
         if not any(hint in lower for hint in hints):

@@ -45,7 +45,9 @@ _IBAN_LENGTHS = {
 }
 _LENGTH_OF = {country: length for length, countries in _IBAN_LENGTHS.items() for country in countries.split()}
 # Of every length, the longest first: a word behind the number may look like a part of it.
-_IBAN = "|".join(rf"(?:[A-Z0-9] ?){{{length - 5}}}[A-Z0-9](?![A-Za-z0-9])" for length in sorted(_IBAN_LENGTHS, reverse=True))
+_IBAN = "|".join(
+    rf"(?:[A-Z0-9] ?){{{length - 5}}}[A-Z0-9](?![A-Za-z0-9])" for length in sorted(_IBAN_LENGTHS, reverse=True)
+)
 
 
 def _luhn(text: str) -> bool:

@@ -17,15 +17,17 @@ _ANY_BEGIN = "-----BEGIN"
 _END = re.compile(r"-----END [A-Z0-9 ]{0,52}-----")
 _BREAK = r"(?:\s|\\{1,15}[nrt])"
 # A key that was cut off: further lines while they look like a body.
-_BODY = re.compile(rf"(?:{_BREAK}{{1,40}}+(?:[A-Za-z0-9+/=]{{16,}}+|(?:Proc-Type|DEK-Info|Version|Comment): [^\\\n]{{1,120}}))*+")
+_BODY = re.compile(
+    rf"(?:{_BREAK}{{1,40}}+(?:[A-Za-z0-9+/=]{{16,}}+|(?:Proc-Type|DEK-Info|Version|Comment): [^\\\n]{{1,120}}))*+"
+)
 _LAST = re.compile(rf"{_BREAK}{{1,40}}+[A-Za-z0-9+/]{{1,16}}={{0,2}}(?![\w:])")
 _PUTTY = re.compile(r"Private-Lines: \d++\s++([A-Za-z0-9+/=\s]{20,})")
 _MOST_KEY_CHARS = 40_000
 """A key of 16,384 bits has some 13,000 characters; escaped three times they are no more than this."""
 
-# The end of a record: a line of a body as `openssl` (64), PGP (64), PuTTY (64) and `ssh-keygen` (70) cut it, or its last.
+# The end of a record: a line of a body as `openssl`, PGP and PuTTY (64) and `ssh-keygen` (70) cut it, or its last.
 _LINE = re.compile(r"(?<![A-Za-z0-9+/=])[A-Za-z0-9+/]{64}(?:[A-Za-z0-9+/]{6}|[A-Za-z0-9+/]{12})?(?![A-Za-z0-9+/=])")
-_SHORT_LINE = re.compile(r"(?<![A-Za-z0-9+/=])[A-Za-z0-9+/]{4,76}={0,2}(?=[\"'\s\\},]{0,8}\Z)")
+_SHORT_LINE = re.compile(r"(?<![A-Za-z0-9+/=])[A-Za-z0-9+/]{4,76}={0,2}(?=(?:\\n)?[\"'\s\\},]{0,8}\Z)")
 _HEX = re.compile(r"[0-9a-fA-F]+")
 _MOST_LINES_OF_A_KEY = 300
 

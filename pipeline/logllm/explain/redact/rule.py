@@ -12,8 +12,8 @@ __all__ = ["Rule", "RuleSet", "Span", "rule"]
 
 Span = tuple[int, int]
 
-# Where a token begins: not inside a word, but also behind an escaped line break (a backslash and its letter). Asked once
-# the literal that it begins with is found: that search is much faster than one for a place.
+# Where a token begins: not inside a word, but also behind an escaped line break (a backslash and its letter). Asked
+# once the literal that it begins with is found: that search is much faster than one for a place.
 _CARET = re.compile(r"(?<!\[)\^([A-Za-z0-9_-]*)(?![?*+{])")
 _START = r"\1(?:(?<![A-Za-z0-9]\1)|(?<=\\\\[nrt]\1))"
 

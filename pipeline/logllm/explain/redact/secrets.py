@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 from typing import TYPE_CHECKING
 
 from logllm.explain.redact.encoded import encoded_spans, long_runs, may_hold_token, percent_spans
@@ -62,17 +61,28 @@ PLACED = RuleSet(
         rule(
             "cookie",
             "cookie",
-            rf"(?i)(?:set-)?cookie{_QUOTE}\s{{0,4}}(?:[:=]|=>)\s{{0,4}}\[?{_QUOTE}([^\s\"'=;\\]{{1,128}}=[^\r\n\"'\\]{{4,4096}})",
+            rf"(?i)(?:set-)?cookie{_QUOTE}\s{{0,4}}(?:[:=]|=>)\s{{0,4}}\[?"
+            rf"{_QUOTE}([^\s\"'=;\\]{{1,128}}=[^\r\n\"'\\]{{4,4096}})",
         ),
         rule("dsn password", "password= pwd=", r"(?i)(?:password|pwd)=([^;\s\"'&]{1,512})(?=;)", is_secret_value),
-        rule("mysql -p", "mysql maria", r"\b(?:mysql|maria)(?:db)?(?:dump|admin)?\b[^\n]{0,200}?\s-p[\"']?([^\s\"'-][^\s\"']{2,128})"),
+        rule(
+            "mysql -p",
+            "mysql maria",
+            r"\b(?:mysql|maria)(?:db)?(?:dump|admin)?\b[^\n]{0,200}?\s-p[\"']?([^\s\"'-][^\s\"']{2,128})",
+        ),
         rule(
             "login -p",
             "login sshpass",
-            r"\b(?:(?:docker|podman|oc|az|registry|helm)\s{1,4}login|sshpass)\b[^\n|;]{0,200}?\s-p\s{0,2}[\"']?([^\s\"']{3,128})",
+            r"\b(?:(?:docker|podman|oc|az|registry|helm)\s"
+            r"{1,4}login|sshpass)\b[^\n|;]{0,200}?\s-p\s{0,2}[\"']?([^\s\"']{3,128})",
             _not_a_number,
         ),
-        rule("curl -u", "curl", r"\s(?:-u|--user|--proxy-user)\s{0,4}[\"']?[^\s:\"']{1,128}:([^\s\"']{2,256})", _not_a_number),
+        rule(
+            "curl -u",
+            "curl",
+            r"\s(?:-u|--user|--proxy-user)\s{0,4}[\"']?[^\s:\"']{1,128}:([^\s\"']{2,256})",
+            _not_a_number,
+        ),
         rule("redis-cli -a", "redis-cli", r"\bredis-cli\b[^\n|;]{0,200}?\s-a\s{1,4}[\"']?([^\s\"']{3,256})"),
         rule("signed url", "sig=", r"[?&;](?:amp;|u0026)?sig=([A-Za-z0-9%+/=_-]{10,512})"),
         rule(
@@ -81,10 +91,18 @@ PLACED = RuleSet(
             r"\$(?:(?:1|apr1)\$[./A-Za-z0-9]{1,16}\$[./A-Za-z0-9]{22}|2[abxy]?\$\d\d\$[./A-Za-z0-9]{53}"
             r"|[56]\$(?:rounds=\d{1,9}\$)?[./A-Za-z0-9]{1,16}\$[./A-Za-z0-9]{43,86}"
             r"|(?:y|gy|7)\$[./A-Za-z0-9]{1,64}\$[./A-Za-z0-9]{1,86}\$[./A-Za-z0-9]{43}"
-            r"|argon2(?:id|i|d)\$[A-Za-z0-9=,$+/]{20,512}+|(?:scrypt|pbkdf2[a-z0-9-]{0,16})\$[A-Za-z0-9=,$+/.]{20,512}+)",
+            r"|argon2(?:id|i|d)\$[A-Za-z0-9=,$+/]{20,512}+|(?:scrypt|pbkdf2[a-z0-9-]"
+            r"{0,16})\$[A-Za-z0-9=,$+/.]{20,512}+)",
         ),
-        rule("password hash", "pbkdf2 scrypt:", r"(?:pbkdf2_sha\d{1,3}\$\d{1,9}|pbkdf2:sha\d{1,3}:\d{1,9}|scrypt:\d{1,7}:\d:\d)(\$[A-Za-z0-9+/=.]{1,64}\$[A-Za-z0-9+/=]{20,512}+)"),
-        rule("password hash", "{ssha {sha {crypt {smd5", r"\{(?:SSHA|SHA|SMD5|CRYPT)\d{0,3}\}([A-Za-z0-9+/=.$]{20,512}+)"),
+        rule(
+            "password hash",
+            "pbkdf2 scrypt:",
+            r"(?:pbkdf2_sha\d{1,3}\$\d{1,9}|pbkdf2:sha\d{1,3}:\d{1,9}|scrypt:\d"
+            r"{1,7}:\d:\d)(\$[A-Za-z0-9+/=.]{1,64}\$[A-Za-z0-9+/=]{20,512}+)",
+        ),
+        rule(
+            "password hash", "{ssha {sha {crypt {smd5", r"\{(?:SSHA|SHA|SMD5|CRYPT)\d{0,3}\}([A-Za-z0-9+/=.$]{20,512}+)"
+        ),
         rule("password hash", "scram-sha-256$", r"SCRAM-SHA-256\$\d{1,9}:([A-Za-z0-9+/=$:]{20,512}+)"),
         rule("password hash", ":::", r":([0-9a-fA-F]{32}:[0-9a-fA-F]{32}):::"),
     )

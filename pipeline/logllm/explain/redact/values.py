@@ -6,23 +6,30 @@ import re
 
 __all__ = ["is_secret_value", "is_short_number", "reads_on"]
 
-_PROSE = frozenset(
-    (
-        "true false null none nil undefined empty missing invalid expired required unexpected expected error errors "
-        "failed failure is not was the a an has for to from of and or in with no yes on off incorrect wrong mismatch "
-        "rejected accepted received authentication authorization type bearer basic redacted masked hidden changed reset "
-        "updated set unset valid verified ok unknown absent revoked refreshed default anonymous same-origin include omit "
-        "filtered removed secret password passwd token tokens key pass pwd apikey api_key n/a na must cannot should will "
-        "may can does did too be been are this that please at by as if when while string str bytes int integer number "
-        "bool boolean object text varchar char any optional varchar2 uuid denied granted disabled enabled present found "
-        "created deleted closed opened open started stopped active inactive attempt attempts count length user username"
-    ).split()
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_PROSE = _words(
+    "true false null none nil undefined empty missing invalid expired required unexpected expected error errors failed "
+    "failure is not was the a an has for to from of and or in with no yes on off incorrect wrong mismatch rejected "
+    "accepted received authentication authorization type bearer basic redacted masked hidden changed reset updated set "
+    "unset valid verified ok unknown absent revoked refreshed "
+    "default anonymous same-origin include omit filtered removed "
+    "secret password passwd token tokens key pass pwd apikey "
+    "api_key n/a na must cannot should will may can does did too "
+    "be been are this that please at by as if when while string str bytes int integer number bool boolean object text "
+    "varchar varchar2 char any optional uuid denied granted "
+    "disabled enabled present found created deleted closed opened "
+    "open started stopped active inactive attempt attempts count length user username"
 )
-_FIRST_OF_A_SENTENCE = frozenset(
-    "must is cannot can't can should has was may does did too this the please required not invalid incorrect no".split()
+_FIRST_OF_A_SENTENCE = _words(
+    "must is cannot can't can should has was may does did too this the please required not invalid incorrect no"
 )
 _PLACEHOLDER = re.compile(
-    r"\$(?:\d{1,2}|[A-Z_][A-Z0-9_]*|\{.*|\(.*)|%(?:[-+#0-9.]{0,4}[a-zA-Z]|\(.*|[A-Z_]+%)|\{\{.*|<[%?]?[\w =.-]*>?|0x[0-9a-fA-F]+"
+    r"\$(?:\d{1,2}|[A-Z_][A-Z0-9_]*|\{.*|\(.*)|%(?:[-+#0-9.]{0,4}[a-zA-Z]|\(.*|[A-Z_]+%)|\{\{.*"
+    r"|<[%?]?[\w =.-]*>?|0x[0-9a-fA-F]+"
     r"|(?:your|enter|insert)[_-][a-z_-]+|(?:os\.environ|process\.env|getenv|env|System\.getenv|config|settings"
     r"|self|this|request|params|args)[.\[(][\w.\[\]()\"'-]*",
     re.DOTALL,
