@@ -255,7 +255,10 @@ def _shadow(source: Random) -> Made:
             (f"{name}:$y$j9T${salt}${long[:43]}:19834:0:99999:7:::", long[:43]),
             (f"{name}:$apr1${salt[:8]}${long[:22]}", long[:22]),
             (f"{name}:$2y$10${long[:53]}", long[:53]),
-            (f"hash=$argon2id$v=19$m=65536,t=3,p=4${chars(source, ALNUM, 22)}${long[:43]}", long[:43]),
+            (
+                f"hash=$argon2id$v=19$m=65536,t=3,p=4${chars(source, ALNUM, 22)}${long[:43].replace('.', '+')}",
+                long[:43].replace(".", "+"),
+            ),
             (f"userPassword: {{SSHA}}{long[:32].replace('.', 'a')}", long[:32].replace(".", "a")),
             (f"pbkdf2_sha256$260000${salt.replace('.', 'a').replace('/', 'b')}${long[:43].replace('.', '+')}=", ""),
         ]
@@ -395,7 +398,8 @@ def _iban(source: Random) -> str:
 
 
 def _ssn(source: Random) -> str:
-    return f"{source.choice([*range(1, 666), *range(667, 900)]):03}-{source.randrange(1, 100):02}-{source.randrange(1, 10000):04}"
+    area = source.choice([*range(1, 666), *range(667, 900)])
+    return f"{area:03}-{source.randrange(1, 100):02}-{source.randrange(1, 10000):04}"
 
 
 def _cpf(source: Random) -> str:
@@ -409,7 +413,8 @@ def _cpf(source: Random) -> str:
 
 def _nino(source: Random) -> str:
     pair = source.choice(["AB", "CE", "JK", "PW", "SX"])
-    return f"{pair} {source.randrange(100):02} {source.randrange(100):02} {source.randrange(100):02} {source.choice('ABCD')}"
+    digits = " ".join(chars(source, DIGITS, 2) for _ in range(3))
+    return f"{pair} {digits} {source.choice('ABCD')}"
 
 
 def _hetu(source: Random) -> str:
@@ -426,7 +431,8 @@ def _nir(source: Random) -> str:
 
 
 def _chinese(source: Random) -> str:
-    base = f"110105{source.randrange(1950, 2010)}{source.randrange(1, 13):02}{source.randrange(1, 29):02}{source.randrange(1000):03}"
+    born = f"{source.randrange(1950, 2010)}{source.randrange(1, 13):02}{source.randrange(1, 29):02}"
+    base = f"110105{born}{chars(source, DIGITS, 3)}"
     weights = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
     return base + "10X98765432"[sum(int(d) * w for d, w in zip(base, weights, strict=True)) % 11]
 

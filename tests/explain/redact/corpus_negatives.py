@@ -134,7 +134,7 @@ MAKERS: list[Callable[[Random], str]] = [
     lambda s: f"token={s.choice(['null', 'None', 'nil', 'undefined', 'true', 'false', '0', 'missing'])} user=none",
     lambda s: f"password: {s.choice(STATES)}",
     lambda s: (
-        f"password={s.choice(['****', '********', '<redacted>', '[FILTERED]', 'REDACTED', 'xxxxx', '***', '[HIDDEN]'])} "
+        f"password={s.choice(['****', '********', '<redacted>', '[FILTERED]', 'REDACTED', 'xxxxx', '[HIDDEN]'])} "
         f"n={s.randrange(9)}"
     ),
     lambda s: (
