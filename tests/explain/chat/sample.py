@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import tomllib
 from pathlib import Path
@@ -53,9 +54,12 @@ def chat_over(
         found = [row for row in rows if row[0].id.startswith(name)]
         return found[0] if len(found) == 1 else None
 
-    return Chat(
-        lambda limit: rows[:limit], get, catalogue or Catalogue.load(), Redactor(max_values=0).mask, model=model
-    )
+    return Chat(lambda limit: rows[:limit], get, catalogue or _catalogue(), Redactor(max_values=0).mask, model=model)
+
+
+@functools.cache
+def _catalogue() -> Catalogue:
+    return Catalogue.load()
 
 
 def bank() -> list[Asked]:

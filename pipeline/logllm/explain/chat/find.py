@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["Found", "cites_of", "find", "firm_in", "words_in"]
 
 _WEAK = frozenset(stem(word) for word in WEAK)
-# Pseudonyms, paths, dotted or dashed names, numbers: what is the same thing only when it is the same text.
-_FIRM = re.compile(r"<\w+>|/[\w./-]+|[A-Za-z0-9][\w-]*(?:[.:@/][\w-]+)+|[A-Za-z]*\d[\w-]*|\w+_\w+")
+# Cut in one pass, then looked at: a pattern that says it all at once takes minutes for a line of ten thousand letters.
+_TOKEN = re.compile(r"<\w{1,40}>|[\w./:@-]+")
+_INNER = re.compile(r"[\d_./:@<]")
+_MOST_CHARS = 8_000
 _LEAST = 1.0
 _MOST_CITED = 3
 # What a further citation must add, about one word that few items have.
@@ -37,8 +39,12 @@ class Found(NamedTuple):
 
 
 def firm_in(text: str) -> set[str]:
-    """Names, numbers and paths of a text, lower case, that mean something only as they stand."""
-    return {found.strip(".:,;-/") for found in _FIRM.findall(text.lower())} - {""}
+    """Names, numbers and paths of a text, lower case, that mean something only as they stand.
+
+    Pseudonyms, numbers, and what has a digit, an underscore, or one of `./:@` inside. Reads the first 8,000 characters.
+    """
+    tokens = (token.strip(".:,;-/") for token in _TOKEN.findall(text[:_MOST_CHARS].lower()))
+    return {token for token in tokens if _INNER.search(token)}
 
 
 def words_in(text: str) -> set[str]:

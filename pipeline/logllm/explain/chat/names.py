@@ -26,7 +26,7 @@ _KINDS: dict[str, tuple[str, re.Pattern[str]]] = {
     ),
     "user": (
         r"users?|accounts?|logins?|people|person|who|whom|whose",
-        re.compile(r"<(?:user|email)_\w+>|\broot\b|[\w.+-]+@[\w-]+\.\w+"),
+        re.compile(r"<(?:user|email)_\w+>|\broot\b|(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}\.\w{1,20}"),
     ),
     "pod": (r"pods?|containers?|where", re.compile(r"\bpod/[\w.-]+|(?<=container )[\w.-]+")),
     "status": (
@@ -35,9 +35,12 @@ _KINDS: dict[str, tuple[str, re.Pattern[str]]] = {
     ),
     "file": (
         r"files?|paths?|director(?:y|ies)|folders?|mounts?|volumes?|disks?",
-        re.compile(r"(?<![\w:/.])/[\w./-]{2,}|\"[\w.-]+/[\w./-]+\""),
+        re.compile(r"(?<![\w:/.])/[\w./-]{2,}|\"[\w.-]{1,100}/[\w./-]{1,200}\""),
     ),
-    "error": (r"exceptions?|errors?|errno", re.compile(r"\b[\w.]*(?:Exception|Error)\b|\bE[A-Z]{4,}\b")),
+    "error": (
+        r"exceptions?|errors?|errno",
+        re.compile(r"(?<![\w.])[\w.]{0,120}(?:Exception|Error)\b|\bE[A-Z]{4,20}\b"),
+    ),
 }
 _MOST_NAMES = 8
 _MOST_IDS = 6

@@ -67,7 +67,6 @@ class Detail(msgspec.Struct, frozen=True):
     evidence: list[str]
     removed: list[str]
     runbook: str
-    runbook_title: str
     risk: str
     owner: str
 
@@ -122,7 +121,6 @@ def detail_of(case: Case, put_back: Callable[[str], str]) -> Detail:
         evidence=explanation.evidence,
         removed=[put_back(text) for text in explanation.removed],
         runbook="" if runbook is None else runbook.id,
-        runbook_title="" if runbook is None else runbook.title,
         risk="" if runbook is None else runbook.risk,
         owner="" if runbook is None else runbook.owner,
     )
