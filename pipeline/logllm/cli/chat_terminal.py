@@ -96,6 +96,7 @@ class _View:
         self._console = console
         self._put_back = put_back
         self._lives = console.is_terminal
+        self._plain = not (console.encoding or "").lower().startswith("utf")
         self._by = "code"
 
     def opening(self, chat: Chat, incident: str) -> None:
@@ -117,17 +118,16 @@ class _View:
             )
             self._put(Text.assemble(head, self._safe(f"{event.service}: {event.title}")), indent=0)
         if len(kept) > _MOST_LISTED:
-            self.note("... and more; ask “list incidents”")
-        self.note("Type an id to talk about that incident; ask “help” for what can be asked; Ctrl-D ends.")
+            self.note("... and more; ask for the list of incidents")
+        self.note("Type an id to talk about that incident; help says what can be asked; Ctrl-D ends.")
 
     def headline(self, case: Case) -> None:
         """The incident that is talked about from here on."""
         incident = case.incident
         mark = Text.assemble((incident.severity, _SEVERITY[incident.severity]), "  ", (incident.id, "bold"), "  ")
-        plain = not (self._console.encoding or "").lower().startswith("utf")
-        series = sparkline(incident.series, 32, plain=plain)
+        series = sparkline(incident.series, 32, plain=self._plain)
         self._put(Text.assemble(mark, self._safe(case.items["I1"].text), "  ", (series, "dim")), indent=0)
-        self.note("Ask what happened, why, since when, what to do; “help” says more. Ctrl-D ends.")
+        self.note("Ask what happened, why, since when, what to do; help says more. Ctrl-D ends.")
 
     def answer(self, events: Iterator[AnswerEvent]) -> None:
         """One answer, as it comes."""
@@ -160,8 +160,8 @@ class _View:
                 self._put(Text("the model's words:", style="dim"))
             self._by = event.by
             style = "italic" if event.by == "model" else "yellow" if event.unknown else ""
-            cites = Text(f"  [{' '.join(event.cites)}]", style="cyan") if event.cites else Text()
-            self._put(Text.assemble((self._safe(event.text), style), cites))
+            cites = "".join(f" [{name}]" for name in event.cites)
+            self._put(Text.assemble((self._safe(event.text), style), (cites, "cyan")))
         elif isinstance(event, NotShown):
             verb = "was" if event.count == 1 else "were"
             told = f"{amount(event.count, 'sentence')} of the model {verb} not shown: {'; '.join(event.reasons[:3])}"

@@ -82,7 +82,7 @@ def named_items(question: str, case: Case) -> list[Sentence]:
 
 def about(question: str, case: Case) -> list[Sentence]:
     """The items that carry the words a question is about, the best first; nothing where none does."""
-    wanted = [*subjects_of(question), *firm_in(question)]
+    wanted = [*subjects_of(question), *firm_in(question), *meant_by(question)]
     found = find(
         case.of("line", "change", "fact", "anomaly", "template", "past", "check", "step"), dict.fromkeys(wanted)
     )
@@ -162,7 +162,7 @@ def _why(question: str, case: Case) -> list[Sentence]:
         told += [Sentence(quoted(item), [item.id]) for item in case.of("line")[:2]]
     else:
         cause = re.sub(r" Seen in E[\d, E]+\.$", "", explanation.cause)
-        sure = f" Confidence: {explanation.confidence:.0%}, from how much of the evidence it covers."
+        sure = f" Confidence: {explanation.confidence * 100:.0f} %, from how much of the evidence it covers."
         told.append(Sentence(_full(cause) + sure, [*ids[:5], *(["R1"] if "R1" in case.items else [])]))
         told += [Sentence(quoted(case.items[name]), [name]) for name in ids[:2]]
     first = case.of("anomaly")[:1]
@@ -208,8 +208,8 @@ def _todo(question: str, case: Case) -> list[Sentence]:
     if not steps:
         return _no_runbook(case)
     told = [_named(case)]
-    told += [Sentence(f"First check: {_full(item.text)}", [item.id]) for item in case.of("check")[:_FEW_STEPS]]
-    told += [Sentence(f"Then: {_full(item.text)}", [item.id]) for item in steps[:_MOST_STEPS]]
+    told += [Sentence(f"Check: {_full(item.text)}", [item.id]) for item in case.of("check")[:_FEW_STEPS]]
+    told += [Sentence(f"Do: {_full(item.text)}", [item.id]) for item in steps[:_MOST_STEPS]]
     helped = [one for one in case.past if one.outcome]
     for number, one in enumerate(case.past, start=1):
         if one in helped[:1]:
@@ -303,7 +303,7 @@ def _trust(question: str, case: Case) -> list[Sentence]:
     ids = [name for name in explanation.evidence if name in case.items]
     lines = len(case.of("line"))
     covered = f"{len(ids)} of {lines} lines of evidence carry the runbook's signals" if lines else "no line shows it"
-    told = [Sentence(f"Confidence in the cause is {explanation.confidence:.0%}: {covered}.", ids[:5] or ["I1"])]
+    told = [Sentence(f"Confidence in the cause is {explanation.confidence * 100:.0f} %: {covered}.", ids[:5] or ["I1"])]
     if explanation.removed:
         told.append(Sentence(f"Checks took out of the explanation: {'; '.join(explanation.removed[:3])}.", []))
     return told

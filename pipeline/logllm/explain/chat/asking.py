@@ -19,7 +19,7 @@ _WORDS = (
     "inspect investigate involve involved ip ips issue job just keep kept kind know known large last latest lead "
     "led line lines linked list log logs long look machine made make many matter maximum mean mention message "
     "messages minimum minute mitigate mitigation moment more most much must name near need new next node noise "
-    "normal normally now number occur odd often ok one ongoing only open order other our out over owner past path "
+    "normal normally now number occur odd often ok one ongoing only open other our out over owner past path "
     "paths peak people per playbook please pod pods point port precede prevent previous previously print problem "
     "process proof prove quote rate raw read really reason recent recently recommend record records recover related "
     "relation release released remedy repeat report resolve resolved right rollout root run runbook same sample say "

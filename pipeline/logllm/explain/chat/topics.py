@@ -67,7 +67,7 @@ _RULES: tuple[tuple[Topic, re.Pattern[str]], ...] = tuple(
         ),
         (
             Topic.LIST,
-            r"^\W*incidents?\W*$|\b(?:list|all|other|others|latest|recent|open|which|more|any|how many|show"
+            r"^\W*(?:incidents?|list)\W*$|\b(?:list|all|other|others|latest|recent|open|which|more|any|how many|show"
             r"|what)\b[^?]*"
             r"\bincidents\b|\bany(?:thing)? else (?:wrong|broken|odd|going on)|what else is",
         ),
@@ -101,7 +101,7 @@ _RULES: tuple[tuple[Topic, re.Pattern[str]], ...] = tuple(
             r"\b(?:what|how)\b.*\b(?:(?:can|should|must|do|could|would|shall) (?:i|we|one|you)\b.*\bdo\b|to do\b"
             r"|needs? doing"
             r"|(?:fix|solve|repair|mitigat\w*|remed\w*|recover|stop|prevent|clear|get rid|resolve|restart|undo"
-            r"|handle)\b)"
+            r"|handle)\b|(?:get|bring)\b.*\b(?:working|running|back|up|online)\b)"
             r"|\b(?:next steps?|steps\b|runbook|playbook|action|mitigation|remed\w+|workaround|recommend\w*"
             r"|suggest\w*|advice"
             r"|fix(?:es)?\b|what now|whom? (?:do|should) (?:i|we) (?:call|page|tell|ask)|escalat\w*|owner|owns)",
@@ -160,7 +160,7 @@ _RULES: tuple[tuple[Topic, re.Pattern[str]], ...] = tuple(
         ),
         (
             Topic.WHAT,
-            r"\bwhat\b.*\b(?:happen\w*|going on|up|this|it|incident|about|mean\w*|see[ns]?)\b|\bsummar"
+            r"\bwhat\b.*\b(?:happen\w*|going on|up|this|it|incident|about|mean\w*|see[ns]?)\b|\bsummar|\brundown\b|\brecap\b|\bgist\b"
             r"|\btell me\b|\boverview\b"
             r"|\bdescribe\b|\btl;?dr\b|^\W*(?:hi|hello|hey|so|what)\W*$|\bincident\b|\bin short\b|\bbriefly\b"
             r"|\bdetails\b",
@@ -197,7 +197,8 @@ def subjects_of(question: str) -> list[str]:
     >>> subjects_of("Why did the checkpoint fail before the disk was full?")
     ['checkpoint', 'disk', 'full']
     """
-    found = [stem(word) for word in terms(question[:MAX_QUESTION_CHARS])]
+    text = re.sub(r"(?i)\b(?:in (?:what|which) order|order of events)\b", " ", question[:MAX_QUESTION_CHARS])
+    found = [stem(word) for word in terms(text)]
     return [word for word in dict.fromkeys(found) if word not in ASKING]
 
 
