@@ -63,10 +63,10 @@ def _catalogue() -> Catalogue:
 
 
 def bank() -> list[Asked]:
-    """The questions of both files, in their order."""
+    """The questions of the three files, in their order."""
     return [
         Asked(section["incident"], row["q"], frozenset(row["cites"]), row.get("unknown", False))
-        for name in ("questions.toml", "heldout.toml")
+        for name in ("questions.toml", "heldout.toml", "unseen.toml")
         for section in tomllib.loads((HERE / name).read_text(encoding="utf-8")).values()
         for row in section["ask"]
     ]

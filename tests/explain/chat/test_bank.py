@@ -1,4 +1,4 @@
-"""A hundred and twenty-four questions over sample incidents: does the answer cite what an operator would look at?"""
+"""A hundred and fifty-four questions over sample incidents: does the answer cite what an operator would look at?"""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def wrong(chat: Chat, one: Asked) -> str:
 def test_nine_in_ten_answers_cite_what_they_must(chat: Chat) -> None:
     faults = [fault for fault in (wrong(chat, one) for one in bank()) if fault]
 
-    assert len(bank()) >= 40
+    assert len(bank()) == 154
     assert 1 - len(faults) / len(bank()) >= LEAST_RIGHT, "\n".join(faults)
 
 

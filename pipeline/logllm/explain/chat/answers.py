@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from logllm.explain.chat.case import Case, Item, ItemKind
+    from logllm.explain.chat.find import Found
 
 __all__ = ["UNKNOWN", "about", "answer", "named_items", "quoted"]
 
@@ -26,6 +27,7 @@ _EVIDENCE: tuple[ItemKind, ...] = (
 _QUOTED_CHARS = 220
 _WHOLE_CHARS = 2_000
 _MOST_SHOWN = 8
+_MOST_ALSO = 4
 _MOST_STEPS = 6
 _FEW_STEPS = 3
 # A match that carries less of what was asked than this is a coincidence.
@@ -82,21 +84,17 @@ def named_items(question: str, case: Case) -> list[Sentence]:
 
 def about(question: str, case: Case) -> list[Sentence]:
     """The items that carry the words a question is about, the best first; nothing where none does."""
-    wanted = [*subjects_of(question), *firm_in(question), *meant_by(question)]
-    found = find(
-        case.of("line", "change", "fact", "anomaly", "template", "past", "check", "step"), dict.fromkeys(wanted)
-    )
-    if not found:
-        return []
-    # Lines are what a person wants to see; a template or step that says the same stands behind them.
-    lines = [one for one in found if one.item.kind in ("line", "change") and one.score >= _HALF * found[0].score]
-    kept = [one for one in found if one.score >= _HALF * found[0].score]
-    chosen = (lines or kept)[:_MOST_SHOWN]
-    told = [Sentence(quoted(one.item), [one.item.id]) for one in chosen]
-    others = [one.item.id for one in kept if one not in chosen and one.item.kind not in ("line", "change")]
-    if lines and others:
-        told.append(Sentence(f"It is also in {_listed(others[:4])}.", others[:4]))
-    return told
+    wanted = dict.fromkeys([*subjects_of(question), *firm_in(question), *meant_by(question)])
+    found = find(case.of("line", "change"), wanted)
+    others = find(case.of("fact", "anomaly", "template", "past", "check", "step"), wanted)
+    # Lines are what a person wants to see; what says the same stands behind them.
+    told = [Sentence(quoted(one.item), [one.item.id]) for one in _near(found or others)[:_MOST_SHOWN]]
+    more = [one.item.id for one in _near(others)][:_MOST_ALSO] if found else []
+    return [*told, Sentence(f"It is also in {_listed(more)}.", more)] if more else told
+
+
+def _near(found: list[Found]) -> list[Found]:
+    return [one for one in found if one.score >= _HALF * found[0].score]
 
 
 def quoted(item: Item, chars: int = _QUOTED_CHARS) -> str:
@@ -126,9 +124,7 @@ def _with_subjects(question: str, case: Case, found: list[Sentence]) -> list[Sen
         asked = _spoken(question, [*wanted, *firm])
         return [Sentence(f"{UNKNOWN}: nothing in it speaks of {asked}.", [], unknown=True), *found]
     said = {name for sentence in found for name in sentence.cites}
-    lines = [
-        one.item for one in matches if one.item.kind in ("line", "change") and one.score >= _HALF * matches[0].score
-    ]
+    lines = [one.item for one in _near(matches) if one.item.kind in ("line", "change")]
     more = [Sentence(quoted(item), [item.id]) for item in lines[:3] if item.id not in said]
     return [*found, *more]
 
@@ -262,7 +258,7 @@ def _lines(question: str, case: Case) -> list[Sentence]:
         if not found:
             none = f"{UNKNOWN}: none of the {len(lines)} lines kept with it speaks of {_spoken(question, wanted)}."
             return [Sentence(none, [], unknown=True)]
-        lines = [one.item for one in found if one.score >= _HALF * found[0].score]
+        lines = [one.item for one in _near(found)]
     return [Sentence(quoted(item), [item.id]) for item in lines[:_MOST_SHOWN]]
 
 

@@ -103,8 +103,10 @@ def cites_of(sentence: str, items: Sequence[Item]) -> list[str]:
 
 
 def _has(words: set[str], wanted: str) -> bool:
-    return wanted in words or (
-        len(wanted) >= _PREFIX_CHARS and any(len(word) > len(wanted) and word.startswith(wanted) for word in words)
+    """Whether a word is there, or one of which it is the beginning, or that is its own beginning."""
+    return wanted in words or any(
+        min(len(word), len(wanted)) >= _PREFIX_CHARS and (word.startswith(wanted) or wanted.startswith(word))
+        for word in words
     )
 
 

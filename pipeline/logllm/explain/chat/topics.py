@@ -160,7 +160,8 @@ _RULES: tuple[tuple[Topic, re.Pattern[str]], ...] = tuple(
         ),
         (
             Topic.WHAT,
-            r"\bwhat\b.*\b(?:happen\w*|going on|up|this|it|incident|about|mean\w*|see[ns]?)\b|\bsummar|\brundown\b|\brecap\b|\bgist\b"
+            r"\bwhat\b.*\b(?:happen\w*|going on|up|this|it|incident|about|mean\w*|see[ns]?)\b|\bsummar"
+            r"|\brundown\b|\brecap\b|\bgist\b"
             r"|\btell me\b|\boverview\b"
             r"|\bdescribe\b|\btl;?dr\b|^\W*(?:hi|hello|hey|so|what)\W*$|\bincident\b|\bin short\b|\bbriefly\b"
             r"|\bdetails\b",
