@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
+import tracemalloc
 from pathlib import Path
 
 import msgspec
@@ -189,6 +190,22 @@ def test_a_changed_entry_that_is_sealed_anew_is_found_by_the_one_after_it(tmp_pa
     assert verdict(path).wrong == "entry 3: it follows another entry than the one before it"
 
 
+def test_another_body_of_the_same_size_is_found(tmp_path: Path) -> None:
+    path = tmp_path / FILE
+    written(path, [b"to: team", b"to: else"])
+    changed(path, "UPDATE bodies SET packed = ? WHERE number = 1", packed(b"to: nobo"))
+
+    assert verdict(path).wrong == "entry 1: its body was changed"
+
+
+def test_bodies_that_are_all_gone_did_not_make_room(tmp_path: Path) -> None:
+    path = tmp_path / FILE
+    written(path, [b"a", b"b"])
+    changed(path, "DELETE FROM bodies")
+
+    assert verdict(path).wrong == "entry 2: its body is missing"
+
+
 def test_an_end_that_was_cut_off_is_found_by_the_note_of_the_last_or_by_a_hash_kept_elsewhere(tmp_path: Path) -> None:
     path = tmp_path / FILE
     written(path, [b"a", b"b", b"c"])
@@ -208,7 +225,13 @@ def test_an_end_that_was_cut_off_is_found_by_the_note_of_the_last_or_by_a_hash_k
 def test_a_body_that_would_fill_the_memory_is_not_unpacked() -> None:
     bomb = packed(b"\0" * 10_000_000)
 
-    assert unpacked(bomb, 100) is None
+    tracemalloc.start()
+    found = unpacked(bomb, 100)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert found is None
+    assert peak < 1_000_000
     assert unpacked(bomb, 1 << 40) is None
     assert unpacked(bomb, -1) is None
     assert unpacked(b"no such thing", 13) is None
