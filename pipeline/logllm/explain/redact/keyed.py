@@ -27,13 +27,13 @@ _ENDS = _words(
     "encryption_key auth_key session_key master_key app_key application_key subscription_key license_key licence_key "
     "consumer_key storage_account_key azure_storage_key secret_id jsessionid phpsessid sessid session_id sessionid "
     "client_key_data signature connection_string password_hash passwd_hash recovery_code verification_code "
-    "passport_no passport_number social_security_number ni_number security_code card_number"
+    "passwords storepass keypass passport_no passport_number social_security_number ni_number security_code card_number"
 )
 _JOINED_ENDS = tuple(name.replace("_", "") for name in _ENDS)
 # The same where it is the whole name or its last word.
 _LAST_WORDS = frozenset(
     _words(
-        "pass pwd otp ssn nif dni nino pesel bsn cpf iban cvv cvc pincode passport aadhaar steuer_id "
+        "pass pwd pw psk otp ssn nif dni nino pesel bsn cpf iban cvv cvc pincode passport aadhaar steuer_id "
         "tax_id national_id personnummer ext_pat github_pat gitlab_pat"
     )
 )
@@ -42,18 +42,23 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _NAME_TAIL = 64
 """The last letters of a name decide; so many hold each of those above with a camel's humps."""
 
-KEY_HINTS = _words(
-    "pass pwd secret token key session sessid credential signature otp connection "
-    "_auth ext_pat ext-pat hub_pat lab_pat kennwort identified ssn nif "
-    "dni nino pesel bsn cpf iban cvv cvc pincode aadhaar tax steuer national personnum social ni_num security "
-    "recovery verification card"
+# Without one of these in small letters a line holds no name of a secret, and no pattern is tried.
+KEY_HINTS = (
+    *_words(
+        "pass pwd secret token key sess credential signature otp _string nstring -string _auth x-auth ext_pat ext-pat "
+        "hub_pat lab_pat kennwort identified ssn nif dni nino pesel bsn cpf iban cvv cvc pincode aadhaar tax_ taxid "
+        "tax-id steuer national personnum social ni_num security securestring recovery verification card psk _pw pw="
+    ),
+    'pw"',
+    "code is",
+    "auth ",
 )
 
 _QUOTE = r"\\{0,15}[\"']"
 # A word before `=`, `:`, `=>` or `::`; whether it names a secret is asked only then.
 _KEY = re.compile(
-    rf"([A-Za-z0-9_.-](?<![A-Za-z0-9_.-].)[A-Za-z0-9_.-]*+)(?:\]|%5[Dd])?(?:"
-    rf"{_QUOTE})?\s{{0,4}}(?:=>|::?=?|==?)\s{{0,16}}"
+    rf"([A-Za-z0-9_.-](?<![A-Za-z0-9_.-].)[A-Za-z0-9_.-]*+)(?:{_QUOTE})?(?:\]|%5[Dd])?(?:{_QUOTE})?"
+    r"\s{0,4}(?:=>|->|::?=?|==?|\\u003d)\s{0,16}"
 )
 _OPTION = re.compile(rf"-(?<![\w-]-)-?([A-Za-z][\w.-]*+)(?:{_QUOTE})?,?\s{{1,4}}")
 _ELEMENT = re.compile(
@@ -61,16 +66,25 @@ _ELEMENT = re.compile(
 )
 _NAMED = re.compile(
     rf"[NnKk](?<![A-Za-z0-9_].)(?:ame|ey)(?:{_QUOTE})?\s{{0,4}}[:=]\s{{0,4}}(?:{_QUOTE})?([\w.-]{{1,64}})(?:{_QUOTE})?"
-    rf"\s{{0,4}},?\s{{0,16}}(?:{_QUOTE})?[Vv]alue(?:{_QUOTE})?\s{{0,4}}[:=]\s{{0,4}}"
+    rf"(?:\s{{0,4}},?\s{{0,16}}(?:{_QUOTE})?[Vv]alue(?:{_QUOTE})?\s{{0,4}}[:=]\s{{0,4}}|(?:\r?\n|\\r\\n|\\n){{2}})"
 )
 _PAIR = re.compile(rf"[(\[]\s?(?:b|u)?({_QUOTE})([\w.-]{{1,64}})\1,\s?(?=[bu]?\\{{0,15}}[\"'])")
 _SQL = re.compile(
     r"(?i)\b(?:identified\s{1,4}(?:with\s{1,4}[\w\"'`]{1,64}\s{1,4})?(?:by|as)\s{1,4}(?:password\s{1,4})?"
-    r"|password\s{0,4}\(\s?|password\s{1,4}|values\s{1,4}password\s{1,4})(?=N?\\{0,15}[\"'])"
+    r"|password\s{0,4}\(\s?|password\s{1,4}|convertto-securestring\s{1,4}(?:-string\s{1,4})?)(?=N?\\{0,15}[\"'])"
 )
 _SAID = re.compile(
-    r"(?i)\b(?:pass(?:word|phrase|code)|secret|token|api[ _-]?key)\s{1,3}"
-    r"(?:is|was|set\s{1,3}to|changed\s{1,3}to|to)\s{1,3}(?=\S)"
+    r"(?i)\b(?:pass(?:word|phrase|code)|secret(?:\s{1,3}key)?|token|(?:api|access|licen[sc]e)[ _-]?key"
+    r"|(?:verification|security|one-time|login)\s{1,3}code)\s{1,3}"
+    r"(?:(?:is|was|set\s{1,3}to|changed\s{1,3}to|to)\s{1,3}|for\s{1,3}\S{1,64}:\s{1,3})(?=\S)"
+)
+# Of .netrc, FTP, POP, redis: a word and its value. Small letters are prose too often but for `password`.
+_COMMAND = re.compile(r"(?:\bpassword|\bPASS|\bAUTH|\brequirepass|\bmasterauth)\s{1,4}(?=[^\s=:])")
+_ENV = re.compile(r"\b(?:ENV|set|export|setx)\s{1,4}([A-Za-z_][\w.]{1,63})\s{1,4}(?=[^\s=])")
+# What may stand between a key and its value: a list, an option, PHP's type, YAML's block.
+_OPENED = re.compile(
+    rf"(?:&?\[\]string\{{|Some\(|string\(\d{{1,6}}\)\s|\[|\{{\s?(?:{_QUOTE})?value(?:{_QUOTE})?\s?:\s?"
+    r"|[|>][+-]?[ \t]*\n\s{1,16})"
 )
 
 # A value: quoted with escapes, quoted inside an escaped text (its quote has as many backslashes), or bare: then it
@@ -82,6 +96,9 @@ _VALUE = re.compile(
     r"[^\s\"',;&|<>(){}\[\]\\]++)*+)"
 )
 _BARE_GROUP = 5
+_DIGIT = re.compile(r"[^0-9]*+[0-9]")
+_LETTER_AND_DIGIT = re.compile(r"(?=[^0-9]*+[0-9])(?=[^A-Za-z]*+[A-Za-z]).{8}", re.DOTALL)
+_NO_WORD = re.compile(r"(?![A-Z]?[a-z_-]*+\Z|[A-Z_-]*+\Z)")
 
 
 @functools.lru_cache(maxsize=4_096)
@@ -90,7 +107,7 @@ def is_secret_name(name: str) -> bool:
     plain = _CAMEL.sub("_", name).replace("-", "_").replace(".", "_").lower().rstrip("_")
     if _COUNT.search(plain):
         return False
-    if plain.replace("_", "").endswith(_JOINED_ENDS) or plain == "_auth":
+    if plain.replace("_", "").endswith(_JOINED_ENDS) or plain in {"_auth", "x_auth"}:
         return True
     return any(plain.endswith(word) and plain[: -len(word)][-1:] in {"", "_"} for word in _LAST_WORDS)
 
@@ -111,38 +128,43 @@ def keyed_spans(text: str, lower: str) -> Iterator[Span]:
         for match in _ELEMENT.finditer(text):
             if is_secret_name(match[1].rpartition(":")[2]) and is_secret_value(match[2]):
                 yield match.span(2)
-    if "alue" in text:
+    if "alue" in text or "form-data" in lower:
         for match in _NAMED.finditer(text):
             if is_secret_name(match[1]):
                 yield from _value_at(text, match.end())
     for match in _PAIR.finditer(text):
         if is_secret_name(match[2]):
-            yield from _value_at(text, match.end(), digits=True)
-    if "pass" in lower or "identified" in lower:
+            yield from _value_at(text, match.end(), mark=_NO_WORD)
+    if any(word in lower for word in ("pass", "identified", "securestring")):
         for match in _SQL.finditer(text):
             yield from _value_at(text, match.end())
-    if " is " in lower or " to " in lower or " was " in lower:
-        for match in _SAID.finditer(text):
-            yield from _value_at(text, match.end(), digits=True)
+    for match in _SAID.finditer(text):
+        yield from _value_at(text, match.end(), mark=_DIGIT)
+    for match in _COMMAND.finditer(text):
+        yield from _value_at(text, match.end(), mark=_LETTER_AND_DIGIT)
+    for match in _ENV.finditer(text):
+        if is_secret_name(match[1]):
+            yield from _value_at(text, match.end())
 
 
-def _value_at(text: str, start: int, *, name: str = "", after: str = "", digits: bool = False) -> Iterator[Span]:
+def _value_at(
+    text: str, start: int, *, name: str = "", after: str = "", mark: re.Pattern[str] | None = None
+) -> Iterator[Span]:
     """The value that begins at `start`, if it may be a secret.
 
     Args:
         name: What names it, where that was a key.
         after: The key with its separator.
-        digits: It counts only with a digit in it: what stands before is weak.
+        mark: What a value must show to count, where what stands before is weak.
     """
-    match = _VALUE.match(text, start)
+    opened = _OPENED.match(text, start) if name else None
+    match = _VALUE.match(text, opened.end() if opened else start)
     if not match or not match.lastindex:
         return
     group = match.lastindex
     value = match[group]
-    if digits and not any(char.isdigit() for char in value):
+    if (mark and not mark.match(value)) or not is_secret_value(value) or is_short_number(value, name):
         return
-    if not is_secret_value(value) or is_short_number(value, name):
-        return
-    if group == _BARE_GROUP and after and reads_on(text, match.end(), value, after):
+    if group == _BARE_GROUP and not opened and reads_on(text, match.end(), value, after):
         return
     yield match.span(group)

@@ -97,7 +97,6 @@ _KEEP_IP = frozenset({"127.0.0.1", "0.0.0.0", "255.255.255.255", "::1", "::"})  
 
 def name_spans(text: str, lower: str) -> Iterator[tuple[int, int, str]]:
     """Where addresses, hosts and people stand, with their kind; names before addresses, as some hold one."""
-    has_digit = any(char in text for char in "0123456789")
     if "@" in text:
         yield from ((match.start(), match.end(), "email") for match in _EMAIL.finditer(text))
         yield from ((match.start(1), match.end(1), "user") for match in _AT_ADDRESS.finditer(text) if _person(match[1]))
@@ -110,7 +109,7 @@ def name_spans(text: str, lower: str) -> Iterator[tuple[int, int, str]]:
                 for match in _FQDN_IN_URL.finditer(text)
                 if _known_tld(match[1].lower())
             )
-        if has_digit and _THREE_DOTS.search(text):
+        if _THREE_DOTS.search(text):
             yield from ((match.start(), match.end(), "ip") for match in _IPV4.finditer(text) if _is_ipv4(match[0]))
             if "/" in text:
                 for slash in _SLASH_IP.finditer(text):

@@ -115,7 +115,8 @@ def _telephone(text: str) -> bool:
 
 
 _NOT_AFTER = r"(?![\w+-]|\.\d)"
-_FIRST_DIGIT = r"\d(?<![\w.+-]\d)"
+# None of the numbers is shorter than ten characters: most digits of a line are done with there.
+_FIRST_DIGIT = r"\d(?<![\w.+-]\d)(?=[\d .+A-]{9})"
 
 # One pattern for all that begin with a digit, one for those that begin with a letter: a line is gone through twice.
 _NUMBERS: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
@@ -131,13 +132,13 @@ _NUMBERS: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
     ("french nir", r" \d\d (?:0[1-9]|1[0-2]) \d\d \d{3} \d{3} \d\d(?!\w)", _nir),
 )
 _LETTERED: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
-    ("iban", rf"[A-Z]\d\d ?(?:{_IBAN})", _iban),
-    ("british nino", r"[A-Z] \d\d \d\d \d\d [A-D](?!\w)", _nino),
-    ("italian codice fiscale", r"[A-Z]{5}\d\d[A-EHLMPRST]\d\d[A-Z]\d{3}[A-Z](?!\w)", _codice_fiscale),
+    ("iban", rf"\d\d ?(?:{_IBAN})", _iban),
+    ("british nino", r" \d\d \d\d \d\d [A-D](?!\w)", _nino),
+    ("italian codice fiscale", r"[A-Z]{4}\d\d[A-EHLMPRST]\d\d[A-Z]\d{3}[A-Z](?!\w)", _codice_fiscale),
 )
 _PATTERNS = tuple(
     (re.compile(first + "(?:" + "|".join(f"({pattern})" for _, pattern, _ in rules) + ")"), [each[2] for each in rules])
-    for first, rules in ((_FIRST_DIGIT, _NUMBERS), (r"[A-Z](?<!\w.)", _LETTERED))
+    for first, rules in ((_FIRST_DIGIT, _NUMBERS), (r"[A-Z](?<!\w.)[A-Z]", _LETTERED))
 )
 
 PERSONAL_KINDS = tuple(kind for kind, _, _ in (*_NUMBERS, *_LETTERED))

@@ -159,15 +159,13 @@ class Redactor:
 
 def _spans(text: str) -> list[_Found]:
     """What to replace; where two overlap the earlier in the list wins: secrets before addresses."""
-    lower = text.lower()
-    found: list[_Found] = []
-    secret = [(start, end, "secret") for start, end in secret_spans(text, lower)]
-    if "<" in text and (kept := [(match.start(), match.end(), "kept") for match in _PSEUDONYM.finditer(text)]):
+    kept = [(match.start(), match.end(), "kept") for match in _PSEUDONYM.finditer(text)] if "<" in text else []
+    # For hints only; a pseudonym's own word is none.
+    lower = (_PSEUDONYM.sub("<>", text) if kept else text).lower()
+    found = [(start, end, "secret") for start, end in secret_spans(text, lower)]
+    if kept:
         # What is nothing but pseudonyms is masked already; one inside a secret goes with it.
-        found += [each for each in secret if _rest(text[each[0] : each[1]])]
-        found += kept
-    else:
-        found += secret
+        found = [each for each in found if _rest(text[each[0] : each[1]])] + kept
     found += [(start, end, "phone") for start, end in phone_spans(text)]
     found += name_spans(text, lower)
     return found

@@ -44,6 +44,7 @@ PLACED = RuleSet(
         rule("url credentials", "://", r"[A-Za-z][A-Za-z0-9+.-]{1,30}://[^\s:@/\"'<>]{0,256}:([^\s@/\"'<>]{1,512})@"),
         rule("url credentials", "://", r"https?://([A-Za-z0-9_-]{16,256})@"),
         rule("oracle url", "jdbc:oracle", r"jdbc:oracle:\w{2,8}:[^\s/@]{1,64}/([^\s@\"']{1,128})@"),
+        rule("digest authorization", "digest", r"(?i)authorization\W{1,8}digest\s{1,4}([^\n]{10,1000})"),
         rule(
             "authorization",
             "authorization",
@@ -51,12 +52,11 @@ PLACED = RuleSet(
             r"(?:[a-z][a-z0-9-]{2,20}\s{1,4})?([A-Za-z0-9._~+/=:,-]{6,}+)",
             is_secret_value,
         ),
-        rule("digest authorization", "digest", r"(?i)authorization\W{1,8}digest\s{1,4}([^\n]{10,1000})"),
         rule("bearer", "bearer", r"(?i)\bbearer\s{1,4}([A-Za-z0-9._~+/=-]{8,}+)", _bearer),
         rule("basic", "basic", r"(?i)\bbasic\s{1,4}([A-Za-z0-9+/]{8,}+={0,2})", _basic),
         rule("zapier hook", "hooks.zapier.com", r"hooks\.zapier\.com/hooks/catch/([0-9A-Za-z/]{8,}+)"),
         rule("google chat hook", "chat.googleapis.com", r"chat\.googleapis\.com/v1/spaces/([\w/?=&%-]{40,}+)"),
-        rule("asana", "1/11 1/12 2/11 2/12", r"[12](?<![\w/].)/(?:\d{13,17}/)?\d{13,17}:[0-9a-f]{32}"),
+        rule("asana", "1/1 2/1", r"[12](?<![\w/].)/(?:\d{13,17}/)?\d{13,17}:[0-9a-f]{32}"),
         rule("okta", "ssws", r"\bSSWS\s{1,4}([A-Za-z0-9_-]{30,}+)"),
         rule(
             "cookie",
@@ -64,7 +64,6 @@ PLACED = RuleSet(
             rf"(?i)(?:set-)?cookie{_QUOTE}\s{{0,4}}(?:[:=]|=>)\s{{0,4}}\[?"
             rf"{_QUOTE}([^\s\"'=;\\]{{1,128}}=[^\r\n\"'\\]{{4,4096}})",
         ),
-        rule("dsn password", "password= pwd=", r"(?i)(?:password|pwd)=([^;\s\"'&]{1,512})(?=;)", is_secret_value),
         rule(
             "mysql -p",
             "mysql maria",
@@ -83,11 +82,21 @@ PLACED = RuleSet(
             r"\s(?:-u|--user|--proxy-user)\s{0,4}[\"']?[^\s:\"']{1,128}:([^\s\"']{2,256})",
             _not_a_number,
         ),
+        rule("basic", '"auth', r"(?<=auth)\\{0,15}\"\s?:\s?\\{0,15}\"([A-Za-z0-9+/]{8,}+={0,2})", _basic),
+        rule("sasl", "plain", r"(?i)\bauth\splain\s([A-Za-z0-9+/]{8,}+={0,2})"),
+        rule(
+            "piped password",
+            "sudo --password-stdin",
+            r"\becho\s{1,4}[\"']?([^\s\"'|]{3,256}+)[\"']?\s{0,4}\|\s{0,4}(?:sudo\s{1,4}-S|[^|\n]{0,200}?--password-stdin)",
+        ),
+        rule("piped password", "<<<", r"\bsudo\s{1,4}-S[^|\n]{0,100}?<<<\s{0,4}[\"']?([^\s\"']{3,256}+)"),
+        rule("ldap -w", "ldap", r"\bldap\w{1,20}\b[^\n|;]{0,200}?\s-w\s{0,4}[\"']?([^\s\"'-][^\s\"']{2,128})"),
+        rule("zip -P", "zip", r"\bzip\b[^\n|;]{0,200}?\s-P\s{0,4}[\"']?([^\s\"']{3,128})"),
         rule("redis-cli -a", "redis-cli", r"\bredis-cli\b[^\n|;]{0,200}?\s-a\s{1,4}[\"']?([^\s\"']{3,256})"),
         rule("signed url", "sig=", r"[?&;](?:amp;|u0026)?sig=([A-Za-z0-9%+/=_-]{10,512})"),
         rule(
             "password hash",
-            "$1$ $2 $5$ $6$ $7$ $y$ $gy$ $apr1$ $argon2 $scrypt$ $pbkdf2",
+            "$",
             r"\$(?:(?:1|apr1)\$[./A-Za-z0-9]{1,16}\$[./A-Za-z0-9]{22}|2[abxy]?\$\d\d\$[./A-Za-z0-9]{53}"
             r"|[56]\$(?:rounds=\d{1,9}\$)?[./A-Za-z0-9]{1,16}\$[./A-Za-z0-9]{43,86}"
             r"|(?:y|gy|7)\$[./A-Za-z0-9]{1,64}\$[./A-Za-z0-9]{1,86}\$[./A-Za-z0-9]{43}"
@@ -100,9 +109,7 @@ PLACED = RuleSet(
             r"(?:pbkdf2_sha\d{1,3}\$\d{1,9}|pbkdf2:sha\d{1,3}:\d{1,9}|scrypt:\d"
             r"{1,7}:\d:\d)(\$[A-Za-z0-9+/=.]{1,64}\$[A-Za-z0-9+/=]{20,512}+)",
         ),
-        rule(
-            "password hash", "{ssha {sha {crypt {smd5", r"\{(?:SSHA|SHA|SMD5|CRYPT)\d{0,3}\}([A-Za-z0-9+/=.$]{20,512}+)"
-        ),
+        rule("password hash", "{s {crypt", r"\{(?:SSHA|SHA|SMD5|CRYPT)\d{0,3}\}([A-Za-z0-9+/=.$]{20,512}+)"),
         rule("password hash", "scram-sha-256$", r"SCRAM-SHA-256\$\d{1,9}:([A-Za-z0-9+/=$:]{20,512}+)"),
         rule("password hash", ":::", r":([0-9a-fA-F]{32}:[0-9a-fA-F]{32}):::"),
     )

@@ -30,8 +30,8 @@ _FIRST_OF_A_SENTENCE = _words(
 _PLACEHOLDER = re.compile(
     r"\$(?:\d{1,2}|[A-Z_][A-Z0-9_]*|\{.*|\(.*)|%(?:[-+#0-9.]{0,4}[a-zA-Z]|\(.*|[A-Z_]+%)|\{\{.*"
     r"|<[%?]?[\w =.-]*>?|0x[0-9a-fA-F]+"
-    r"|(?:your|enter|insert)[_-][a-z_-]+|(?:os\.environ|process\.env|getenv|env|System\.getenv|config|settings"
-    r"|self|this|request|params|args)[.\[(][\w.\[\]()\"'-]*",
+    r"|(?:your|enter|insert)[_-][a-z_-]+|(?:os\.environ|process\.env|System\.getenv)(?:[.\[(].*)?"
+    r"|(?:getenv|env|config|settings|self|this|request|params|args)[.\[(][\w.\[\]()\"'-]*",
     re.DOTALL,
 )
 _PATH = re.compile(r"(?:~|\.{1,2})?(?:/[a-z0-9._-]{1,40}){1,12}/?")
@@ -63,6 +63,8 @@ def reads_on(text: str, end: int, value: str, after: str) -> bool:
 
     `Invalid password: attempt 2 of 5` reads on; `password: monkey user: bob` and `password: monkey` do not.
     """
+    if not after:
+        return False
     if "\n" in after:
         # The value of the line above stands alone on its own.
         line_end = text.find("\n", end)
