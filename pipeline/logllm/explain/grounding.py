@@ -58,8 +58,10 @@ _NEGATORS = _words(
     "no not never without cannot cant can't isn't wasn't won't doesn't didn't don't couldn't hasn't haven't aren't "
     "weren't nor neither none"
 )
-_BREAKS = _words("because but so and while when as after before since which that . , ; : ! ?")
-_SKIPPED = _words("a an the is are was were be been any to of on in at it its enough longer")
+_BREAKS = _words(
+    "because but so and while when as after before since which that to of on in at for with by from . , ; : ! ?"
+)
+_SKIPPED = _words("a an the is are was were be been any it its enough longer")
 # What a sentence may claim only where the evidence says it too, and does not deny it.
 _GOOD = frozenset(
     stem(word)
@@ -110,7 +112,7 @@ def ungrounded(sentence: str, known: Sequence[str]) -> str | None:
     if fault:
         return fault
     carried = {stem(word) for word in terms(whole)}
-    said = [stem(word) for word in terms(sentence)]
+    said = [stem(word) for word in terms(_MEASURE.sub(_bare, sentence))]
     firm = {match[0].lower() for match in _FIRM.finditer(sentence)}
     if len({word for word in said if word not in _WEAK_STEMS and word in carried} | firm) < 2:
         return "says nothing of this incident"
@@ -125,6 +127,10 @@ def ungrounded(sentence: str, known: Sequence[str]) -> str | None:
     if found < _CARRIED_AT_LEAST * len(said):
         return f"only {found} of its {len(said)} words are in the evidence"
     return _cause(sentence, known)
+
+
+def _bare(measure: re.Match[str]) -> str:
+    return " " if measure[2].lower() in _UNITS else measure[0]
 
 
 def _things(sentence: str, whole: str) -> str | None:
@@ -201,14 +207,16 @@ def _turned(sentence: str, whole: str) -> str | None:
 
 
 def _cause(sentence: str, known: Sequence[str]) -> str | None:
-    """A cause is believed where one item alone carries it: words from here and there make none."""
+    """A cause is believed where one item carries it and something of its effect: words from here and there are none."""
     match = _CAUSE.search(sentence)
     if match is None:
         return None
     cause = {stem(word) for word in terms(re.split(r"[,;]", sentence[match.end() :])[0])}
     telling = cause - _WEAK_STEMS
+    effect = {stem(word) for word in terms(sentence[: match.start()])} - _WEAK_STEMS - cause
     for text in known:
         have = {stem(word) for word in terms(text)}
-        if len(cause & have) >= _CARRIED_AT_LEAST * len(cause) and (telling & have or not telling):
+        carried = len(cause & have) >= _CARRIED_AT_LEAST * len(cause) and (telling & have or not telling)
+        if carried and (effect & have or not effect):
             return None
     return f"claims a cause ({match[0].lower()}...) that no line carries" if cause else None
