@@ -85,6 +85,9 @@ def _typed() -> Iterator[str]:
 
 def _piped() -> Iterator[str]:
     while line := sys.stdin.readline(_LONGEST_QUESTION):
+        rest = line
+        while rest and not rest.endswith("\n"):
+            rest = sys.stdin.readline(_LONGEST_QUESTION)
         if line.strip():
             yield line.strip()
 
