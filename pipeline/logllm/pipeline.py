@@ -111,6 +111,7 @@ class Pipeline:
                 template_id=self.template_id,
                 parameters=self._parameters,
                 mask=self._mask,
+                mask_lines=lambda texts: self.redactor.mask_lines(texts),  # noqa: PLW0108 - restoring makes another
                 runbook=self.advice.runbook,
                 runbook_of_kind=self.advice.of_kind,
                 shows=self.advice.shows,
@@ -136,11 +137,11 @@ class Pipeline:
         template = self.miner.template(index)
         return template.id, template.shown
 
-    def _resolved(self, template_id: str) -> int | None:
-        return self.miner.resolve(template_id)
-
     def _mask(self, text: str) -> str:
         return self.redactor.mask(text)
+
+    def _resolved(self, template_id: str) -> int | None:
+        return self.miner.resolve(template_id)
 
     def _typed(self, key: int) -> str:
         """A key's template as it was mined, whatever people call it; "" where it is forgotten."""

@@ -51,7 +51,7 @@ def _packs(incident: Make) -> list[EvidencePack]:
             changes=[Evidence("C1", "2024-12-10T06:50:00Z", "Deployed 2.4.1")] if number % 2 else [],
             causes=[Cause("new", "web", "t2", " ".join(source.choices(_WORDS, k=9)), 0, 3, 17)],
         )
-        packs.append(build_pack(event, Redactor().mask))
+        packs.append(build_pack(event, Redactor()))
     return packs
 
 

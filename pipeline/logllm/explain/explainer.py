@@ -226,7 +226,7 @@ class Explainer:
     def _case(self, incident: IncidentEvent) -> _Case:
         mask = self.redactor.mask
         past = self._past(incident)
-        pack = build_pack(incident, mask, past)
+        pack = build_pack(incident, self.redactor, past)
         facts = [tame(mask(fact)) for fact in facts_text(incident) if not looks_like_instruction(fact)]
         # Evidence alone finds the runbook: what no line shows, a title must not claim.
         lines = [line.text for line in pack.lines] or ([] if pack.tainted else [mask(incident.template)])

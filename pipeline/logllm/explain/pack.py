@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from logllm.events import Evidence, IncidentEvent, SeenBefore
+    from logllm.explain.redact.redactor import Redactor
 
 __all__ = ["EvidencePack", "PackItem", "Rendered", "build_pack", "seen_words"]
 
@@ -185,11 +186,11 @@ class EvidencePack:
         return ranked
 
 
-def build_pack(incident: IncidentEvent, mask: Callable[[str], str], past: Sequence[SeenBefore] = ()) -> EvidencePack:
+def build_pack(incident: IncidentEvent, redactor: Redactor, past: Sequence[SeenBefore] = ()) -> EvidencePack:
     """Everything that may be cited of an incident. About 0.1 ms an item, redaction included.
 
     Args:
-        mask: Replaces secrets, addresses and names; what is masked already stays as it is.
+        redactor: Replaces secrets, addresses and names; what is masked already stays as it is.
         past: Earlier incidents like it, the likest first.
     """
     raw: list[tuple[str, ItemKind, str]] = []
@@ -209,12 +210,13 @@ def build_pack(incident: IncidentEvent, mask: Callable[[str], str], past: Sequen
     add("P", "past", [f"{seen_words(one)}: {one.title}" for one in past])
     add("T", "template", [incident.template])
     usual = words_of(" ".join([incident.template, *incident.templates]))
-    masked = [(name, kind, mask(text)) for name, kind, text in raw]
+    shown = redactor.mask_lines([one.text for one in evidence])
+    shown += [redactor.mask(text) for _, kind, text in raw if kind != "line"]
     spoken = {evidence[place].id for place in instructed([one.text for one in evidence])}
     spoken |= {name for name, kind, text in raw if kind != "line" and looks_like_instruction(text)}
     items = [
         PackItem(name, kind, tame(shortened(" ".join(text.split()), MAX_CHARS, usual)))
-        for name, kind, text in masked
+        for (name, kind, _), text in zip(raw, shown, strict=True)
         if name not in spoken
     ]
     return EvidencePack(

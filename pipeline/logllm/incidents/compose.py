@@ -11,7 +11,7 @@ from logllm.incidents import describe
 from logllm.incidents.incident import noticed, of_whole_service
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from logllm.events import Anomaly
     from logllm.incidents.changes import ChangeWatch
@@ -41,6 +41,7 @@ class Lookups:
         template_id: Its stable id.
         parameters: The values at the places where a key's template varies, in one message.
         mask: Replaces secrets, addresses and names by pseudonyms.
+        mask_lines: The same for lines that belong together, some of which only show by the others what they hold.
         runbook: The id of the runbook that these words fit, or None.
         runbook_of_kind: The id of the runbook for a kind whose records show nothing (a silence), or None.
         shows: How much of the signals of the runbook of this id a text carries, 0 to 1.
@@ -50,6 +51,7 @@ class Lookups:
     template_id: Callable[[int], str]
     parameters: Callable[[int, str], list[str]]
     mask: Callable[[str], str]
+    mask_lines: Callable[[Sequence[str]], list[str]]
     runbook: Callable[[str], str | None]
     runbook_of_kind: Callable[[str], str | None]
     shows: Callable[[str, str], float]
@@ -89,16 +91,17 @@ class Composer:
         lead = incident.lead
         mask = self._ask.mask
         lines = self.cited = self._evidence(incident)
+        masked = self._ask.mask_lines([line.text for line in lines])
         evidence = [
             Evidence(
                 id=f"E{number}",
                 time=rfc3339(line.time_ns),
-                text=mask(line.text),
+                text=text,
                 template=self._ask.template_id(line.key),
                 source=mask(line.source),
                 line=line.line,
             )
-            for number, line in enumerate(lines, 1)
+            for number, (line, text) in enumerate(zip(lines, masked, strict=True), 1)
         ]
         others = len(incident.keys) - 1 if lead.kind not in {"release", "silence"} else 0
         # Masked before it is cut to a title's length: half a token has no form by which it is known.
