@@ -228,8 +228,7 @@ class IncidentEvent(msgspec.Struct, frozen=True, tag_field="type", tag="incident
     """An incident was opened, changed or ended. Times are event time, RFC 3339 with `Z`.
 
     `kinds` are the detectors' names: `rate`, `silence`, `heartbeat`, `new`, `rare`, `severity`, `release`, `value`,
-    `distinct`, `session`, `change`, `odd`, `dominant`; `plugin` is what a plugin raised, `injection` text that speaks to
-    a language model, an incident of its own and never more than "info".
+    `distinct`, `session`, `change`, `odd`, `dominant`, `plugin`; `injection` is text that speaks to a language model.
     `score` orders incidents of one report, larger is odder; it is not a probability.
     `causes` are its anomalies, the leading one first; absent in what an older logllm kept.
     `changes` are records near its beginning that tell of a deployment or of changed configuration, "C1", "C2"...,
