@@ -134,7 +134,7 @@ def test_a_crash_is_tried_once_more_and_the_second_is_told() -> None:
     got = rig.chat()
 
     assert got.status == 503
-    assert got.error["message"] == "the model's process ended in mid-answer (signal 11)"
+    assert got.error["message"] == "the model went away in mid-answer (signal 11)"
     rig.fake.crashes = 1
     assert rig.chat(stream=True).events[-1] == "[DONE]"
 

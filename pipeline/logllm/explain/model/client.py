@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +18,7 @@ __all__ = ["Answer", "ChatClient"]
 _MAX_ANSWER_BYTES = 262_144
 # No tokenizer in use takes more than this many characters of log text into one token on average.
 _CHARS_PER_TOKEN = 8
+_LEAST_S = 0.01
 
 
 class Answer(NamedTuple):
@@ -60,6 +62,8 @@ class ChatClient:
         self._stream = stream
         self._clock = clock
         self._sent = sent
+        # llama-cpp-python's server knows schemas in a form of its own alone, and refuses OpenAI's.
+        self._own_form = False
 
     def chat(
         self,
@@ -161,17 +165,13 @@ class ChatClient:
             "seed": seed,
             "stream": stream,
         }
-        if schema is not None:
-            body["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": "answer", "strict": True, "schema": schema},
-            }
         if stop:
             body["stop"] = list(stop)
         if stream:
             body["stream_options"] = {"include_usage": True}
         pieces: list[str] = []
-        with self._exchange(f"{self._place.path}/chat/completions", body, deadline_s) as exchange:
+        with contextlib.ExitStack() as stack:
+            exchange = self._begun(stack, body, schema, deadline_s)
             if exchange.streamed:
                 reader = EventReader()
                 for data in exchange.pieces():
@@ -199,6 +199,30 @@ class ChatClient:
                 f"it read {prompt_tokens} tokens of {written} characters"
             )
         return Answer(text, ended, prompt_tokens, count_of(usage, "completion_tokens"), self._clock() - began)
+
+    def _begun(
+        self, stack: contextlib.ExitStack, body: dict[str, Any], schema: dict[str, Any] | None, deadline_s: float | None
+    ) -> Exchange:
+        path = f"{self._place.path}/chat/completions"
+        if schema is None:
+            return stack.enter_context(self._exchange(path, body, deadline_s))
+        limit_s = self._deadline_s if deadline_s is None else deadline_s
+        ends = self._clock() + limit_s
+        if not self._own_form:
+            body["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": "answer", "strict": True, "schema": schema},
+            }
+            try:
+                return stack.enter_context(self._exchange(path, body, limit_s))
+            except ExplainError as error:
+                # It says which forms it knows.
+                if "'json_object'" not in str(error):
+                    raise
+        body["response_format"] = {"type": "json_object", "schema": schema}
+        exchange = stack.enter_context(self._exchange(path, body, max(_LEAST_S, ends - self._clock())))
+        self._own_form = True
+        return exchange
 
     def _counted(self, body: dict[str, Any], deadline_s: float) -> int:
         raw = self._extra("tokenize/count", body, deadline_s)

@@ -138,7 +138,7 @@ class Answering:
                     return await reply.whole(), reply.dropped
             except BrokenError as error:
                 if again:
-                    raise Refusal(503, f"the model's process ended in mid-answer ({error.how})") from None
+                    raise Refusal(503, f"the model went away in mid-answer ({error.how})") from None
         raise AssertionError
 
     async def _streamed(self, plan: _Plan, seed: int) -> AsyncGenerator[dict[str, Any], None]:
@@ -159,7 +159,7 @@ class Answering:
                     return
             except BrokenError as error:
                 if begun or again:
-                    raise Refusal(503, f"the model's process ended in mid-answer ({error.how})") from None
+                    raise Refusal(503, f"the model went away in mid-answer ({error.how})") from None
 
     def _plan(self, asked: ChatRequest | CompletionRequest, caller: str) -> _Plan:
         profile = self._profile(asked)
