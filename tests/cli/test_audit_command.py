@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
-from msgspec.structs import replace
 
 from logllm.audit.canary import canaries
 from logllm.audit.ledger import FILE, Ledger
@@ -25,7 +24,6 @@ from logllm.cli.audit_canary import Finding, Trial
 from logllm.cli.audit_table import show_findings
 from logllm.cli.main import main
 from logllm.config import Config
-from logllm.explain.config import ExplainConfig
 from tests.cli.test_serve_alerts import until
 from tests.cli.test_serve_command import START_NS, frames_of, ordinary, served
 from tests.notify.fake_http import FakeHttp, Reply
@@ -194,10 +192,9 @@ def test_a_trial_finds_nothing_where_all_is_masked_and_its_lines_came_everywhere
 
 def test_a_trial_finds_what_a_redactor_does_not_know(tmp_path: Path) -> None:
     known = canaries(random.Random(13))[0]
-    unknown = known._replace(kind="unknown", parts=("plainwords",), line=f"{known.mark} of plainwords", mark=known.mark)
-    config = replace(Config(), explain=ExplainConfig(model=""))
+    unknown = known._replace(kind="unknown", parts=("plainwords",), line=f"{known.mark} of plainwords")
     (tmp_path / "trial").mkdir()
-    trial = Trial(config, tmp_path / "trial", [unknown], time.time_ns(), with_model=False)
+    trial = Trial(Config(), tmp_path / "trial", [unknown], time.time_ns(), with_model=False)
 
     leaked = {finding.place: finding.forms for finding in trial.run() if finding.leaked}
 
@@ -229,3 +226,44 @@ def test_the_table_has_a_row_for_each_kind_and_names_each_leak(capsys: pytest.Ca
     assert "a note" in shown
     assert (told["leaks"], told["planted"], len(told["findings"])) == (1, 2, 4)
     assert not show_findings(planted, findings[:1] + findings[2:3], [], as_json=True)
+
+
+def test_a_trial_sends_nothing_to_where_the_configuration_sends_and_changes_nothing_of_it(tmp_path: Path) -> None:
+    planted = canaries(random.Random(15))[:2]
+    with FakeHttp() as real:
+        (tmp_path / "logllm.toml").write_text(
+            f'data_dir = "{tmp_path / "data"}"\n[detect]\nlearned = "mine.toml"\n'
+            '[egress]\nallow = ["hooks.example.com"]\n[actions]\nenabled = true\n[[sinks]]\ntype = "stdout"\n'
+            f'[[notify.destinations]]\ntype = "webhook"\nname = "ours"\nurl = "{real.url}"\n'
+            f'[[notify.destinations]]\ntype = "alertmanager"\nname = "am"\nurl = "{real.url}"\n'
+            '[[notify.destinations]]\ntype = "slack"\nname = "team"\nurl = "https://hooks.example.com/s3cret"\n'
+            '[[notify.routes]]\nmatch = ["service=\\"svc-0\\""]\nto = ["ours"]\n'
+        )
+        (tmp_path / "trial").mkdir()
+        trial = Trial(
+            Config.load(tmp_path / "logllm.toml"), tmp_path / "trial", planted, time.time_ns(), with_model=False
+        )
+
+        findings = trial.run()
+
+    assert real.requests == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["logllm.toml", "trial"]
+    assert [finding for finding in findings if finding.leaked] == []
+    # The configured ones and those of each kind, whatever routes say.
+    assert len({head for place in ("webhook", "Slack's webhook") for head in trial.places[place]}) >= 4
+
+
+def test_a_test_message_is_written_down_too(tmp_path: Path) -> None:
+    with FakeHttp() as receiver:
+        (tmp_path / "logllm.toml").write_text(f'data_dir = "{tmp_path / "data"}"\n')
+        ended = CliRunner().invoke(
+            main, ["alerts", "test", "-c", str(tmp_path / "logllm.toml"), "--webhook", receiver.url]
+        )
+
+    reading = Reading(tmp_path / "data" / FILE)
+    (entry,) = reading.entries()
+    body = reading.body(entry)
+    reading.close()
+    assert ended.exit_code == 0
+    assert (entry.kind, entry.name, body) == ("webhook", "webhook", receiver.requests[0].body)
+    assert entry.about in ended.output
