@@ -9,18 +9,21 @@ from hypothesis import strategies as st
 from logllm.errors import ExplainError
 from logllm.explain.chat.answers import UNKNOWN, about, answer, named_items, quoted
 from logllm.explain.chat.asking import ASKING, MEANT
-from logllm.explain.chat.case import Item, lasting, moment
-from logllm.explain.chat.find import cites_of, find, firm_in, words_in
+from logllm.explain.chat.case import Case, Item, case_of, lasting, moment
+from logllm.explain.chat.find import Found, cites_of, find, firm_in, words_in
 from logllm.explain.chat.model import ChatModel
 from logllm.explain.chat.names import asked_for, named_by, names_in
 from logllm.explain.chat.others import compared, incident_named, listed
 from logllm.explain.chat.sentences import MAX_SENTENCE_CHARS, sentences
-from logllm.explain.chat.topics import Topic, items_named, meant_by, subjects_of, topic_of
+from logllm.explain.chat.topics import MAX_QUESTION_CHARS, Topic, items_named, meant_by, subjects_of, topic_of
 from logllm.explain.chat.whereabouts import before, who
-from logllm.explain.chat.window import ANSWER_TOKENS, Turn, fitted, told_to_model
-from logllm.explain.chat.words import checked_words, not_shown
+from logllm.explain.chat.window import ANSWER_TOKENS, Turn, Window, fitted, told_to_model
+from logllm.explain.chat.words import Checked, checked_words, not_shown
 from logllm.explain.config import ExplainConfig
+from logllm.explain.pack import build_pack
 from logllm.explain.prompt import estimate_tokens
+from logllm.explain.redact.redactor import Redactor
+from logllm.explain.runbooks.search import Catalogue
 from tests.explain.chat.sample import chat_over, kept
 from tests.explain.fakes import ChatServer
 
@@ -56,6 +59,7 @@ ITEMS = [
         ("help", Topic.HELP),
         ("purple elephants", Topic.OTHER),
         ("", Topic.OTHER),
+        ("x " * MAX_QUESTION_CHARS + "why?", Topic.OTHER),
     ],
 )
 def test_a_question_has_its_topic(question: str, topic: Topic) -> None:
@@ -74,7 +78,8 @@ def test_every_text_has_a_topic_and_an_answer(question: str) -> None:
     assert all(set(sentence.cites) <= set(case.items) for sentence in found)
 
 
-CHAT = chat_over()
+CATALOGUE = Catalogue.load()
+CHAT = chat_over(catalogue=CATALOGUE)
 
 
 def test_words_that_questions_are_made_of_are_not_what_they_are_about() -> None:
@@ -132,6 +137,7 @@ def test_citations_cover_the_words_of_a_sentence() -> None:
 def test_rare_words_find_their_lines_first() -> None:
     found = find(ITEMS, ["checkpoint", "fail"])
 
+    assert isinstance(found[0], Found)
     assert found[0].item.id == "E2"
     assert find(ITEMS, []) == []
     assert firm_in("at 10.0.0.1:80, <ip_2> and /var/log/x.") == {"10.0.0.1:80", "<ip_2>", "var/log/x"}
@@ -156,6 +162,7 @@ def test_checked_words_end_after_four_faults() -> None:
 
     found = list(checked_words(pieces(), ITEMS, [], told_to_model()))  # type: ignore[arg-type]
 
+    assert all(isinstance(one, Checked) for one in found)
     assert [one.sentence for one in found] == [None] * 4
     assert len(taken) < 8
     assert not_shown([one.fault for one in found]).count == 4
@@ -191,6 +198,7 @@ def test_the_oldest_turns_go_first() -> None:
 
     window = fitted("Why?", ITEMS, turns, n_ctx=1024)
 
+    assert isinstance(window, Window)
     text = str(window.messages)
     assert 0 < window.forgotten < 6
     assert "number5" in text
@@ -231,6 +239,20 @@ def test_whereabouts_and_what_came_before() -> None:
     assert "<user_3>" in who("which users?", case)[0].text
     assert before("", case)[0].cites == ["C1"]
     assert about("was anything accepted", case)[0].cites == ["E5"]
+
+
+def test_what_an_explanation_may_cite_is_there_under_the_same_id() -> None:
+    for event, explanation in kept():
+        case = case_of(event, explanation, CATALOGUE)
+        pack = build_pack(event, Redactor(max_values=0), case.past)
+
+        assert isinstance(case, Case)
+        for item in pack.items:
+            assert item.id in case.items, item
+            assert case.items[item.id].kind == item.kind
+            if item.kind in ("line", "change", "fact", "anomaly"):
+                start = " ".join(case.items[item.id].text.split())[:20]
+                assert start.split("<")[0] in item.text
 
 
 def test_times_are_told_in_words() -> None:

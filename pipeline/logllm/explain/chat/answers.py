@@ -22,7 +22,7 @@ __all__ = ["UNKNOWN", "about", "answer", "named_items", "quoted"]
 UNKNOWN = "I do not know from this evidence"
 # What was seen; a runbook speaks of what may be elsewhere.
 _EVIDENCE: tuple[ItemKind, ...] = (
-    "incident", "line", "template", "compared", "series", "anomaly", "change", "fact", "past",
+    "incident", "line", "template", "compared", "series", "anomaly", "change", "new", "fact", "past",
 )  # fmt: skip
 _QUOTED_CHARS = 220
 _WHOLE_CHARS = 2_000
@@ -86,7 +86,7 @@ def about(question: str, case: Case) -> list[Sentence]:
     """The items that carry the words a question is about, the best first; nothing where none does."""
     wanted = dict.fromkeys([*subjects_of(question), *firm_in(question), *meant_by(question)])
     found = find(case.of("line", "change"), wanted)
-    others = find(case.of("fact", "anomaly", "template", "past", "check", "step"), wanted)
+    others = find(case.of("fact", "new", "anomaly", "template", "past", "check", "step"), wanted)
     # Lines are what a person wants to see; what says the same stands behind them.
     told = [Sentence(quoted(one.item), [one.item.id]) for one in _near(found or others)[:_MOST_SHOWN]]
     more = [one.item.id for one in _near(others)][:_MOST_ALSO] if found else []

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from logllm.explain.facts import explain_without_model, first_sentence
 from logllm.explain.injection import looks_like_instruction
+from logllm.explain.pack import build_pack
+from logllm.explain.redact.redactor import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +27,7 @@ ItemKind = Literal[
     "series",
     "anomaly",
     "change",
+    "new",
     "fact",
     "past",
     "runbook",
@@ -42,8 +45,8 @@ class Item(NamedTuple):
     """One thing that may be cited. `text` is masked, and may be several lines, as the log had it.
 
     `id` is its kind's letter and a number: I the incident itself, E lines, T templates, X expected against seen, S the
-    series, A what came first, C changes near the beginning, F facts, P past incidents, R the runbook, K its checks,
-    D its steps.
+    series, A what came first, C changes near the beginning, N what is new, F facts, P past incidents, R the runbook, K
+    its checks, D its steps. What the model may be told (`EvidencePack`) has the same ids.
     """
 
     id: str
@@ -95,6 +98,9 @@ def case_of(
     if incident.series:
         items.append(Item("S1", "series", _shape(incident.series)))
     items += _numbered("A", "anomaly", incident.timeline[:_MOST_LINES])
+    # What the model's explanation cites is there under the same id, and what no model is shown is marked.
+    pack = build_pack(incident, Redactor(max_values=0), earlier)
+    items += [Item(one.id, "new", one.text) for one in pack.items if one.kind == "new"]
     items += _numbered("F", "fact", incident.facts[:_MOST_FACTS])
     items += _numbered("P", "past", [_told(one) for one in earlier])
     if runbook is not None:
@@ -107,7 +113,7 @@ def case_of(
     by_id: dict[str, Item] = {}
     for item in items:
         by_id.setdefault(item.id, item)
-    return Case(incident, said, runbook, by_id, earlier, tainted | frozenset(said.tainted))
+    return Case(incident, said, runbook, by_id, earlier, tainted | {*said.tainted, *pack.tainted})
 
 
 def lasting(began: str, ended: str) -> str:
@@ -141,7 +147,8 @@ def moment(time: str) -> str:
 
 
 def _numbered(letter: str, kind: ItemKind, texts: Sequence[str]) -> list[Item]:
-    return [Item(f"{letter}{number}", kind, text) for number, text in enumerate(texts, start=1)]
+    kept = (text for text in texts if text.strip())
+    return [Item(f"{letter}{number}", kind, text) for number, text in enumerate(kept, start=1)]
 
 
 def _headline(incident: IncidentEvent) -> str:

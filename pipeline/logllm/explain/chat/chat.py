@@ -233,7 +233,7 @@ def _is_for_model(topic: Topic, said: list[Sentence]) -> bool:
 def _to_the_point(asked: str, case: Case, said: list[Sentence]) -> list[Item]:
     """What the model is shown: what the answer cites, what carries the question's words, then lines and facts."""
     order = [name for sentence in said for name in sentence.cites if name in case.items]
-    pool = case.of("line", "change", "anomaly", "fact", "compared", "past")
+    pool = case.of("line", "change", "anomaly", "new", "fact", "compared", "past")
     order += [found.item.id for found in find(pool, subjects_of(asked))]
     order += [item.id for item in case.of("line", "change", "compared", "fact")]
     kept = (case.items[name] for name in dict.fromkeys(["I1", *order]) if name not in case.tainted)
