@@ -120,7 +120,9 @@ def marked(explanation: Explanation, tainted: Collection[str]) -> Explanation:
     if not tainted:
         return explanation
     sure = min(explanation.confidence, _MOST_TAINTED)
-    return replace(explanation, tainted=list(tainted), confidence=sure)
+    # What only repeats such a line (a template, a fact) is not named beside it.
+    named = [one for one in tainted if one[:1] in "EC"] or list(tainted)
+    return replace(explanation, tainted=named, confidence=sure)
 
 
 def of_injection(incident: IncidentEvent) -> Explanation:
