@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["compose", "marked", "of_injection", "untainted"]
 
 _WEAK_FIT = 0.45
-_CLOSE = 0.75
+# In log-odds.
+_CLOSE = 1.0
 # Part of what happened was kept from the model, and somebody wants it to be misread.
 _MOST_TAINTED = 0.5
 _NOTHING = "No runbook fits what was seen, and the model said nothing that the evidence carries; the facts stand alone."
@@ -152,7 +153,7 @@ def _choice(matches: Sequence[Match], likelihoods: dict[str, float]) -> Choice:
 
 def _may_overrule(pick: Match, matches: Sequence[Match]) -> bool:
     """Whether the model's pick may stand against the words: it shows a signal, and the words do not point elsewhere."""
-    return pick.signal >= _WEAK_FIT and pick.score >= _CLOSE * matches[0].score
+    return pick.signal >= _WEAK_FIT and pick.score >= matches[0].score - _CLOSE
 
 
 def _evidence(

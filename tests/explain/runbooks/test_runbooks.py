@@ -64,7 +64,7 @@ def test_a_runbook_is_read_with_its_items_and_fenced_commands() -> None:
         ('title = "Disk full"', 'tittle = "Disk full"', 3, "unknown field `tittle`"),
         ('risk = "high"', 'risk = "huge"', 5, "Invalid enum value 'huge'"),
         ('id = "disk-full"', 'id = "Disk Full"', 2, "lower-case"),
-        ('signals = ["No space left on device"]', "signals = []", 4, "1 to 64 phrases"),
+        ('signals = ["No space left on device"]', "signals = []", 4, "1 to 120 phrases"),
         ("## Check", "## Checks", 29, "`## Check`"),
         ("- Which one", "Which one", 15, "list item"),
         ("A file system is full.", "", 10, "text under"),

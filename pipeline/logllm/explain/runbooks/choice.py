@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from logllm.explain.runbooks.search import FITS, fitting
 from logllm.explain.runbooks.words import terms
 
 if TYPE_CHECKING:
@@ -27,15 +27,14 @@ __all__ = [
 CANDIDATES = 4
 SCORED = 3
 SCORED_TOKENS = 48
-# One BM25 point is worth this much mean log-probability. Scanned on 326 texts (tests/bench/explain.py): with a model of
-# 135M parameters the likelihood breaks ties and vetoes, no more: 267 right and 12 wrong, by words alone 266 and 16.
-_WORDS_WEIGHT = 0.05
-# How much likelier than after normal operation the lines must be: to overrule weak words, and not to be overruled.
-_GAIN_ENOUGH = 0.6
-_GAIN_LEAST = -0.5
-_WEAK_FIT = 0.45
-# So far ahead in words, the best was never overruled for the better: the model's second is saved.
-_DECIDED = 2.0
+# What a nat of mean log-probability a token is worth in log-odds: against the lines of normal operation, and against
+# the mean of the candidates. Fitted with the words' weights held (docs/decisions/0026-runbooks-by-words-first.md).
+_GAIN = 0.5
+_AHEAD = 1.0
+# So sure by words, for one or for none, the model was never right against them: its seconds are saved.
+_SURE = 3.0
+_CLEARLY_NONE = -4.0
+_CLEAR = 2.0
 
 NONE_PREFIX = (
     "Everything works as usual\nLog lines of normal operation:\nstarted worker 3 of 8\nGET /index.html 200 in 12 ms\n"
@@ -77,10 +76,11 @@ def scored_text(lines: Sequence[str]) -> str:
 
 
 def decided(matches: Sequence[Match]) -> bool:
-    """Whether words alone settle it: a signal is there, and twice the score of the next."""
-    if not matches or matches[0].signal < FITS:
-        return not matches
-    return len(matches) == 1 or matches[0].score > _DECIDED * matches[1].score
+    """Whether words alone settle it: one runbook is likely and well ahead of the next, or none is."""
+    if not matches or matches[0].score < _CLEARLY_NONE:
+        return True
+    ahead = len(matches) == 1 or matches[0].score - matches[1].score > _CLEAR
+    return matches[0].score > _SURE and ahead
 
 
 def choose(matches: Sequence[Match], likelihoods: Sequence[float] | None = None) -> Choice:
@@ -90,30 +90,33 @@ def choose(matches: Sequence[Match], likelihoods: Sequence[float] | None = None)
         likelihoods: Mean log-probability of a token of the lines after the prefix of each of the first matches, and,
             last, after `NONE_PREFIX`; None where no model scored them.
     """
-    if not matches:
-        return Choice(None, [], 0.0, likelihoods is not None)
-    if likelihoods is None:
-        best = fitting(matches)
-        if best is None:
-            return Choice(None, list(matches), 0.0, False)
-        ranked = [best, *(match for match in matches if match is not best)]
-        second = ranked[1].score if len(ranked) > 1 else 0.0
-        return Choice(best.runbook, ranked, _clip((best.score - second) / best.score if best.score > 0 else 0.0), False)
+    if likelihoods is None or not matches:
+        odds = [match.score for match in matches]
+        return _choice(matches, odds, by_model=likelihoods is not None)
     if not 2 <= len(likelihoods) <= len(matches) + 1:
         raise ValueError(f"Expected 2 to {len(matches) + 1} likelihoods, got {len(likelihoods)}")
-    scored = matches[: len(likelihoods) - 1]
-    words = [match.score / (0.35 + match.signal) for match in scored]
-    sums = [likelihood + _WORDS_WEIGHT * word for likelihood, word in zip(likelihoods[:-1], words, strict=True)]
-    order = sorted(range(len(scored)), key=lambda place: -sums[place])
-    ranked = [*(scored[place] for place in order), *matches[len(scored) :]]
-    first = order[0]
-    gain = likelihoods[first] - likelihoods[-1]
-    signal = matches[first].signal
-    worded = signal >= FITS or matches[first] is fitting(matches)
-    fits = (worded and gain > _GAIN_LEAST) or (signal >= _WEAK_FIT and gain >= _GAIN_ENOUGH)
-    ahead = sums[first] - sums[order[1]] if len(order) > 1 else 1.0
-    return Choice(ranked[0].runbook if fits else None, ranked, _clip(ahead) if fits else 0.0, True)
+    *scored, none = likelihoods
+    mean = sum(scored) / len(scored)
+    odds = [
+        match.score + _GAIN * (likelihood - none) + _AHEAD * (likelihood - mean)
+        for match, likelihood in zip(matches, scored, strict=False)
+    ]
+    # What was not scored stays behind what was.
+    return _choice(matches, odds, by_model=True)
 
 
-def _clip(value: float) -> float:
-    return min(1.0, max(0.0, value))
+def _choice(matches: Sequence[Match], odds: Sequence[float], *, by_model: bool) -> Choice:
+    if not matches:
+        return Choice(None, [], 0.0, by_model)
+    order = sorted(range(len(odds)), key=lambda place: -odds[place])
+    ranked = [*(matches[place] for place in order), *matches[len(odds) :]]
+    best = odds[order[0]]
+    # None is a candidate too, at log-odds 0.
+    second = max(0.0, odds[order[1]] if len(order) > 1 else 0.0)
+    margin = _probability(best - second)
+    return Choice(ranked[0].runbook if best > 0.0 else None, ranked, margin if best > 0.0 else 0.0, by_model)
+
+
+def _probability(log_odds: float) -> float:
+    """How far ahead, 0 to 1: 0 where both are as likely."""
+    return math.tanh(max(0.0, log_odds) / 2.0)

@@ -23,6 +23,7 @@ __all__ = ["Risk", "Runbook", "commands_of", "parse_runbook", "read_folders"]
 
 _MAX_FILE_BYTES = 262_144
 _MAX_RUNBOOKS = 2_000
+_MAX_SIGNALS = 120
 _MAX_ITEMS = 40
 _MAX_ITEM_CHARS = 2_000
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
@@ -121,11 +122,13 @@ def _front_matter(lines: list[str], path: str) -> _FrontMatter:
         raise _wrong(path, _line_of("$.id", lines), "`id` of lower-case letters, digits and `-`, at most 64", front.id)
     if not 0 < len(front.title.strip()) <= 160:
         raise _wrong(path, _line_of("$.title", lines), "`title` of 1 to 160 characters", front.title)
-    if not 0 < len(front.signals) <= 64 or any(not 0 < len(signal.strip()) <= 300 for signal in front.signals):
+    if not 0 < len(front.signals) <= _MAX_SIGNALS or any(
+        not 0 < len(signal.strip()) <= 300 for signal in front.signals
+    ):
         raise _wrong(
             path,
             _line_of("$.signals", lines),
-            "`signals`, 1 to 64 phrases of at most 300 characters",
+            "`signals`, 1 to 120 phrases of at most 300 characters",
             str(front.signals),
         )
     fault = fault_in(front.actions)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sqlite3
 import threading
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,7 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from logllm.explain.runbooks.file import Risk, Runbook, commands_of, parse_runbook, read_folders
-from logllm.explain.runbooks.words import WEAK, stem, terms
+from logllm.explain.runbooks.signals import Shown, SignalIndex
+from logllm.explain.runbooks.weights import features, log_odds
+from logllm.explain.runbooks.words import terms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,34 +19,28 @@ if TYPE_CHECKING:
 
 __all__ = ["FITS", "LEAST_SHOWN", "Catalogue", "Match", "Risk", "Runbook", "commands_of", "fitting", "parse_runbook"]
 
-# Calibrated on the shipped catalogue (tests/bench/explain.py): ordinary log lines stay below, lines that show
-# a problem reach it. A larger value says "none fits" more often.
+# The share of a signal from which on a line shows it (`Catalogue.shows`), and the least that is worth citing.
 FITS = 0.7
+LEAST_SHOWN = 0.35
 
 _QUERY_TERMS = 200
 _COLUMNS = ("title", "signals", "what", "steps")
 _WEIGHTS = (3.0, 4.0, 1.5, 0.5)
-_WEAK_WEIGHT = 0.25
-# Where no signal fits in full, the first match still counts when it is well ahead. Scanned with the labelled excerpts
-# of the tests: 75 % right, 3 % wrong, 40 of 42 "none" right, against 60 %, 4 % and 42 by the signals' share alone.
-_CLEAR = 10.0
-LEAST_SHOWN = 0.35
-_AHEAD = 1.3
-_FLOOR = 2.0
-# A signal's words in their own order, next to each other, count at least this much however common they are.
-_PHRASE = 0.75
+_NOT_SHOWN = Shown(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 class Match(NamedTuple):
     """A runbook and how well the text fits it.
 
-    `score` orders matches: BM25 over title, signals, description and steps, times what share of a signal the text
-    carries. `signal` is that share alone, 0 to 1 (`FITS` or more: the text shows this problem).
+    `score` orders matches: the log-odds, by words alone, that this runbook is meant rather than none; above 0 it fits.
+    `signal` is what share of a signal the best line carries, 0 to 1 (`FITS` or more: the text shows this problem),
+    `bm25` the plain BM25 over title, signals, description and steps.
     """
 
     runbook: Runbook
     score: float
     signal: float
+    bm25: float = 0.0
 
 
 class Catalogue:
@@ -89,7 +84,7 @@ class Catalogue:
                 for number, runbook in enumerate(self._order)
             ),
         )
-        self._signals = _SignalIndex(self._order)
+        self._signals = SignalIndex(self._order)
 
     @classmethod
     def load(cls, folders: Sequence[str | Path] = (), *, shipped: bool = True) -> Catalogue:
@@ -121,23 +116,29 @@ class Catalogue:
         return hashlib.blake2b(msgspec.msgpack.encode(self._order), digest_size=8).hexdigest()
 
     def search(self, text: str, limit: int = 5) -> list[Match]:
-        """The runbooks that share words with `text`, best first, at most `limit`."""
+        """The runbooks that share words with `text`, best first, at most `limit`; a few milliseconds."""
+        lines, shown = self._signals.telling(text)
+        bm25 = self._bm25("\n".join(lines) or text)
+        top = max(bm25.values(), default=0.0)
+        found = []
+        for number in sorted(bm25, key=lambda number: -bm25[number]):
+            how = shown.get(number, _NOT_SHOWN)
+            score = log_odds(features(how, bm25[number], top))
+            found.append(Match(self._order[number], score, how.best, bm25[number]))
+        found.sort(key=lambda match: (-match.score, match.runbook.id))
+        return found[:limit]
+
+    def _bm25(self, text: str) -> dict[int, float]:
         words = list(dict.fromkeys(terms(text)))[:_QUERY_TERMS]
         if not words or not self._order:
-            return []
+            return {}
         query = " OR ".join(f'"{word}"' for word in words)
         with self._lock:
             rows = self._db.execute(
                 f"SELECT rowid, -bm25(book, {', '.join(map(str, _WEIGHTS))}) FROM book WHERE book MATCH ?",  # noqa: S608 - constants
                 (query,),
             ).fetchall()
-        shares = self._signals.shares(text)
-        found = []
-        for number, bm25 in rows:
-            signal = shares.get(number, 0.0)
-            found.append(Match(self._order[number], bm25 * (0.35 + signal), signal))
-        found.sort(key=lambda match: (-match.score, match.runbook.id))
-        return found[:limit]
+        return dict(rows)
 
     def best(self, text: str) -> Runbook | None:
         """The runbook whose signals the text shows, or None: most log lines need no runbook."""
@@ -147,79 +148,13 @@ class Catalogue:
     def shows(self, runbook: Runbook, line: str) -> float:
         """What share of the runbook's best fitting signal this one line carries, 0 to 1."""
         number = self._place.get(runbook.id)
-        return 0.0 if number is None else self._signals.shares(line).get(number, 0.0)
+        return 0.0 if number is None else self._signals.share(number, line)
 
 
 def fitting(matches: Sequence[Match]) -> Match | None:
-    """The match that counts, of a search's: the first, if a signal of it is there or it is well ahead of the rest."""
-    if not matches:
-        return None
-    first = matches[0]
-    ahead = len(matches) == 1 or first.score >= _AHEAD * matches[1].score
-    clear = first.score >= _CLEAR and first.signal >= LEAST_SHOWN and ahead
-    return first if first.signal >= FITS or clear else None
-
-
-class _SignalIndex:
-    """Which share of each runbook's best fitting signal a text carries: an inverted index of the signals' words."""
-
-    def __init__(self, runbooks: list[Runbook]) -> None:
-        weights = _term_weights(runbooks)
-        self._owner: list[int] = []
-        self._total: list[float] = []
-        self._phrase: list[str] = []
-        self._least: list[int] = []
-        self._by_word: dict[str, list[tuple[int, float]]] = {}
-        for number, runbook in enumerate(runbooks):
-            for signal in runbook.signals:
-                words = [stem(word) for word in terms(signal)]
-                place = len(self._owner)
-                self._owner.append(number)
-                self._least.append(min(2, len(set(words))))
-                self._phrase.append(f" {' '.join(words)} " if len(words) > 1 else "")
-                # A signal of one or two weak words must not decide whatever else is in the line.
-                self._total.append(max(_FLOOR, sum(weights[word] for word in set(words))))
-                for word in set(words):
-                    self._by_word.setdefault(word, []).append((place, weights[word]))
-
-    def shares(self, text: str) -> dict[int, float]:
-        """Runbook number to share, 0 to 1; runbooks without any word in common are absent."""
-        best: dict[int, float] = {}
-        for words in {tuple(stem(word) for word in terms(line)) for line in text.splitlines()[:64]}:
-            sums: dict[int, float] = {}
-            hits: dict[int, int] = {}
-            for word in set(words):
-                for place, weight in self._by_word.get(word, ()):
-                    sums[place] = sums.get(place, 0.0) + weight
-                    hits[place] = hits.get(place, 0) + 1
-            spaced = f" {' '.join(words)} "
-            for place, total in sums.items():
-                # One word of several is a coincidence: "image" is no broken image cache.
-                if hits[place] < self._least[place]:
-                    continue
-                share = min(1.0, total / self._total[place])
-                if self._phrase[place] and self._phrase[place] in spaced:
-                    share = max(share, _PHRASE)
-                number = self._owner[place]
-                if share > best.get(number, 0.0):
-                    best[number] = share
-        return best
+    """The match that counts, of a search's: the first, if it is likelier than none."""
+    return matches[0] if matches and matches[0].score > 0.0 else None
 
 
 def _normal(text: str) -> str:
     return " ".join(terms(text))
-
-
-def _term_weights(runbooks: list[Runbook]) -> dict[str, float]:
-    """Rare among the runbooks' signals weighs more; words that any log has weigh little. 0.1 to 2."""
-    seen: dict[str, int] = {}
-    for runbook in runbooks:
-        for word in {stem(word) for signal in runbook.signals for word in terms(signal)}:
-            seen[word] = seen.get(word, 0) + 1
-    weak = {stem(word) for word in WEAK}
-    count = max(len(runbooks), 8)
-    return {
-        word: min(2.0, max(0.4, math.log((count + 1) / (number + 0.5)) / math.log(8)))
-        * (_WEAK_WEIGHT if word in weak else 1.0)
-        for word, number in seen.items()
-    }

@@ -6,6 +6,7 @@ device` meet.
 
 from __future__ import annotations
 
+import functools
 import re
 
 __all__ = ["WEAK", "stem", "terms"]
@@ -82,6 +83,7 @@ _CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _MAX_TEXT = 16_384
 
 
+@functools.lru_cache(maxsize=16_384)
 def stem(word: str) -> str:
     """Cut the common English endings; both sides of a comparison pass through it, so it need not be a word.
 
