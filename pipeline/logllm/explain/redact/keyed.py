@@ -116,10 +116,14 @@ def keyed_spans(text: str, lower: str) -> Iterator[Span]:
     """Where the values behind names of secrets stand."""
     if not any(hint in lower for hint in KEY_HINTS):
         return
+    done = 0
     for match in _KEY.finditer(text):
         name = match[1][-_NAME_TAIL:]
-        if is_secret_name(name):
-            yield from _value_at(text, match.end(), name=name, after=match[0])
+        # A value may hold further names: those go with it, or `password=password=...` would be quadratic.
+        if match.start() >= done and is_secret_name(name):
+            for start, end in _value_at(text, match.end(), name=name, after=match[0]):
+                done = end
+                yield start, end
     if "-" in text:
         for match in _OPTION.finditer(text):
             if is_secret_name(match[1][-_NAME_TAIL:]) and text[match.end() : match.end() + 1] != "-":
