@@ -216,6 +216,8 @@ METRICS: dict[str, Metric] = _table(
         ("what",),
     ),
     ("actions", "counter", "Actions of runbooks that ended, by how.", ("state",)),
+    ("egress", "counter", "Bodies written down before they left, by kind of receiver.", ("kind",)),
+    ("egress_unrecorded", "counter", "Bodies that could not be written down; those that must be did not leave.", ()),
     ("state_saves", "counter", "Snapshots written.", ()),
     ("state_age_seconds", "gauge", "Seconds since the last snapshot.", ()),
     ("process_cpu_seconds", "counter", "User and system CPU time of this process.", ()),

@@ -352,7 +352,8 @@ def test_what_cannot_be_written_down_leaves_all_the_same_and_a_gap_says_so_later
     ledger.append("webhook", "w", "h:1", b"last")
     ledger.close()
 
-    assert missed == 2
+    assert missed == ledger.failed == 2
+    assert ledger.written == {"webhook": 2}
     assert len(told) == 1
     assert "disk is full" in told[0]
     assert [(entry.kind, entry.size) for entry in listed(path)] == [("webhook", 5), (GAP, 12), ("webhook", 4)]

@@ -150,6 +150,7 @@ def test_every_request_is_in_the_ledger_byte_for_byte_and_no_secret_is_anywhere(
             slack.wait_for(1)
             until(lambda: any(event["type"] == "explanation" for event in running.events))
             live = run("egress", "--data-dir", str(tmp_path / "data"), "--verify")
+            _, metrics = running.get("/metrics")
             code = running.end()
         received = Counter(
             (f"127.0.0.1:{fake.port}", one.body) for fake in (slack, hook, model) for one in fake.requests
@@ -163,6 +164,8 @@ def test_every_request_is_in_the_ledger_byte_for_byte_and_no_secret_is_anywhere(
     reading.close()
     assert (code, live.exit_code, verdict.wrong) == (0, 0, "")
     assert {entry.kind for entry in entries} == {"slack", "webhook", "model"}
+    assert 'logllm_egress_total{kind="model"} 1.0' in metrics
+    assert "logllm_egress_unrecorded_total 0.0" in metrics
     assert written == received
     incident = next(event["id"] for event in running.events if event["type"] == "incident")
     assert all(incident in entry.about for entry in entries)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -52,6 +53,10 @@ class Ledger:
         tell: Told when writing begins to fail.
         clock: Nanoseconds since the epoch.
 
+    Attributes:
+        written: Entries by kind, since the start.
+        failed: Bodies that could not be written down, since the start.
+
     Raises:
         StateError: Required, and the file cannot be opened.
     """
@@ -76,6 +81,8 @@ class Ledger:
         self._database: Database | None = None
         self._is_closed = False
         self._is_failing = False
+        self.written: Counter[str] = Counter()
+        self.failed = 0
         self._missed = 0
         self._missed_bytes = 0
         self._missed_since_ns = 0
@@ -139,6 +146,7 @@ class Ledger:
             try:
                 self._write(entry, small if is_kept else None)
             except StateError as error:
+                self.failed += 1
                 if self._required:
                     raise
                 self._missed += 1
@@ -148,6 +156,7 @@ class Ledger:
             else:
                 self._missed = self._missed_bytes = self._missed_since_ns = 0
                 self._is_failing = False
+                self.written[entry.kind] += 1
 
     def _fails(self, error: StateError) -> None:
         if not self._is_failing:

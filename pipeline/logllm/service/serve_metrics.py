@@ -50,6 +50,11 @@ def values_of(service: Serve) -> dict[str, Value]:
         **alert_values(service.alerts),
         **explain_values(run.explaining),
     }
+    if run.ledger is not None:
+        values |= {
+            "logllm_egress": {kind: float(count) for kind, count in run.ledger.written.items()},
+            "logllm_egress_unrecorded": float(run.ledger.failed),
+        }
     if service.rejects is not None:
         values["logllm_dead_letter_entries"] = float(service.rejects.count)
     if service.reduction is not None:
