@@ -276,8 +276,7 @@ PROMISES: tuple[Promise, ...] = (
         "known); names of services stay; records in sinks are as they came, unless the `redact` plugin changes them.",
         tests=(
             "tests/explain/redact/test_corpus.py::test_of_each_kind_at_least_95_in_100_are_masked_whole",
-            "tests/explain/redact/test_corpus.py::"
-            "test_of_lines_that_only_resemble_at_most_5_in_1000_lose_something",
+            "tests/explain/redact/test_corpus.py::test_of_lines_that_only_resemble_at_most_5_in_1000_lose_something",
             "tests/explain/redact/test_forms.py::test_a_secret_is_masked_however_it_is_written",
             "tests/explain/redact/test_redact.py::test_no_secret_survives_what_stands_around_it",
             "tests/samples/test_samples.py::"
