@@ -27,7 +27,7 @@ def _wish(name: str, needs: str, *patterns: str) -> Wish:
 
 _GAP = r"[\W_]+(?:\w+\W+){0,5}?"
 _VERB = r"(?:ignor(?:e|ing|ed)|disregard|forget|overrid(?:e|ing)|bypass|neglect|set aside|pay no attention to)"
-_ORDER = r"(?:instructions?|prompts?|guidelines?|directives?|directions|training|safety|persona)"
+_ORDER = r"(?:instructions?|prompts?|guidelines?|directives?|directions|training|safety|persona|safeguards|guardrails|restrictions)"
 HIDDEN_ORDER = re.compile(
     rf"\b{_VERB}{_GAP}{_ORDER}\b|\byou are now{_GAP}(?:assistant|model|admin|unrestricted)\b|\bsystem prompt\b"
 )
@@ -39,13 +39,15 @@ _ENGLISH = (
     _wish(
         "override",
         "ignor;disregard;forget;overrid;bypass;neglect;set aside;no attention;instruction;your ;everything ;rules;real task;"
-        "actual task;true task;updated task;stop following",
+        "actual task;true task;updated task;stop following;override;{{;you no longer",
         rf"\b{_VERB}{_GAP}{_ORDER}\b",
         rf"\b{_VERB}{_GAP}(?:all|any|every|everything|the|your|these|those|previous|prior|above|earlier)\W+"
         r"(?:\w+\W+){0,4}?(?:rules|orders|commands|constraints|context|above|before this|you were told|analysis)\b",
         r"\boverride analysis\b|\bnew instructions?\W|\b(?:real|actual|true|updated) (?:instructions?|task)\s*(?:are|is|:)",
         r"\byour (?:new|real|only|actual|true|sole) (?:task|role|goal|job|purpose|instructions?|objective)\b",
         r"\b(?:instructions?|rules|everything) (?:above|before this|so far)\b.{0,30}\b(?:void|cancel|obsolete|no longer|a test)",
+        r"\b(?:developer|researcher|admin|operator|system|updated|secret) instructions?\s*:|\bsystem override\b|\{\{\s*system\s*:",
+        r"\byou no longer (?:need|have|must|require)\b|\boverride\s*:\s*(?:display|print|show|output|ignore|reveal)\b",
         r"\bstop following\b.{0,20}(?:instructions|rules|guidelines)\b",
     ),
     _wish(
@@ -92,11 +94,12 @@ _ENGLISH = (
     ),
     _wish(
         "reveal",
-        "your ;initial prompt;hidden prompt;original prompt; above;so far;exfiltrate;secrets;passwords;credentials;api key;"
+        "your ;came before;of this conv;system message;initial prompt;hidden prompt;original prompt; above;so far;exfiltrate;secrets;passwords;credentials;api key;"
         "conversation;environment variables;evidence;session token",
         r"\b(?:print|reveal|show|repeat|output|tell me|leak|dump|display|disclose|summari[sz]e|translate|recite)\W+(?:\w+\W+){0,4}?"
         r"(?:your (?:\w+ )?(?:instructions|prompt|rules|secrets|configuration|memory|context|tools)|"
-        r"(?:initial|hidden|original) prompt|(?:text|words|everything|content) above|conversation so far)",
+        r"(?:initial|hidden|original) prompt|(?:text|words|everything|content) above|conversation so far|system message|"
+        r"(?:that )?came before this|beginning of (?:this|the|our) conversation)",
         r"\b(?:exfiltrate|(?:send|post|upload|forward|append|encode|leak) (?:\w+ ){0,4}?(?:secrets|passwords|credentials|"
         r"api keys?|conversation|environment variables|evidence|session token))\b",
     ),
