@@ -162,18 +162,19 @@ def test_a_damaged_state_costs_the_names_alone(store: Path) -> None:
     assert (store / "state.msgpack").read_bytes() == b"not a state"
 
 
-def test_earlier_incidents_of_the_same_fingerprint_are_known(store: Path) -> None:
+def test_earlier_incidents_like_it_are_known_with_what_helped(store: Path) -> None:
     from msgspec.structs import replace
 
     event = next(event for event, _ in kept() if event.id == DISK)
     older = IncidentStore(store / "logllm.db")
     older.put(replace(event, id="inc-00aa00aa00", started="2026-01-02T03:04:00.000Z"))
+    older.solve("inc-00aa00aa00", "the export was moved to another disk")
     older.close()
 
     done = chat("--no-llm", "--data-dir", str(store), DISK, typed="has this been seen before?\n")
 
     assert "Seen before: inc-00aa00aa00 at 2026-01-02 03:04Z" in done.output
-    assert "[P1]" in done.output
+    assert "what helped: the export was moved to another disk. [P1]" in done.output
 
 
 def test_a_model_behind_a_url_adds_what_stands_and_what_it_was_sent_is_written_down(store: Path) -> None:

@@ -12,8 +12,8 @@ from msgspec.structs import replace
 
 from logllm import checkpoint
 from logllm.errors import SourceError, StateError
-from logllm.events import SeenBefore
 from logllm.explain.chat.chat import Chat
+from logllm.explain.history import History
 from logllm.explain.redact.redactor import Redactor
 from logllm.explain.runbooks.search import Catalogue
 from logllm.incidents.store import IncidentStore
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from logllm.explain.chat.model import ChatModel
 
 __all__ = ["open_chat", "read_log"]
-
-_SEARCHED = 2_000
-_MOST_PAST = 5
 
 
 class _Quiet:
@@ -88,7 +85,7 @@ def open_chat(folder: Path, config: Config, model: ChatModel | None) -> Iterator
     store = IncidentStore(path)
     try:
         redactor = _redactor(folder / "state.msgpack")
-        with Catalogue.load(config.explain.runbooks) as catalogue:
+        with Catalogue.load(config.explain.runbooks) as catalogue, contextlib.closing(History(store)) as history:
             yield (
                 Chat(
                     lambda limit: list(store.latest(limit)),
@@ -96,7 +93,7 @@ def open_chat(folder: Path, config: Config, model: ChatModel | None) -> Iterator
                     catalogue,
                     redactor.mask,
                     model=model,
-                    past=lambda event: _past(store, event),
+                    past=history.search,
                 ),
                 redactor,
             )
@@ -113,12 +110,3 @@ def _redactor(path: Path) -> Redactor:
     except (OSError, StateError, KeyError, TypeError):
         # It is being written, or of another version: names stay masked, which is all that is lost.
         return Redactor(max_values=0)
-
-
-def _past(store: IncidentStore, event: IncidentEvent) -> list[SeenBefore]:
-    began = event.started or event.time
-    return [
-        SeenBefore(other.id, other.started or other.time, other.title, likeness=1.0)
-        for other, _ in store.latest(_SEARCHED)
-        if event.fingerprint and other.fingerprint == event.fingerprint and (other.started or other.time) < began
-    ][:_MOST_PAST]

@@ -81,12 +81,13 @@ def case_of(
 ) -> Case:
     """The case of an incident as it was kept; both are taken to be masked already.
 
-    The runbook is the explanation's, else the one that the incident was given when it opened.
+    `past` is what is known now of earlier incidents like it. The runbook is the explanation's, else the one that the
+    incident was given when it opened.
     """
     name = explanation.runbook if explanation is not None and explanation.status == "ok" else incident.runbook
     runbook = catalogue.by_id.get(name) if name else None
     said = explanation or explain_without_model(incident, runbook, catalogue)
-    earlier = list(said.seen_before or past)[:_MOST_PAST]
+    earlier = _merged(said.seen_before, past)
     items: list[Item] = [Item("I1", "incident", _headline(incident))]
     items += [Item(one.id, "line", one.text) for one in incident.evidence[:_MOST_LINES]]
     items += [Item(one.id, "change", one.text) for one in incident.changes[:_MOST_LINES]]
@@ -114,6 +115,13 @@ def case_of(
     for item in items:
         by_id.setdefault(item.id, item)
     return Case(incident, said, runbook, by_id, earlier, tainted | {*said.tainted, *pack.tainted})
+
+
+def _merged(seen: Sequence[SeenBefore], past: Sequence[SeenBefore]) -> list[SeenBefore]:
+    """Those that the explanation names keep their places; what people have said of them since is taken over."""
+    now = {one.incident: one for one in past}
+    known = [now.pop(one.incident, one) for one in seen]
+    return [*known, *now.values()][:_MOST_PAST]
 
 
 def lasting(began: str, ended: str) -> str:
