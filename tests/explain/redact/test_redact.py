@@ -193,6 +193,21 @@ PIECES = st.one_of(
             "for user ",
             "<ip_1>",
             "<secret_",
+            "<secret_1>",
+            "<phone_2>",
+            "password: monkey ",
+            "api_key = ",
+            "-H 'X-Api-Key: ",
+            "--token ",
+            "<password>",
+            "</password>",
+            "name=secret value=",
+            "IDENTIFIED BY '",
+            "%3Dtoken%3D",
+            "cGFzc3dvcmQ9aHVudGVyMi14eXotOTk5",
+            "hunter2-xyz-999",
+            "+1 415 555 2671",
+            "AKIAIOSFODNN7EXAMPLE",
         ]
     ),
     st.sampled_from(
@@ -219,6 +234,17 @@ def test_masking_twice_changes_nothing_more(text: str) -> None:
     once = redactor.mask(text)
 
     assert redactor.mask(once) == once
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(PIECES, max_size=6).map("".join), max_size=6))
+def test_lines_masked_together_are_masked_and_as_many(texts: list[str]) -> None:
+    redactor = Redactor()
+
+    once = redactor.mask_lines(texts)
+
+    assert len(once) == len(texts)
+    assert redactor.mask_lines(once) == once
 
 
 @settings(max_examples=200, deadline=None)
@@ -265,6 +291,48 @@ def test_a_line_of_a_megabyte_takes_less_than_three_seconds(unit: str) -> None:
     Redactor().mask(line)
 
     assert time.process_time() - began < 3.0
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "password=",
+        "password=b7,",
+        'password=\\"',
+        "password: a ",
+        "token=[",
+        "<password>",
+        "&lt;password&gt;x",
+        'name="password" ',
+        "--token ",
+        "-----BEGIN PRIVATE KEY-----\nA",
+        "QUFB",
+        "A" * 64 + "\n",
+        "%41",
+        "%",
+        "+1 2",
+        "1234-",
+        "DE89 ",
+        "$argon2id$",
+        "curl -u a:",
+        "M" * 24 + ".",
+        "/1.1.1.1",
+        "password=<secret_1>",
+        "ENV a ",
+        "password for a: ",
+        "[",
+        "\\",
+    ],
+)
+def test_four_times_the_text_is_not_much_more_than_four_times_the_work(unit: str) -> None:
+    spent = []
+    for size in (20_000, 80_000):
+        line = unit * (size // len(unit))
+        began = time.process_time()
+        Redactor().mask(line)
+        spent.append(time.process_time() - began)
+
+    assert spent[1] < 10.0 * spent[0] + 0.5
 
 
 def test_threads_agree_on_the_pseudonyms() -> None:
