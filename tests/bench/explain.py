@@ -1,19 +1,16 @@
-"""Measure the explainer: cold start, seconds an explanation, tokens a second, and how often the runbook is right.
+"""Measure the explainer: cold start, tokens a second, seconds an explanation, and what of it stands the checks.
 
-    python tests/bench/explain.py [--labelled]
+    python tests/bench/explain.py
 
-`--labelled` adds the labelled lines beside the catalogue's tests, which were written by other hands than `cases.py`;
-with them it takes some minutes on two cores. What is measured is said to be this machine's, now: on a busy one a small
-model is several times slower.
+What is measured is said to be this machine's, now: on a busy one a small model is several times slower. How often the
+runbook is right: tests/bench/runbooks.py.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -25,23 +22,8 @@ from logllm.explain.model.client import ChatClient
 from logllm.explain.model.models import DEFAULT_MODEL, ModelStore
 from logllm.explain.model.server import ModelServer
 from logllm.explain.redact.redactor import Redactor
-from logllm.explain.runbooks.choice import (
-    CANDIDATES,
-    NONE_PREFIX,
-    SCORED,
-    SCORED_TOKENS,
-    choose,
-    decided,
-    prefix_of,
-    scored_text,
-)
-from logllm.explain.runbooks.search import Catalogue, Match
-from tests.explain.runbooks.cases import CASES, UNRELATED
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-_LABELLED = Path(__file__).parents[1] / "explain" / "runbooks" / "labelled.jsonl"
+from logllm.explain.runbooks.search import Catalogue
+from tests.explain.runbooks.cases import CASES
 
 
 def main() -> int:
@@ -57,12 +39,6 @@ def main() -> int:
             print(f"cold start: {time.perf_counter() - began:.2f} s")
             client = ChatClient(endpoint.base_url, endpoint.key, endpoint.model)
             _rate(client)
-            _accuracy("our cases", CASES, catalogue, client)
-            _accuracy("nothing wrong", [(text, ()) for text in UNRELATED], catalogue, client)
-            if "--labelled" in sys.argv[1:]:
-                lines = [json.loads(line) for line in _LABELLED.read_text().splitlines() if line.strip()]
-                cases = [(line["text"], (line["runbook"],) if line["runbook"] else ()) for line in lines]
-                _accuracy("labelled lines", cases, catalogue, client)
         _explanations(catalogue, server)
         server.close()
     return 0
@@ -76,36 +52,6 @@ def _rate(client: ChatClient) -> None:
     print(
         f"writes {short.completion_tokens / short.seconds:.0f} tokens/s, reads {long.prompt_tokens / long.seconds:.0f}"
     )
-
-
-def _accuracy(
-    name: str, cases: Sequence[tuple[str, tuple[str, ...]]], catalogue: Catalogue, client: ChatClient
-) -> None:
-    """How often each way names a wanted runbook, or none where none is wanted; and how often a wrong one."""
-    right = {"BM25 alone, always its first": 0, "BM25 and signals": 0, "and likelihood": 0}
-    wrong = dict.fromkeys(right, 0)
-    scored = 0
-    seconds = 0.0
-    for text, wanted in cases:
-        matches = catalogue.search(text, CANDIDATES)
-        plain = max(matches, key=lambda match: match.score / (0.35 + match.signal), default=None)
-        words = choose(matches).runbook
-        both = words
-        if not decided(matches):
-            began = time.perf_counter()
-            both = choose(matches, _likelihoods(client, matches, text)).runbook
-            seconds += time.perf_counter() - began
-            scored += 1
-        for way, runbook in zip(right, (plain.runbook if plain else None, words, both), strict=True):
-            right[way] += (runbook.id if runbook else None) in (wanted or (None,))
-            wrong[way] += runbook is not None and runbook.id not in wanted
-    shown = ", ".join(f"{way} {number} right {wrong[way]} wrong" for way, number in right.items())
-    print(f"{name}: of {len(cases)}: {shown}; {scored} scored, {seconds / max(1, scored):.2f} s each")
-
-
-def _likelihoods(client: ChatClient, matches: list[Match], text: str) -> list[float]:
-    prefixes = [*(prefix_of(match.runbook) for match in matches[:SCORED]), NONE_PREFIX]
-    return client.score(prefixes, scored_text(text.splitlines()), max_tokens=SCORED_TOKENS)
 
 
 def _explanations(catalogue: Catalogue, server: ModelServer, count: int = 12) -> None:

@@ -20,6 +20,7 @@ from logllm.explain.explainer import Explainer
 from logllm.explain.model.client import ChatClient
 from logllm.explain.model.server import ModelServer
 from logllm.explain.redact.redactor import Redactor
+from logllm.explain.runbooks.choice import NEUTRAL, question_of
 from logllm.explain.runbooks.search import Catalogue
 
 if TYPE_CHECKING:
@@ -86,14 +87,16 @@ def test_the_schema_holds_and_tokens_are_counted(server: ModelServer) -> None:
     assert answer.prompt_tokens > 5
 
 
-def test_a_log_line_is_likelier_after_its_own_problem(server: ModelServer) -> None:
-    problems = ["Problem: nobody can log in by SSH: failed passwords.\n", "Problem: the printer is out of paper.\n"]
+def test_a_log_line_raises_its_own_problem_more_than_another(server: ModelServer) -> None:
+    line = question_of("sshd: Failed password for root from 10.0.0.1 port 22 ssh2")
+    problems = [" SSH brute force: many failed logins", " Names cannot be resolved"]
 
     with server.session() as endpoint:
-        scores = client(endpoint).score(problems, "sshd: Failed password for root from 10.0.0.1 port 22 ssh2")
-        again = client(endpoint).score(problems, "sshd: Failed password for root from 10.0.0.1 port 22 ssh2")
+        usual = client(endpoint).score(question_of(NEUTRAL), problems)
+        scores = client(endpoint).score(line, problems)
+        again = client(endpoint).score(line, problems[::-1])[::-1]
 
-    assert scores[0] > scores[1]
+    assert scores[0] - usual[0] > scores[1] - usual[1]
     assert scores == pytest.approx(again, abs=1e-4)
 
 
@@ -101,7 +104,7 @@ def test_scoring_leaves_the_chat_as_it_was(server: ModelServer) -> None:
     with server.session() as endpoint:
         asked = client(endpoint)
         first = asked.chat(TALE, SCHEMA, max_tokens=20).text
-        asked.score(["a", "b"], "c d e f")
+        asked.score("a b", ["c d e f", "g"])
         second = asked.chat(TALE, SCHEMA, max_tokens=20).text
 
     assert first == second
@@ -114,7 +117,7 @@ def test_a_chat_that_filled_the_context_leaves_room_for_scoring_and_the_next_cha
     with server.session() as endpoint:
         asked = client(endpoint)
         answer = asked.chat(long, SCHEMA, max_tokens=8)
-        scores = asked.score(["Problem: disk full\n" * 50], "disk sda1 at 92 percent")
+        scores = asked.score("Problem: disk full\n" * 50, ["disk sda1 at 92 percent"])
         again = asked.chat(TALE, SCHEMA, max_tokens=20)
     server.close()
 
@@ -144,7 +147,7 @@ def test_the_child_refuses_other_keys_browsers_and_paths(server: ModelServer) ->
             assert caught.value.code == status
             caught.value.close()
         with pytest.raises(ExplainError, match="400"):
-            client(endpoint).score(["x" * 9000], "y")
+            client(endpoint).score("x" * 9000, ["y"])
 
 
 def test_a_child_killed_in_mid_answer_is_told_and_the_next_call_works(model_path: Path, incident: Make) -> None:

@@ -17,7 +17,15 @@ from logllm.explain.model.models import LocalModel, ModelStore
 from logllm.explain.model.server import ModelServer
 from logllm.explain.prompt import ANSWER_TOKENS, build_prompt
 from logllm.explain.questions import QUESTION_TOKENS, build_question, parse_question
-from logllm.explain.runbooks.choice import NONE_PREFIX, SCORED, SCORED_TOKENS, choose, decided, prefix_of, scored_text
+from logllm.explain.runbooks.choice import (
+    NEUTRAL,
+    TITLE_TOKENS,
+    choose,
+    decided,
+    question_of,
+    scored_text,
+    title_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,6 +70,8 @@ class Asker:
         self._clock = clock
         self._read = self._written = 0
         self._stopped = threading.Event()
+        # How likely the model finds a title by itself; as many as there are runbooks.
+        self._usual: dict[str, float] = {}
 
     def prepare(self) -> None:
         """Find the model; start nothing.
@@ -212,15 +222,22 @@ class Asker:
     ) -> CachedAnswer:
         likelihoods: dict[str, float] = {}
         if not decided(matches):
-            scored = [match.runbook for match in matches[:SCORED]]
-            prefixes = [*(prefix_of(runbook) for runbook in scored), NONE_PREFIX]
             text = scored_text([line.text for line in pack.lines])
-            scores = client.score(prefixes, text, max_tokens=SCORED_TOKENS, deadline_s=self._left(ends))
-            likelihoods = dict(zip([*(runbook.id for runbook in scored), ""], scores, strict=True))
-            self._spend(sum(len(prefix) for prefix in prefixes) // 4 + len(prefixes) * SCORED_TOKENS, 0)
-            matches = choose(matches, scores).ranked
+            titles = [title_of(match.runbook) for match in matches]
+            scores = self._scores(client, question_of(text), titles, ends)
+            unknown = [title for title in titles if title not in self._usual]
+            if unknown:
+                usual = self._scores(client, question_of(NEUTRAL), unknown, ends)
+                self._usual.update(zip(unknown, usual, strict=True))
+            gains = [score - self._usual[title] for score, title in zip(scores, titles, strict=True)]
+            likelihoods = dict(zip((match.runbook.id for match in matches), gains, strict=True))
+            matches = choose(matches, gains).ranked
         # A small model confuses what it reads: the two best, the best first.
         return self._chat(client, pack, matches[:2], likelihoods, ends, local=True)
+
+    def _scores(self, client: ChatClient, question: str, titles: Sequence[str], ends: float) -> list[float]:
+        self._spend(len(question) // 4 + sum(len(title) for title in titles) // 4, 0)
+        return client.score(question, titles, max_tokens=TITLE_TOKENS, deadline_s=self._left(ends))
 
     def _chat(
         self,

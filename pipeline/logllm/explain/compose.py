@@ -143,11 +143,10 @@ def of_injection(incident: IncidentEvent) -> Explanation:
     )
 
 
-def _choice(matches: Sequence[Match], likelihoods: dict[str, float]) -> Choice:
+def _choice(matches: Sequence[Match], gains: dict[str, float]) -> Choice:
     # A cached answer may have been scored against other candidates: then words alone decide.
-    scored = [match for match in matches if match.runbook.id in likelihoods]
-    if scored and "" in likelihoods and len(scored) == len(likelihoods) - 1 and scored == list(matches[: len(scored)]):
-        return choose(matches, [*(likelihoods[match.runbook.id] for match in scored), likelihoods[""]])
+    if gains and list(gains) == [match.runbook.id for match in matches]:
+        return choose(matches, list(gains.values()))
     return choose(matches)
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from logllm.explain.runbooks.choice import choose, decided, prefix_of, scored_text
+from logllm.explain.runbooks.choice import choose, decided, question_of, scored_text, title_of
 from logllm.explain.runbooks.search import Catalogue, Match, Runbook
 from tests.explain.runbooks.cases import CASES, UNRELATED
 
@@ -37,11 +37,11 @@ def test_the_margin_is_the_lead_over_the_second_or_over_none_and_lies_between_0_
     assert 0.0 < close < 0.1 < clear < sure <= 1.0
 
 
-def test_the_likelihood_turns_a_close_race() -> None:
+def test_the_model_turns_a_close_race() -> None:
     close = [match("a", 2.0, 1.0), match("b", 1.8, 1.0)]
 
     by_words = choose(close)
-    by_model = choose(close, [-5.0, -3.0, -5.5])
+    by_model = choose(close, [0.1, 1.4])
 
     assert by_words.runbook is not None
     assert by_words.runbook.id == "a"
@@ -51,24 +51,23 @@ def test_the_likelihood_turns_a_close_race() -> None:
     assert by_model.margin > 0
 
 
-def test_lines_likelier_in_normal_operation_choose_none_where_words_are_unsure() -> None:
-    assert choose([match("a", 0.2, 0.9)], [-5.0, -2.0]).runbook is None
-    assert choose([match("a", 6.0, 0.9)], [-5.0, -2.0]).runbook is not None
+def test_the_model_turns_no_race_that_words_have_won() -> None:
+    choice = choose([match("a", 6.0, 1.0), match("b", 1.8, 1.0)], [0.1, 1.4])
+
+    assert choice.ranked[0].runbook.id == "a"
 
 
-def test_a_weak_match_stands_when_the_model_is_sure() -> None:
-    found = choose([match("a", -0.3, 0.5)], [-3.0, -6.0]).runbook
+def test_what_all_candidates_gain_alike_changes_nothing() -> None:
+    matches = [match("a", 0.5, 0.9), match("b", -1.0, 0.9)]
 
-    assert found is not None
-    assert choose([match("a", -0.3, 0.5)], [-3.9, -4.0]).runbook is None
+    for gain in (-9.0, 0.0, 9.0):
+        assert choose(matches, [gain, gain]) == choose(matches, [0.0, 0.0])
 
 
-def test_scores_for_the_first_candidates_leave_the_others_behind_them() -> None:
-    choice = choose([match("a", 2.0, 0.9), match("b", 1.9, 0.9), match("c", 1.8, 0.9)], [-6.0, -3.0, -5.0])
-
-    assert [found.runbook.id for found in choice.ranked] == ["b", "a", "c"]
-    with pytest.raises(ValueError, match="Expected 2 to 2"):
+def test_there_is_a_gain_for_each_match() -> None:
+    with pytest.raises(ValueError, match="Expected 1 gains, got 3"):
         choose([match("a", 9.0, 0.9)], [-1.0, -2.0, -3.0])
+    assert choose([], []).runbook is None
 
 
 def test_the_model_is_not_asked_where_words_decide() -> None:
@@ -84,17 +83,20 @@ def test_scored_text_takes_lines_that_differ() -> None:
         "Failed password for root port 1",
         "Failed password for root port 2",
         "POSSIBLE BREAK-IN ATTEMPT",
-        "third kind",
+        "x" * 500,
+        "fourth kind",
     ]
 
-    assert scored_text(lines) == "Failed password for root port 1\nPOSSIBLE BREAK-IN ATTEMPT"
+    assert scored_text(lines) == f"Failed password for root port 1\nPOSSIBLE BREAK-IN ATTEMPT\n{'x' * 160}"
     assert scored_text([]) == ""
 
 
-def test_a_prefix_is_short_whatever_the_runbook() -> None:
+def test_what_the_model_reads_is_short_whatever_the_runbook() -> None:
     long = Runbook("a", "t" * 500, ["s" * 300] * 9, ["x"], ["y"], "", "low", "", "w")
 
-    assert len(prefix_of(long)) < 500
+    assert len(title_of(long)) <= 121
+    assert len(question_of(scored_text(["x y z" * 400, "a b c" * 400, "d" * 4000, "e"]))) < 1000
+    assert question_of("a line").endswith("a line\nWhat is wrong:")
 
 
 def test_words_alone_choose_well_on_our_cases_and_rarely_where_nothing_is_wrong() -> None:

@@ -2,7 +2,7 @@
 
 It speaks the part of the OpenAI API that we use (`/v1/chat/completions`, `/v1/completions`, `/v1/models`),
 llama-cpp-python's `/extras/tokenize/count` for texts and whole chats, and `/extras/score`, which no server offers:
-likelihoods of one text after several prefixes. Why not `python -m llama_cpp.server`: it cannot score, it holds the
+likelihoods of several texts after one prefix. Why not `python -m llama_cpp.server`: it cannot score, it holds the
 logits of the whole context, it answers any web page (`Access-Control-Allow-Origin: *`), and it needs seven more
 packages.
 
@@ -151,9 +151,9 @@ class _Request(BaseHTTPRequestHandler):
     def _score(self, body: dict[str, Any]) -> None:
         from logllm.explain.model.likelihood import log_likelihood
 
-        prefixes = [str(prefix) for prefix in body["prefixes"]][:32]
+        texts = [str(text) for text in body["texts"]][:32]
         scores = log_likelihood(
-            self.server.writer.llama, prefixes, str(body["text"]), max_tokens=min(int(body.get("max_tokens", 96)), 256)
+            self.server.writer.llama, str(body["prefix"]), texts, max_tokens=min(int(body.get("max_tokens", 96)), 256)
         )
         self._send(200, {"scores": [{"logprob": logprob, "tokens": tokens} for logprob, tokens in scores]})
 

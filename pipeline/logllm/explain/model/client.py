@@ -127,21 +127,21 @@ class ChatClient:
         return self._counted({"model": self._model, "messages": list(messages)}, deadline_s)
 
     def score(
-        self, prefixes: Sequence[str], text: str, *, max_tokens: int = 64, deadline_s: float = 30.0
+        self, prefix: str, texts: Sequence[str], *, max_tokens: int = 64, deadline_s: float = 30.0
     ) -> list[float]:
-        """The mean log-probability of a token of `text` after each prefix. Only our child offers it.
+        """The mean log-probability of a token of each text after the prefix. Only our child offers it.
 
         Raises:
             ExplainError: as for `chat`.
         """
-        body = {"prefixes": list(prefixes), "text": text, "max_tokens": max_tokens}
+        body = {"prefix": prefix, "texts": list(texts), "max_tokens": max_tokens}
         raw = self._extra("score", body, deadline_s)
         try:
             scores = [float(score["logprob"]) / max(1, int(score["tokens"])) for score in loaded(raw)["scores"]]
         except (KeyError, TypeError, ValueError):
             raise ExplainError(f"{self._place.shown}: Expected scores, got {raw[:80]!r}") from None
-        if len(scores) != len(prefixes):
-            raise ExplainError(f"{self._place.shown}: Expected {len(prefixes)} scores, got {len(scores)}")
+        if len(scores) != len(texts):
+            raise ExplainError(f"{self._place.shown}: Expected {len(texts)} scores, got {len(scores)}")
         return scores
 
     def _answer(

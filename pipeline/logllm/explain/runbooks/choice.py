@@ -1,4 +1,4 @@
-"""Which runbook fits: words first, then how likely the model finds the log lines after each runbook's own examples."""
+"""Which runbook fits: words first, then how much the lines raise a runbook's title in the model's eyes."""
 
 from __future__ import annotations
 
@@ -14,32 +14,38 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CANDIDATES",
-    "NONE_PREFIX",
-    "SCORED",
-    "SCORED_TOKENS",
+    "NEUTRAL",
+    "TITLE_TOKENS",
     "Choice",
     "choose",
     "decided",
-    "prefix_of",
+    "question_of",
     "scored_text",
+    "title_of",
 ]
 
 CANDIDATES = 4
-SCORED = 3
-SCORED_TOKENS = 48
-# What a nat of mean log-probability a token is worth in log-odds: against the lines of normal operation, and against
-# the mean of the candidates. Fitted with the words' weights held (docs/decisions/0026-runbooks-by-words-first.md).
-_GAIN = 0.5
-_AHEAD = 1.0
+TITLE_TOKENS = 32
+# What a nat of pointwise mutual information a token, between the lines and a runbook's title, is worth in log-odds.
+# Fitted with the words' weights held (docs/decisions/0026-runbooks-by-words-first.md). It ranks the candidates and says
+# nothing of none: a small model finds "nothing is wrong" likely after any line.
+_NAT = 0.9
 # So sure by words, for one or for none, the model was never right against them: its seconds are saved.
-_SURE = 3.0
-_CLEARLY_NONE = -4.0
-_CLEAR = 2.0
+_SURE = 2.0
+_CLEARLY_NONE = -3.0
+_CLEAR = 2.5
 
-NONE_PREFIX = (
-    "Everything works as usual\nLog lines of normal operation:\nstarted worker 3 of 8\nGET /index.html 200 in 12 ms\n"
-    "connection from 10.0.0.8 closed\n"
+# Three examples of what is asked for. None is about a runbook's problem.
+_EXAMPLES = (
+    "Log lines:\nFailed to open device /dev/ttyS0: Device or resource busy\nmodem: giving up after 3 tries\n"
+    "What is wrong: Serial port busy\n\n"
+    "Log lines:\nINFO order 12 accepted, 3 items\nGET /index.html 200 in 12 ms\n"
+    "What is wrong: Nothing, everything works as usual\n\n"
+    "Log lines:\ncups: printer lp0 is out of paper\ncups: job 81 held\n"
+    "What is wrong: Printer out of paper\n\n"
 )
+# Lines that tell nothing: how likely a title is by itself.
+NEUTRAL = "started worker 3 of 8\nsomething happened"
 
 
 class Choice(NamedTuple):
@@ -54,14 +60,18 @@ class Choice(NamedTuple):
     by_model: bool
 
 
-def prefix_of(runbook: Runbook) -> str:
-    """What the model reads before the log lines: the title and the first signals, as lines of a log."""
-    signals = "\n".join(signal[:100] for signal in runbook.signals[:3])
-    return f"Problem: {runbook.title[:120]}\nLog lines that show this problem:\n{signals}\n"
+def question_of(lines: str) -> str:
+    """What the model reads before a title: examples, then the lines."""
+    return f"{_EXAMPLES}Log lines:\n{lines}\nWhat is wrong:"
+
+
+def title_of(runbook: Runbook) -> str:
+    """What the model is to find likely."""
+    return f" {runbook.title[:120]}"
 
 
 def scored_text(lines: Sequence[str]) -> str:
-    """The first two evidence lines that differ in their words: what fits the tokens that are scored."""
+    """The first three evidence lines that differ in their words, cut short: what a small model can take in."""
     chosen: list[str] = []
     seen: list[frozenset[str]] = []
     for line in lines:
@@ -69,8 +79,8 @@ def scored_text(lines: Sequence[str]) -> str:
         if any(len(words & other) * 5 >= len(words | other) * 4 for other in seen):
             continue
         seen.append(words)
-        chosen.append(line[:140])
-        if len(chosen) == 2:
+        chosen.append(line[:160])
+        if len(chosen) == 3:
             break
     return "\n".join(chosen)
 
@@ -83,33 +93,27 @@ def decided(matches: Sequence[Match]) -> bool:
     return matches[0].score > _SURE and ahead
 
 
-def choose(matches: Sequence[Match], likelihoods: Sequence[float] | None = None) -> Choice:
+def choose(matches: Sequence[Match], gains: Sequence[float] | None = None) -> Choice:
     """Rank `matches`, as the catalogue's search gave them.
 
     Args:
-        likelihoods: Mean log-probability of a token of the lines after the prefix of each of the first matches, and,
-            last, after `NONE_PREFIX`; None where no model scored them.
+        gains: For each of the matches by how much the lines raise the mean log-probability of a token of its title:
+            after `question_of` the lines, less after `question_of(NEUTRAL)`; None where no model scored them.
     """
-    if likelihoods is None or not matches:
-        odds = [match.score for match in matches]
-        return _choice(matches, odds, by_model=likelihoods is not None)
-    if not 2 <= len(likelihoods) <= len(matches) + 1:
-        raise ValueError(f"Expected 2 to {len(matches) + 1} likelihoods, got {len(likelihoods)}")
-    *scored, none = likelihoods
-    mean = sum(scored) / len(scored)
-    odds = [
-        match.score + _GAIN * (likelihood - none) + _AHEAD * (likelihood - mean)
-        for match, likelihood in zip(matches, scored, strict=False)
-    ]
-    # What was not scored stays behind what was.
-    return _choice(matches, odds, by_model=True)
+    odds = [match.score for match in matches]
+    if gains is not None and matches:
+        if len(gains) != len(matches):
+            raise ValueError(f"Expected {len(matches)} gains, got {len(gains)}")
+        mean = sum(gains) / len(gains)
+        odds = [score + _NAT * (gain - mean) for score, gain in zip(odds, gains, strict=True)]
+    return _choice(matches, odds, by_model=gains is not None)
 
 
 def _choice(matches: Sequence[Match], odds: Sequence[float], *, by_model: bool) -> Choice:
     if not matches:
         return Choice(None, [], 0.0, by_model)
     order = sorted(range(len(odds)), key=lambda place: -odds[place])
-    ranked = [*(matches[place] for place in order), *matches[len(odds) :]]
+    ranked = [matches[place] for place in order]
     best = odds[order[0]]
     # None is a candidate too, at log-odds 0.
     second = max(0.0, odds[order[1]] if len(order) > 1 else 0.0)

@@ -9,7 +9,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, NamedTuple
 
 from logllm.explain.runbooks.concepts import concepts
-from logllm.explain.runbooks.words import WEAK, stem, terms
+from logllm.explain.runbooks.words import TROUBLE, WEAK, stem, terms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,16 +27,6 @@ _PHRASE = 0.75
 # A line that a line of normal operation explains this well, and better than any signal, shows no problem.
 _ORDINARY = 0.6
 _ORDINARY_LEFT = 0.3
-# A line with one of these that the ordinary line lacks is none, however alike the rest is: "Failed password for".
-_TROUBLE = frozenset(
-    stem(word)
-    for word in (
-        "abort aborted bad cannot corrupt crash crashed critical dead denied died down error errors exceeded exception "
-        "exhausted expired fail failed failing failure fatal forbidden full illegal incorrect insufficient invalid kill "
-        "killed leak lost missing not panic refused rejected segfault stale stuck suspended timed timeout too unable "
-        "unauthorized unavailable unexpected unhealthy unknown unreachable violation wrong"
-    ).split()
-)
 _MOST_MEANT = 8.0
 _LEAST_MEANT = -4.0
 _HEAVIEST = 2.0
@@ -47,10 +37,10 @@ class Shown(NamedTuple):
     """How a text shows one runbook's problem.
 
     `best` and `first` are the share of the best fitting signal that the best and the first telling line carry, 0 to 1,
-    `more` the sum over the other lines, 0 to 2; `order` is which share of the best signal's neighbouring words are neighbours in
-    the line, 0 to 1. `meant` is how much the
-    line that speaks most of what the runbook's signals speak of does so, whatever its words: log-odds, -4 to 8; `worded`
-    the same for single words, a mean. `trouble` is 1 where a line says in words that something is wrong.
+    `more` the sum over the other lines, 0 to 2; `order` is which share of the best signal's neighbouring words are
+    neighbours in the line, 0 to 1. `meant` is how much a line speaks of what the runbook's signals speak of, whatever
+    its words: log-odds, -4 to 8; `worded` the same for single words, a mean. `trouble` is 1 where a line says in words
+    that something is wrong.
     """
 
     best: float
@@ -96,7 +86,7 @@ class SignalIndex:
 
     def telling(self, text: str) -> tuple[list[str], dict[int, Shown]]:
         """The lines that are more than normal operation, and how they show each runbook's problem, by its number."""
-        lines = []
+        lines: list[str] = []
         hits: dict[int, list[tuple[int, _Hit]]] = {}
         meant: dict[int, float] = {}
         worded: dict[int, float] = {}
@@ -115,7 +105,7 @@ class SignalIndex:
                 odds = [self._meant[name] for name in concepts(line) if name in self._meant]
                 for number in range(self._ordinary):
                     meant[number] = max(meant.get(number, _LEAST_MEANT), sum(each[number] for each in odds))
-                if not _TROUBLE.isdisjoint(words):
+                if not TROUBLE.isdisjoint(words):
                     trouble = 1.0
                 sums: dict[int, float] = {}
                 for word in set(words):
@@ -144,7 +134,7 @@ class SignalIndex:
                 sums[place] = sums.get(place, 0.0) + weight
                 counts[place] = counts.get(place, 0) + 1
         pairs = set(itertools.pairwise(words))
-        trouble = _TROUBLE.intersection(words)
+        trouble = TROUBLE.intersection(words)
         best: dict[int, _Hit] = {}
         for place, weight in sums.items():
             signal = self._words[place]

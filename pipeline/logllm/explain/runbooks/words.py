@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 
-__all__ = ["WEAK", "stem", "terms"]
+__all__ = ["TROUBLE", "WEAK", "stem", "terms"]
 
 # The words a C library prints for each, so that a runbook written in prose finds the bare symbol.
 _ERRNO = {
@@ -104,6 +104,18 @@ def stem(word: str) -> str:
     if word.endswith("e") and len(word) > 4:
         return word[:-1]
     return word
+
+
+# A line with one of these that an ordinary line lacks is none, however alike the rest is: "Failed password for".
+TROUBLE = frozenset(
+    stem(word)
+    for word in _words(
+        "abort aborted bad cannot corrupt crash crashed critical dead denied died down error errors exceeded exception "
+        "exhausted expired fail failed failing failure fatal forbidden full illegal incorrect insufficient invalid "
+        "kill killed leak lost missing not panic refused rejected segfault stale stuck suspended timed timeout too "
+        "unable unauthorized unavailable unexpected unhealthy unknown unreachable violation wrong"
+    )
+)
 
 
 def terms(text: str) -> list[str]:
