@@ -134,6 +134,13 @@ def test_incidents_kept_after_the_first_search_are_found_too_and_a_row_that_cann
     store.close()
 
 
+def test_that_a_message_stopped_is_not_like_that_it_came_too_often() -> None:
+    came, stopped = _incident(1, [POOL], day=1), replace(_incident(9, [POOL], day=9), kinds=["silence"])
+
+    assert likeness(came, stopped) < LEAST_LIKE
+    assert likeness(replace(came, kinds=["silence"]), stopped) >= LEAST_LIKE
+
+
 def test_an_outcome_is_masked_without_numbers_on_one_line_and_bounded() -> None:
     told = masked_outcome(
         "blocked 203.0.113.9\nfor carol@example.com, token=s3cr3t-value-81723\x1b[2J " + "x " * 900, Redactor()

@@ -36,6 +36,10 @@ _LEAST_COMMON = 1.0
 
 _OTHER_SERVICE = 0.85
 _SAME_LEAD = 0.9
+_ABSENT = frozenset({"silence", "heartbeat"})
+_OPPOSITE = 0.4
+"""That a message stopped is not like that it came too often."""
+
 _APART = timedelta(hours=1)
 """What began within the hour before is a part of the same trouble, not its past."""
 
@@ -136,6 +140,8 @@ def likeness(one: IncidentEvent, other: IncidentEvent) -> float:
     if one.fingerprint and one.fingerprint == other.fingerprint:
         return 1.0
     factor = 1.0 if one.service == other.service else _OTHER_SERVICE
+    if (set(one.kinds) <= _ABSENT) != (set(other.kinds) <= _ABSENT):
+        factor *= _OPPOSITE
     if one.template and one.template == other.template:
         return _SAME_LEAD * factor
     return factor * min(_SAME_LEAD, max(_shared(_lead(one), _lead(other)), _shared(_said(one), _said(other))))
