@@ -182,12 +182,12 @@ def test_nothing_passes_that_is_not_in_the_evidence(sentence: str, ids: list[str
     assert len(hypothesis) <= 240
 
 
-@given(st.floats(0, 1), st.floats(0, 1), st.booleans(), st.booleans())
-def test_confidence_is_bounded_and_grows_with_what_is_covered(
-    coverage: float, margin: float, agreed: bool, has: bool
+@given(st.floats(0, 1), st.floats(0, 1), st.booleans())
+def test_confidence_is_bounded_and_grows_with_what_is_covered_and_how_far_ahead_it_is(
+    coverage: float, margin: float, has: bool
 ) -> None:
-    value = confidence(coverage=coverage, margin=margin, agreed=agreed, has_runbook=has)
+    value = confidence(coverage=coverage, margin=margin, has_runbook=has)
 
     assert 0.0 <= value <= (0.95 if has else 0.3)
-    assert confidence(coverage=1.0, margin=margin, agreed=agreed, has_runbook=has) >= value
-    assert confidence(coverage=coverage, margin=margin, agreed=True, has_runbook=has) >= value
+    assert confidence(coverage=1.0, margin=margin, has_runbook=has) >= value
+    assert confidence(coverage=coverage, margin=1.0, has_runbook=has) >= value

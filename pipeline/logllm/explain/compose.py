@@ -98,7 +98,6 @@ def compose(
         confidence=confidence(
             coverage=covered / len(lines) if lines else 0.0,
             margin=choice.margin,
-            agreed=agreed,
             has_runbook=runbook is not None,
         )
         if runbook is not None or sentence
