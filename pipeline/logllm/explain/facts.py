@@ -103,7 +103,7 @@ def explain_without_model(
         runbook=runbook.id,
         steps=runbook.steps,
         evidence=ids,
-        # Half of what the model's agreement could add is missing (see `checks.confidence`).
+        # How far ahead the runbook is, which tells most (see `checks.confidence`), is not known here.
         confidence=round(0.5 * share, 2),
         model="none",
         removed=removed or [],
