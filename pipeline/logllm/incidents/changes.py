@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from logllm.events import WINDOW_NS
+from logllm.incidents.recent import cut_between_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -169,7 +170,7 @@ class ChangeWatch:
             if not watched.slots or watched.slots[-1] != slot:
                 watched.slots.append(slot)
             if not watched.usual(slot):
-                text = self._mask(columns.messages[at][:MAX_TEXT])
+                text = self._mask(cut_between_words(columns.messages[at], MAX_TEXT))
                 line = 0 if columns.position is None else int(columns.position[at])
                 self._kept.append(Change(time_ns, key, int(services[key]), watched.weight, text, source, line))
 

@@ -20,12 +20,28 @@ if TYPE_CHECKING:
 
     from logllm.events import Columns
 
-__all__ = ["Line", "Recent"]
+__all__ = ["Line", "Recent", "cut_between_words"]
 
 MAX_TEXT = 1000
 MAX_FIRST = 20_000
 JOINED_RECORDS = 4_096
 """Chunks are looked through together up to this size, for they may hold a record each."""
+_WORD_ENDS = " \t\n,;\"'"
+_LONGEST_WORD = 512
+
+
+def cut_between_words(text: str, limit: int) -> str:
+    """At most `limit` characters of a text, and of its last word nothing rather than a part.
+
+    Half a token has no form by which it is known and masked. A word of more than 512 characters is cut all the same.
+
+    >>> cut_between_words("sent AKIA0123456789", 12), cut_between_words("all of it", 12)
+    ('sent ', 'all of it')
+    """
+    if len(text) <= limit:
+        return text
+    at = 1 + max(text.rfind(end, 0, limit) for end in _WORD_ENDS)
+    return text[: at if limit - at < _LONGEST_WORD else limit]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +64,8 @@ class _Part:
     def line(self, at: int) -> Line:
         columns = self.columns
         number = None if columns.position is None else int(columns.position[at])
-        return Line(int(columns.time_ns[at]), columns.messages[at][:MAX_TEXT], int(self.keys[at]), self.source, number)
+        text = cut_between_words(columns.messages[at], MAX_TEXT)
+        return Line(int(columns.time_ns[at]), text, int(self.keys[at]), self.source, number)
 
 
 class _Block:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from logllm.incidents.recent import cut_between_words
 from logllm.service.stored import frames, kind_of, lines
 from logllm.sinks.ndjson import ndjson
 from logllm.sources.file_stats import ReadStats
@@ -113,7 +114,7 @@ class Prover:
         rows = np.flatnonzero(np.isin(time_ns // MILLISECOND_NS, self._times_ms))
         for row in rows.tolist():
             time_ms = int(time_ns[row]) // MILLISECOND_NS
-            text = self._mask(columns.messages[row][:MAX_TEXT])
+            text = self._mask(cut_between_words(columns.messages[row], MAX_TEXT))
             line = None if columns.position is None else int(columns.position[row])
             for one in self._wanted.values():
                 found = one.evidence.get((time_ms, text, line))
