@@ -31,7 +31,7 @@ def _planted() -> list[Record]:
             Record(at, "shop", f"login of caroline refused, password={PASSWORD} try {source.randrange(99)}", 17)
         )
         rows.append(Record(at, "shop", f"sync failed {long_words} with {TOKEN}", 17))
-        text = (filler * 30)[: MAX_TEXT - 10]
+        text = (filler * 30)[: MAX_TEXT - 20]
         rows.append(Record(at, "db", f"dump: {text} {KEY} and more of it {source.randrange(99)}", 17))
     # A few a minute all the time, of all sorts; then many, two thirds of them of one user.
     for second in [*range(0, 9_000, 30), *(4_500 + number / 5 for number in range(1_500))]:
