@@ -142,6 +142,20 @@ def test_the_budget_holds_and_is_used_and_what_is_missing_is_named(seed: int, co
         assert shown.tokens >= 0.9 * budget or budget - shown.tokens < 25
 
 
+@given(st.integers(0, 999), st.integers(2, 20), st.integers(100, 900), st.sampled_from([0.3, 0.6, 1.5, 3.0]))
+@settings(max_examples=100, deadline=None)
+def test_the_budget_holds_and_is_used_where_the_sizes_of_items_are_only_guessed(
+    seed: int, count: int, budget: int, wrong: float
+) -> None:
+    pack = _made(seed, count)
+
+    shown = pack.render(budget, _words, lambda text: int(_size(text) * wrong) + 1)
+
+    assert shown.tokens == _words(shown.items) <= budget
+    if shown.left_out and wrong == 1.5:
+        assert shown.tokens >= 0.8 * budget or budget - shown.tokens < 40
+
+
 def test_a_budget_without_room_for_the_leading_line_is_refused() -> None:
     with pytest.raises(ValueError, match="Expected room for at least"):
         _made(1, 3).render(50, _words, _size)

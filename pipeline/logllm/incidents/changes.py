@@ -191,13 +191,10 @@ class ChangeWatch:
         Args:
             lead: The key that the incident is about: it says so itself.
         """
-        slot = began_ns // _SLOT_NS
         found: dict[int, Change] = {}
         for change in self._kept:
             if -BEFORE_NS <= change.time_ns - began_ns < AFTER_NS and change.key != lead:
-                watched = self._watched.get(change.key)
-                if watched is None or not watched.usual(slot):
-                    found.setdefault(change.key, change)
+                found.setdefault(change.key, change)
 
         def worth(change: Change) -> tuple[int, bool, int, int]:
             return -change.weight, change.service != service, abs(change.time_ns - began_ns), change.key
