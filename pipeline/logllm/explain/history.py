@@ -155,7 +155,7 @@ def masked_outcome(text: str, redactor: Redactor) -> str:
     import re
 
     words = tame(redactor.mask(text[: 4 * MAX_OUTCOME]))
-    words = re.sub(r"<(ip|host|email|mac|user|secret)_\w{1,16}>", r"<\1>", words)
+    words = re.sub(r"<(ip|host|email|mac|user|phone|secret)_\w{1,16}>", r"<\1>", words)
     return words if len(words) <= MAX_OUTCOME else words[: MAX_OUTCOME - 1].rstrip() + "…"
 
 

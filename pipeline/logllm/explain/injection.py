@@ -31,7 +31,7 @@ _MOST_ENCODED = 4
 _CONTROL = re.compile(
     r"<\|?/?(?=[a-z_|]{1,30}\|?>)|\[/?(?=(?:INST|SYS|SYSTEM_PROMPT|TOOL_CALLS)\])|<<(?=/?SYS>>)", re.IGNORECASE
 )
-_PSEUDONYM = re.compile(r"<(?:ip|host|email|mac|user|secret)_\w{1,16}>|<\*>")
+_PSEUDONYM = re.compile(r"<(?:ip|host|email|mac|user|phone|secret)_\w{1,16}>|<\*>")
 _TAGS = re.compile("[\U000e0020-\U000e007e]+")
 _FLAG = re.compile("\U0001f3f4[\U000e0020-\U000e007f]+")
 _INVISIBLE = re.compile(

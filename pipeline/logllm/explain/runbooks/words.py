@@ -76,7 +76,7 @@ WEAK = _words(
     "zero"
 )
 
-_PSEUDONYM = re.compile(r"<(?:ip|host|email|mac|user|secret)_\w{1,16}>|<\*>|<[a-z]{2,8}>")
+_PSEUDONYM = re.compile(r"<(?:ip|host|email|mac|user|phone|secret)_\w{1,16}>|<\*>|<[a-z]{2,8}>")
 _LONG_HEX = re.compile(r"(?<![0-9A-Za-z])(?:0x)?[0-9a-fA-F-]{12,64}(?![0-9A-Za-z])")
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:_[A-Za-z0-9]+)*|(?<![0-9.])[1-5][0-9]{2}(?![0-9.])")
 _CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
