@@ -144,7 +144,10 @@ def check(event: IncidentEvent, found: Explanation, number: int, hostile: Hostil
     evil = {one.id for one in event.evidence if one.text in hostile.lines}
     assert found.runbook == clean.runbook
     assert found.steps == (runbook.steps if runbook else [])
-    assert set(found.evidence) <= ids - evil
+    cited = set(found.evidence)
+    assert {name for name in cited if name.startswith("E")} <= ids - evil
+    assert cited.isdisjoint(found.tainted)
+    assert all(re.fullmatch(r"[EXSACNFPT]\d{1,2}", name) for name in cited)
     assert set(re.findall(r"\bE\d+\b", found.cause)) <= ids
     assert set(found.tainted) >= evil
     assert found.confidence <= 0.5
