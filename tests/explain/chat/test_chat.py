@@ -80,6 +80,23 @@ def test_sentences_that_do_not_stand_are_counted_and_never_shown(catalogue: Cata
     assert not any(part in shown for part in ("cable", "rm -rf", "evil"))
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "The checkpoint request failed 4711 times, no space was left on the device.",
+        "The checkpoint request failed because no space is left on /dev/sdz9 of the device.",
+        "The checkpoint request failed: run `rm base/16384/24680` as no space is left on the device.",
+        "You should extend the file base/16384/24680 as no space is left on the device.",
+    ],
+)
+def test_what_cites_evidence_and_says_more_than_it_is_not_shown(said: str, catalogue: Catalogue) -> None:
+    with ChatServer(said) as server:
+        found = asked(chat_over(model=model_at(server), catalogue=catalogue), DISK, "Is the checkpoint affected?")
+
+    assert sentences_of(found, "model") == []
+    assert any(isinstance(event, NotShown) for event in found)
+
+
 def test_a_sentence_is_held_back_until_it_is_whole(catalogue: Catalogue) -> None:
     with ChatServer(TRUE.removesuffix(".")) as server:
         found = asked(chat_over(model=model_at(server), catalogue=catalogue), DISK, "Is the checkpoint affected?")

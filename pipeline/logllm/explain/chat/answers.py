@@ -158,7 +158,7 @@ def _why(question: str, case: Case) -> list[Sentence]:
         told += [Sentence(quoted(item), [item.id]) for item in case.of("line")[:2]]
     else:
         cause = re.sub(r" Seen in E[\d, E]+\.$", "", explanation.cause)
-        sure = f" Confidence: {explanation.confidence * 100:.0f} %, computed, not the model's own word."
+        sure = f" Confidence: {explanation.confidence * 100:.0f} %, computed from the evidence."
         told.append(Sentence(_full(cause) + sure, [*ids[:5], *(["R1"] if "R1" in case.items else [])]))
         told += [Sentence(quoted(case.items[name]), [name]) for name in ids[:2]]
     first = case.of("anomaly")[:1]

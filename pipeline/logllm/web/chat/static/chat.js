@@ -187,7 +187,7 @@
       meter.max = 100;
       meter.value = Math.round(detail.confidence * 100);
       meter.setAttribute("aria-label", "confidence");
-      sure.append(meter, make("span", "", `${Math.round(detail.confidence * 100)} % sure: computed from the evidence, no model's own word`));
+      sure.append(meter, make("span", "", `${Math.round(detail.confidence * 100)} % sure, computed from the evidence`));
       why.append(sure);
     }
     if (detail.removed.length) why.append(make("p", "removed", `Taken out by checks: ${detail.removed.join("; ")}`));
