@@ -3,8 +3,8 @@
     python tests/bench/runbooks.py [--held-out] [MODEL...]
 
 Per set of excerpts (`labelled.jsonl`: lines, `incidents.jsonl`: incidents, `heldout.jsonl`: incidents that nothing was
-fitted on; `--held-out` measures those alone) and per model that is here. BM25 alone is measured twice: always its first,
-and only from the score on that answers "none" as often as words do. Nothing else should use the machine meanwhile:
+fitted on; `--held-out` measures those alone) and per model that is here. BM25 alone is measured twice: always its
+first, and only from the score on that answers "none" as often as words do. Nothing else should use the machine:
 seconds are the model's alone, for the excerpts that words leave open.
 """
 
@@ -126,7 +126,8 @@ def _measure(
     problems = sum(bool(answer.right) for answer in answers)
     print(
         f"\n{name}: {problems} with a runbook, {len(answers) - problems} without; "
-        f"{1e3 * words_s / len(answers):.1f} ms by words, {asked} left open, {model_s / max(1, asked):.2f} s each by the model"
+        f"{1e3 * words_s / len(answers):.1f} ms by words, "
+        f"{asked} left open, {model_s / max(1, asked):.2f} s each by the model"
     )
     for way in answers[0].by_way:
         right = sum(answer.by_way[way] in answer.right for answer in answers if answer.right)

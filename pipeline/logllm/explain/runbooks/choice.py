@@ -31,9 +31,9 @@ TITLE_TOKENS = 32
 # nothing of none: a small model finds "nothing is wrong" likely after any line.
 _NAT = 0.9
 # So sure by words, for one or for none, the model was never right against them: its seconds are saved.
-_SURE = 2.0
-_CLEARLY_NONE = -3.0
-_CLEAR = 2.5
+_SURE = 1.5
+_CLEARLY_NONE = -1.5
+_CLEAR = 2.0
 
 # Three examples of what is asked for. None is about a runbook's problem.
 _EXAMPLES = (

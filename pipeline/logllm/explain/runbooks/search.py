@@ -34,13 +34,14 @@ class Match(NamedTuple):
 
     `score` orders matches: the log-odds, by words alone, that this runbook is meant rather than none; above 0 it fits.
     `signal` is what share of a signal the best line carries, 0 to 1 (`FITS` or more: the text shows this problem),
-    `bm25` the plain BM25 over title, signals, description and steps.
+    `bm25` the plain BM25 over title, signals, description and steps, `signs` what `score` is made of.
     """
 
     runbook: Runbook
     score: float
     signal: float
     bm25: float = 0.0
+    signs: tuple[float, ...] = ()
 
 
 class Catalogue:
@@ -121,10 +122,10 @@ class Catalogue:
         bm25 = self._bm25("\n".join(lines) or text)
         top = max(bm25.values(), default=0.0)
         found = []
-        for number in sorted(bm25, key=lambda number: -bm25[number]):
+        for number in bm25:
             how = shown.get(number, _NOT_SHOWN)
-            score = log_odds(features(how, bm25[number], top))
-            found.append(Match(self._order[number], score, how.best, bm25[number]))
+            signs = features(how, bm25[number], top)
+            found.append(Match(self._order[number], log_odds(signs), how.best, bm25[number], signs))
         found.sort(key=lambda match: (-match.score, match.runbook.id))
         return found[:limit]
 
