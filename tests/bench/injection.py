@@ -76,7 +76,7 @@ def main() -> int:
 
 
 def _pack(number: int, hostile: Hostile | None) -> EvidencePack:
-    pack = build_pack(incident(number % len(BASES), None), Redactor().mask)
+    pack = build_pack(incident(number % len(BASES), None), Redactor())
     lines = hostile.lines if hostile is not None else ()
     extra = [PackItem(f"E{place}", "line", tame(line)) for place, line in enumerate(lines, 7)]
     return EvidencePack([*pack.items, *extra], (), pack.lead, pack.usual)

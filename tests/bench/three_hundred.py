@@ -101,7 +101,7 @@ def main() -> int:
 def _small(case: Case) -> Case:
     """Without what no explanation needs."""
     replace = msgspec.structs.replace
-    incident = replace(case.incident, causes=msgspec.UNSET, templates=case.incident.templates[:4], series=[])
+    incident = replace(case.incident, causes=msgspec.UNSET, templates=case.incident.templates[:4])
     return replace(case, incident=incident)
 
 

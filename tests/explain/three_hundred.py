@@ -132,7 +132,7 @@ def _other_numbers(line: str, dice: random.Random) -> str:
 def again(one: Recorded, catalogue: Catalogue, redactor: Redactor) -> Explanation:
     """What is made of a recorded answer today."""
     incident = one.case.incident
-    pack = build_pack(incident, redactor.mask)
+    pack = build_pack(incident, redactor)
     clean = untainted(incident, pack.tainted)
     lines = [item.text for item in pack.lines] or [redactor.mask(incident.template)]
     explanation = compose(
@@ -150,7 +150,7 @@ def again(one: Recorded, catalogue: Catalogue, redactor: Redactor) -> Explanatio
 
 def sound(answer: CachedAnswer, incident: IncidentEvent, catalogue: Catalogue, redactor: Redactor) -> list[str]:
     """What of the model's answer does not keep to the schema it was given: choices among those offered."""
-    ids = {item.id for item in build_pack(incident, redactor.mask).items}
+    ids = {item.id for item in build_pack(incident, redactor).items}
     said = answer.answer
     wrong = [] if said.runbook in catalogue.by_id or said.runbook == "none" else [f"runbook {said.runbook}"]
     wrong += [] if said.severity in ("info", "warning", "critical") else [f"severity {said.severity}"]
