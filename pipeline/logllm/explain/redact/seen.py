@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["SeenSecrets"]
 
 MAX_SEEN = 10_000
-_TOKEN = re.compile(r"[^\s\"'`,;:()\[\]{}<>=|&\\]{8,256}+")
+# With the padding of base64, where nothing comes after it.
+_TOKEN = re.compile(r"[^\s\"'`,;:()\[\]{}<>=|&\\]{8,256}+(?:={1,2}(?![^\s\"'`,;)\]}|&\\]))?")
 _LETTER_AND_DIGIT = re.compile(r"(?=[^0-9]*+[0-9])(?=[^A-Za-z]*+[A-Za-z])")
 # An address, a host, a path, a version, a time, a name with a number behind it: what may stand in any line.
 _ORDINARY = re.compile(
