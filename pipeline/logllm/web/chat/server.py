@@ -135,7 +135,7 @@ def serve_page(
     missing: str | None = None,
     told: Callable[[str], None],
 ) -> None:
-    """Serve the page until SIGINT or SIGTERM. `told` gets its address once it answers.
+    """Serve the page until SIGINT or SIGTERM, then end the model. `told` gets its address once it answers.
 
     Raises:
         SourceError: the port is in use.
@@ -150,6 +150,9 @@ def serve_page(
         async with page:
             told(page.address)
             await ended.wait()
+            if chat.model is not None:
+                # An answer that waits for a local model ends with it, not at its deadline.
+                await asyncio.to_thread(chat.model.close)
 
     asyncio.run(run())
 
