@@ -46,36 +46,32 @@ _RULES: tuple[tuple[Topic, re.Pattern[str]], ...] = tuple(
             Topic.COMPARE,
             r"\b(?:compar(?:e|ed|ison) (?:it |this |that |them )?(?:to|with|and|inc)|difference|differ|versus|vs\b"
             r"|related|relation|connected|connection (?:to|with|between) (?:the |this |that )?(?:other|inc)"
-            r"|\bto do with|same (?:cause|problem|reason|issue|thing) as|linked (?:to"
-            r"|with)"
-            r"|correlat)",
+            r"|\bto do with|same (?:cause|problem|reason|issue|thing) as|linked (?:to|with)|correlat)",
         ),
         (
             Topic.BEFORE,
-            r"\b(?:what|which|anything|something|did|was|were|is|has|there|who)\b.*"
-            r"\b(?:chang\w*|deploy\w*|roll(?:ed)?[ -]?outs?|released?|upgrad\w*|updated?|reconfigur\w*)\b"
+            r"\b(?:what|which|anything|something|did|was|were|is|has|there|who)\b.*\b(?:chang\w*|deploy\w*"
+            r"|roll(?:ed)?[ -]?outs?|released?|upgrad\w*|updated?|reconfigur\w*)\b"
             r"|\b(?:recent|last|any|config\w*) (?:config\w* )?(?:chang|deploy|release|upgrade|rollout)",
         ),
         (
             Topic.SEEN,
-            r"\b(?:seen|happen(?:s|ed)?|occur(?:s|red)?|had|been|known|met|encountered)\b.*"
-            r"\b(?:before(?! (?:it|this|that|the))|earlier|already|previously|in the past|last time|ever)\b"
-            r"|\b(?:first time|last time|recur\w*|past (?:incidents?|cases?|occurrences?)|similar (?:incidents?"
-            r"|cases?)"
-            r"|earlier (?:incidents?|cases?)|known (?:issue|problem|error)|precedents?|history|before\?"
-            r"|again\?|what (?:helped|fixed|solved|worked)|a repeat)",
+            r"\b(?:seen|happen(?:s|ed)?|occur(?:s|red)?|had|been|known|met"
+            r"|encountered)\b.*\b(?:before(?! (?:it|this|that|the))|earlier|already|previously|in the past"
+            r"|last time|ever)\b|\b(?:first time|last time|recur\w*|past (?:incidents?|cases?|occurrences?)"
+            r"|similar (?:incidents?|cases?)|earlier (?:incidents?|cases?)|known (?:issue|problem|error)"
+            r"|precedents?|history|before\?|again\?|what (?:helped|fixed|solved|worked)|a repeat)",
         ),
         (
             Topic.LIST,
-            r"^\W*(?:incidents?|list)\W*$|\b(?:list|all|other|others|latest|recent|open|which|more|any|how many|show"
-            r"|what)\b[^?]*"
-            r"\bincidents\b|\bany(?:thing)? else (?:wrong|broken|odd|going on)|what else is",
+            r"^\W*(?:incidents?|list)\W*$|\b(?:list|all|other|others|latest|recent|open|which|more|any|how many"
+            r"|show|what)\b[^?]*\bincidents\b|\bany(?:thing)? else (?:wrong|broken|odd|going on)|what else is",
         ),
         (
             Topic.BEFORE,
-            r"\b(?:came|come|went|what happened|was|began|broke|failed|started|odd|wrong) (?:just |right |shortly )?"
-            r"(?:first|before)\b|\bbefore (?:it|this|that|the)\b|\btime ?line|\bsequence|\bled up|\bleading up"
-            r"|\btrigger|in what order|order of events|\bpreced|first (?:symptom|sign|anomaly)",
+            r"\b(?:came|come|went|what happened|was|began|broke|failed|started|odd|wrong) (?:just |right "
+            r"|shortly )?(?:first|before)\b|\bbefore (?:it|this|that|the)\b|\btime ?line|\bsequence|\bled up"
+            r"|\bleading up|\btrigger|in what order|order of events|\bpreced|first (?:symptom|sign|anomaly)",
         ),
         (
             Topic.TRUST,
@@ -84,39 +80,31 @@ _RULES: tuple[tuple[Topic, re.Pattern[str]], ...] = tuple(
         ),
         (
             Topic.LINES,
-            r"\b(?:show|display|give|print|see|list|grep|find|search|which|what|quote|read|get)\b.*"
-            r"\b(?:lines?|logs?|records?|messages?|evidence|entries|entry|examples?|samples?|raw|stack ?traces?)\b"
+            r"\b(?:show|display|give|print|see|list|grep|find|search|which|what|quote|read|get)\b.*\b(?:lines?"
+            r"|logs?|records?|messages?|evidence|entries|entry|examples?|samples?|raw|stack ?traces?)\b"
             r"|\blines? (?:about|with|of|for|that|mention|contain)|^\W*evidence\W*$|\b(?:grep|show me|mentions?)\b",
         ),
         (
             Topic.CHECK,
             r"\b(?:what|how|where|which|anything|things?)\b.*\b(?:check|verify|look (?:at|into|for|first)"
-            r"|investigat\w*"
-            r"|inspect|diagnos\w*|confirm|examine)\b|\bchecks\b|\b(?:which|what) commands?\b"
-            r"|\bfirst (?:look|check)|where (?:do|should) (?:i"
-            r"|we) (?:start|begin|look)",
+            r"|investigat\w*|inspect|diagnos\w*|confirm|examine)\b|\bchecks\b|\b(?:which|what) commands?\b"
+            r"|\bfirst (?:look|check)|where (?:do|should) (?:i|we) (?:start|begin|look)",
         ),
         (
             Topic.TODO,
             r"\b(?:what|how)\b.*\b(?:(?:can|should|must|do|could|would|shall) (?:i|we|one|you)\b.*\bdo\b|to do\b"
-            r"|needs? doing"
-            r"|(?:fix|solve|repair|mitigat\w*|remed\w*|recover|stop|prevent|clear|get rid|resolve|restart|undo"
-            r"|handle)\b|(?:get|bring)\b.*\b(?:working|running|back|up|online)\b)"
-            r"|\b(?:next steps?|steps\b|runbook|playbook|action|mitigation|remed\w+|workaround|recommend\w*"
-            r"|suggest\w*|advice"
+            r"|needs? doing|(?:fix|solve|repair|mitigat\w*|remed\w*|recover|stop|prevent|clear|get rid|resolve"
+            r"|restart|undo|handle)\b|(?:get|bring)\b.*\b(?:working|running|back|up|online)\b)|\b(?:next steps?"
+            r"|steps\b|runbook|playbook|action|mitigation|remed\w+|workaround|recommend\w*|suggest\w*|advice"
             r"|fix(?:es)?\b|what now|whom? (?:do|should) (?:i|we) (?:call|page|tell|ask)|escalat\w*|owner|owns)",
         ),
         (
             Topic.ONGOING,
             r"\bstill\b|\b(?:is|has|did|are|does|was)\b.*\b(?:over|end(?:ed|s)?|finish\w*|ongoing|resolved"
-            r"|recover\w*"
-            r"|going on|active|stop(?:s|ped)?|back|gone|live|continu\w*|happening|better|worse|growing)\b"
-            r"|\b(?:ongoing|right now|at the moment|current state|status now)\b",
+            r"|recover\w*|going on|active|stop(?:s|ped)?|back|gone|live|continu\w*|happening|better|worse"
+            r"|growing)\b|\b(?:ongoing|right now|at the moment|current state|status now)\b",
         ),
-        (
-            Topic.COUNT,
-            r"\bpeak\w*|\bspike\w*|\bmaximum\b|\bhighest\b|\bbursts?\b",
-        ),
+        (Topic.COUNT, r"\bpeak\w*|\bspike\w*|\bmaximum\b|\bhighest\b|\bbursts?\b"),
         (
             Topic.WHEN,
             r"\b(?:when|how long|what time|at what|which (?:minute|hour|day)|since|durations?|how old)\b"
@@ -124,51 +112,43 @@ _RULES: tuple[tuple[Topic, re.Pattern[str]], ...] = tuple(
         ),
         (
             Topic.SEVERITY,
-            r"\bseverit|\bhow (?:bad|severe|serious|urgent|critical|grave|important|big)\b"
-            r"|\b(?:serious|urgent|critical|important|dangerous|impact|harmless|false alarm|worry|wake|matters?"
-            r"|noise)\b",
+            r"\bseverit|\bhow (?:bad|severe|serious|urgent|critical|grave|important|big)\b|\b(?:serious|urgent"
+            r"|critical|important|dangerous|impact|harmless|false alarm|worry|wake|matters?|noise)\b",
         ),
         (
             Topic.COUNT,
             r"\bhow (?:many|much|often|frequent\w*|fast|large)\b|\bcounts?\b|\bnumber of\b|\brate\b|\bpeak\w*"
-            r"|\bspike\w*"
-            r"|\bseries\b|\bgraph\b|\bcurve\b|\btrend\b|\bmaximum\b|\bmost\b|\bbursts?\b|\bvolume\b",
+            r"|\bspike\w*|\bseries\b|\bgraph\b|\bcurve\b|\btrend\b|\bmaximum\b|\bmost\b|\bbursts?\b|\bvolume\b",
         ),
         (
             Topic.NORMAL,
             r"\b(?:expected|normal(?:ly)?|usual(?:ly)?|baseline|unusual|odd|anomal\w+|typical(?:ly)?"
-            r"|out of the ordinary"
-            r"|strange|deviat\w*|different than|new (?:about|here))\b|what is new\b|what's new\b",
+            r"|out of the ordinary|strange|deviat\w*|different than|new (?:about|here))\b|what is new\b"
+            r"|what's new\b",
         ),
         (
             Topic.WHO,
             r"\b(?:who|whom|whose|where)\b|\b(?:affected|involved|concerned|source of|attacker|culprit|victim)\b"
-            r"|\bnames? of\b"
-            r"|\b(?:which|what)\b (?:\w+ )?(?:hosts?|users?|accounts?|ips?|address(?:es)?|machines?|servers?|nodes?"
-            r"|services?|pods?|components?|clients?|status(?:es)?|codes?|files?|paths?|containers?|process(?:es)?"
-            r"|threads?|applications?|apps?|systems?|ports?|urls?|endpoints?|databases?|tables?|jobs?|names?)\b"
-            r"|\b(?:hosts?|users?|ips?|addresses|services|accounts|pods|nodes)\W*$",
+            r"|\bnames? of\b|\b(?:which|what)\b (?:\w+ )?(?:hosts?|users?|accounts?|ips?|address(?:es)?|machines?"
+            r"|servers?|nodes?|services?|pods?|components?|clients?|status(?:es)?|codes?|files?|paths?|containers?"
+            r"|process(?:es)?|threads?|applications?|apps?|systems?|ports?|urls?|endpoints?|databases?|tables?"
+            r"|jobs?|names?)\b|\b(?:hosts?|users?|ips?|addresses|services|accounts|pods|nodes)\W*$",
         ),
         (
             Topic.WHY,
             r"\bwhy\b|\bcaus(?:e|es|ed|ing)\b|\breasons?\b|\broot\b|\bbecause\b|\bexplain|\bexplanation"
-            r"|\bhow come\b"
-            r"|\bhypothes|\bbehind\b"
+            r"|\bhow come\b|\bhypothes|\bbehind\b"
             r"|\bwhat(?: is| was| went|'s| has gone| goes) (?:wrong|broken|failing|amiss)|what made|\bdiagnosis\b"
-            r"|\bblame\b"
-            r"|\bproblem\b|\bwhat(?:'s| is) the (?:matter|issue)",
+            r"|\bblame\b|\bproblem\b|\bwhat(?:'s| is) the (?:matter|issue)",
         ),
         (
             Topic.WHAT,
-            r"\bwhat\b.*\b(?:happen\w*|going on|up|this|it|incident|about|mean\w*|see[ns]?)\b|\bsummar"
-            r"|\brundown\b|\brecap\b|\bgist\b"
-            r"|\btell me\b|\boverview\b"
-            r"|\bdescribe\b|\btl;?dr\b|^\W*(?:hi|hello|hey|so|what)\W*$|\bincident\b|\bin short\b|\bbriefly\b"
-            r"|\bdetails\b",
+            r"\bwhat\b.*\b(?:happen\w*|going on|up|this|it|incident|about|mean\w*|see[ns]?)\b|\bsummar|\brundown\b"
+            r"|\brecap\b|\bgist\b|\btell me\b|\boverview\b|\bdescribe\b|\btl;?dr\b"
+            r"|^\W*(?:hi|hello|hey|so|what)\W*$|\bincident\b|\bin short\b|\bbriefly\b|\bdetails\b",
         ),
     )
 )
-
 
 _ID = re.compile(r"(?<![\w<])[EITXSACFPRKDN]\d{1,3}(?!\w)")
 
