@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import itertools
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -33,6 +34,7 @@ __all__ = ["Chat", "Conversation"]
 
 _MOST_TURNS = 20
 _MOST_INCIDENTS = 200
+_MOST_REMEMBERED = 3
 # Answered in full by code, or by a list: the model has nothing to add to them.
 _NO_MODEL = frozenset((Topic.ITEM, Topic.LIST, Topic.HELP, Topic.LINES, Topic.TODO, Topic.CHECK, Topic.COMPARE))
 
@@ -139,7 +141,8 @@ class Chat:
                     said.append(event)
                     first_s = first_s or round(self._clock() - began, 3)
                 yield event
-        conversation.turns.append(Turn(asked, " ".join(sentence.text for sentence in said[:3])))
+        if not looks_like_instruction(asked):
+            conversation.turns.append(Turn(asked, _remembered(said, case)))
         suggestions = _suggestions(topic, case)
         yield Done(topic.value, name, tokens, round(self._clock() - began, 3), suggestions, first_s)
 
@@ -224,6 +227,13 @@ class _Metered:
 
     def close(self) -> None:
         self._pieces.close()
+
+
+def _remembered(said: list[Sentence], case: Case | None) -> str:
+    """What the model reads of an answer later: what no model is shown is not in it either."""
+    tainted = case.tainted if case is not None else frozenset()
+    fit = (one.text for one in said if not tainted & set(one.cites) and not looks_like_instruction(one.text))
+    return tame(" ".join(itertools.islice(fit, _MOST_REMEMBERED)))
 
 
 def _is_for_model(topic: Topic, said: list[Sentence]) -> bool:
