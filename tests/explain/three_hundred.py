@@ -82,7 +82,8 @@ def _of_samples() -> Iterator[IncidentEvent]:
             events += [*pipeline.finish(), *pipeline.report()]
             for event in events:
                 if event.event == "open" and not set(event.kinds) <= {"silence", "heartbeat", "release", "injection"}:
-                    yield msgspec.structs.replace(event, id=f"{event.id}{'b' if look_back else ''}")
+                    lines = [msgspec.structs.replace(line, source=path.name) for line in event.evidence]
+                    yield msgspec.structs.replace(event, id=f"{event.id}{'b' if look_back else ''}", evidence=lines)
 
 
 def _varied(number: int, text: str, dice: random.Random) -> IncidentEvent:
