@@ -6,7 +6,9 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from logllm.events import Evidence
 from logllm.notify.notification import Answer, Count, Kind
 from logllm.notify.text import BODY_CHARS, SUMMARY_CHARS, body, line, plain, summary
 from tests.notify.told import HOSTILE, KINDS, LinksTo, NoLinks, assert_harmless, hostile, incident, of_kind
@@ -171,3 +173,14 @@ def test_a_summary_of_an_incident_without_a_service_names_none() -> None:
     told = msgspec.structs.replace(of_kind("open"), incidents=[incident(service="", title=HOSTILE)])
 
     assert summary(told).startswith("Warning - ‹!channel› ＠here")
+
+
+def test_a_body_says_what_came_first_and_what_was_changed() -> None:
+    told = of_kind("open")
+    changes = [Evidence("C1", "2023-11-14T22:10:09.000Z", "orders: Deployed 2.4.1\nby <@U1>")]
+    begun = replace(told.incidents[0], changes=changes, timeline=["22:11 db: new: no space left (first)"])
+
+    lines = body(replace(told, incidents=[begun]), NoLinks()).splitlines()
+
+    assert "First: 22:11 db: new: no space left (first)" in lines
+    assert any(line.startswith("Changed (C1, 22:10:09): orders: Deployed 2.4.1") for line in lines)

@@ -1,4 +1,4 @@
-"""What is told of earlier incidents that were like this one."""
+"""What is told of the time before an incident: what came first, what was changed, earlier incidents like it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from logllm.events import Explanation
+    from logllm.events import Explanation, IncidentEvent
 
-__all__ = ["seen_before"]
+__all__ = ["around", "seen_before"]
 
 _MOST = 3
 _CALLED = {"real": "a real problem", "expected": "expected", "noise": "noise"}
+
+
+def around(incident: IncidentEvent) -> list[str]:
+    """What was noticed first, and what was changed near the beginning; empty where nothing is known of either."""
+    first = [f"First: {incident.timeline[0]}"] if incident.timeline else []
+    return first + [f"Changed ({one.id[:8]}, {one.time[11:19]}): {one.text}" for one in incident.changes[:_MOST]]
 
 
 def seen_before(explanation: Explanation) -> list[str]:

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from logllm.notify.seen import seen_before
+from logllm.notify.seen import around, seen_before
 from logllm.notify.taint import tainted
 
 if TYPE_CHECKING:
@@ -238,6 +238,7 @@ def _of_links(incident: str, links: Links) -> Iterator[str]:
 
 
 def _of_evidence(incident: IncidentEvent) -> Iterator[str]:
+    yield from (plain(told, _BEFORE_CHARS) for told in around(incident))
     if incident.evidence:
         yield "Evidence:"
     for one in incident.evidence[:_EVIDENCE]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from logllm.events import Explanation, SeenBefore
+from logllm.events import Evidence, Explanation, SeenBefore
 from logllm.notify.notification import Answer, Count, Kind, Notification, Verdict
 from logllm.notify.slack.blocks import Message, bounded, section
 from logllm.notify.slack.buttons import Buttons
@@ -22,6 +22,22 @@ def read(message: Message) -> str:
     payload |= {"unfurl_links": False, "unfurl_media": False}
     assert problems(payload, MENTION) == []
     return "\n".join(text for kind, text in texts(payload) if kind != "text")
+
+
+def test_what_came_first_and_what_was_changed_is_told_until_it_is_over() -> None:
+    changes = [Evidence("C1", "2023-11-14T22:10:09.000Z", "orders: Deployed *2.4.1* <!channel>")]
+    timeline = ["22:11 db: new: no space left (first)", "22:12 web: new: timed out"]
+    told = notification("open")
+    opened = replace(told, incidents=[replace(told.incidents[0], changes=changes, timeline=timeline)])
+    over = replace(opened, incidents=[replace(opened.incidents[0], event="resolve")], kind="resolve")
+
+    # An invisible character keeps Slack from reading a time as an emoji's name.
+    shown = read(COMPOSER.whole(opened)).replace("\u2060", "")
+
+    assert "First: 22:11 db: new: no space left (first)" in shown
+    assert "Changed (C1, 22:10:09): orders: Deployed ∗2.4.1∗" in shown
+    assert "<!channel>" not in shown
+    assert "Changed (C1" not in read(COMPOSER.whole(over))
 
 
 @pytest.mark.parametrize("status", ["ok", "insufficient", "failed"])

@@ -12,6 +12,7 @@ from logllm.notify.slack.parts import (
     SIGN,
     answered,
     before,
+    beginning,
     cause,
     chart_of,
     cited,
@@ -62,7 +63,7 @@ class Composer:
             blocks += [*cause(explained, done=over), *before(explained)]
         blocks += evidence(incident, explained)
         if not over:
-            blocks += [*facts(incident), *runbook(told)]
+            blocks += [*facts(incident), *beginning(incident), *runbook(told)]
         blocks += [*origin(told, follows=False), *self._row(told)]
         return self._message(told, blocks)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from logllm.notify.seen import seen_before
+from logllm.notify.seen import around, seen_before
 from logllm.notify.slack.blocks import HEADER_LENGTH, SECTION_LENGTH, Block, context, fields, header, section
 from logllm.notify.slack.buttons import MOST_ACTIONS
 from logllm.notify.slack.chart import amount, at, chart, clock, duration, span_s
@@ -20,6 +20,7 @@ __all__ = [
     "SIGN",
     "answered",
     "before",
+    "beginning",
     "cause",
     "chart_of",
     "cited",
@@ -132,6 +133,12 @@ def cause(explanation: Explanation, *, done: bool = False) -> list[Block]:
     told = prose(explanation.cause, 900)
     blocks = section(f"*Likely cause*  ({about})\n{told}") if told else []
     return blocks + beware if done else blocks + beware + steps("What to do", explanation.steps)
+
+
+def beginning(incident: IncidentEvent) -> list[Block]:
+    """What was noticed first, what was changed."""
+    told = [shown for one in around(incident) if (shown := prose(one, 300))]
+    return section("\n".join(f"{BULLET} {one}" for one in told)) if told else []
 
 
 def before(explanation: Explanation) -> list[Block]:
