@@ -158,7 +158,9 @@ def test_a_question_without_an_answer_in_the_evidence_says_so_and_asks_no_model(
 def test_what_a_user_types_is_masked_before_the_model_sees_it(catalogue: Catalogue) -> None:
     with ChatServer(TRUE) as server:
         chat = chat_over(model=model_at(server), catalogue=catalogue)
-        asked(chat, DISK, "Why did the disk fail for bob@example.com at 203.0.113.77 with password=hunter2-secret?")
+        asked(
+            chat, DISK, "Why did the checkpoint fail for bob@example.com at 203.0.113.77 with password=hunter2-secret?"
+        )
         sent = prompt_of(server)
 
     assert not any(value in sent for value in ("bob@example.com", "203.0.113.77", "hunter2-secret"))

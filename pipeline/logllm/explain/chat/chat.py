@@ -237,7 +237,7 @@ def _remembered(said: list[Sentence], case: Case | None) -> str:
 
 
 def _is_for_model(topic: Topic, said: list[Sentence]) -> bool:
-    return topic not in _NO_MODEL and not all(sentence.unknown for sentence in said)
+    return topic not in _NO_MODEL and not any(sentence.unknown for sentence in said)
 
 
 def _to_the_point(asked: str, case: Case, said: list[Sentence]) -> list[Item]:
