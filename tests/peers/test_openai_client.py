@@ -16,6 +16,7 @@ from typing import Any
 import openai
 import pytest
 
+from logllm.explain.model.memory import memory_of
 from tests.cli.test_llm_command import Running, served
 from tests.explain.conftest import model_path
 
@@ -207,6 +208,27 @@ def test_a_client_that_leaves_stops_the_writing(client: openai.OpenAI, service: 
     began = time.monotonic()
     while any(worker["state"] == "busy" for worker in health(service)["workers"]):
         assert time.monotonic() - began < 15, "it still writes for nobody"
+
+
+def test_nothing_is_left_of_the_model_when_nobody_asks(model_path: Path) -> None:
+    with served("--model", str(model_path), "--idle", "0.5", key=KEY) as running:
+
+        def wait_for_none() -> int:
+            for _ in range(300):
+                if not health(running)["workers"]:
+                    break
+                time.sleep(0.1)
+            found = memory_of(running.process.pid)
+            return found.share_bytes if found else 0
+
+        with openai.OpenAI(base_url=running.url, api_key=KEY, max_retries=0, timeout=60) as client:
+            memory = []
+            for _ in range(2):
+                client.chat.completions.create(model=NAME, messages=ASKED, max_tokens=2)
+                memory.append(wait_for_none())
+
+        assert health(running)["starts"] == health(running)["idle_ends"] == 2
+        assert abs(memory[1] - memory[0]) < 8_000_000
 
 
 def test_a_full_queue_is_the_clients_rate_limit_error(model_path: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["BrokenError", "Reply", "Upstream", "Url", "Workers", "open_client"]
 
 _CONNECT_S = 10.0
+# A batch of a long prompt, which nothing interrupts, takes some seconds on a busy machine.
+_GRACE_S = 20.0
 _MOST_BYTES = 4 << 20
 _ERROR_BYTES = 65_536
 
@@ -105,6 +107,7 @@ class Workers(Upstream):
     def __init__(self, pool: ModelPool, http: httpx.AsyncClient) -> None:
         self._pool = pool
         self._http = http
+        self._looking: set[asyncio.Task[None]] = set()
 
     def pool_state(self) -> PoolState:
         """See `Upstream`."""
@@ -116,7 +119,7 @@ class Workers(Upstream):
     ) -> AsyncIterator[Reply]:
         """See `Upstream`."""
         lease = await self._lease(caller, ends, again=again)
-        ended: Literal["well", "broken", "hung"] = "well"
+        ended: Literal["well", "broken", "late"] = "well"
         try:
             url = f"{lease.endpoint.base_url}{path}"
             headers = {"Authorization": f"Bearer {lease.endpoint.key}"}
@@ -127,13 +130,34 @@ class Workers(Upstream):
             ended = "broken"
             raise
         except TimeoutError:
-            ended = "hung"
-            raise Refusal(504, "no answer before the deadline; the worker was ended", code="timeout") from None
+            ended = "late"
+            raise Refusal(504, "no answer before the deadline", code="timeout") from None
         finally:
             if ended == "well":
                 lease.done()
-            else:
+            elif ended == "broken":
                 await asyncio.to_thread(lease.done, ended)
+            else:
+                task = asyncio.create_task(self._give_back_late(lease))
+                self._looking.add(task)
+                task.add_done_callback(self._looking.discard)
+
+    async def _give_back_late(self, lease: Lease) -> None:
+        """Most workers are only slow and stop when their client has gone; one that does not is ended."""
+        import httpx
+
+        url = f"{lease.endpoint.base_url.removesuffix('/v1')}/extras/tokenize/count"
+        headers = {"Authorization": f"Bearer {lease.endpoint.key}"}
+        ended: Literal["well", "hung"] = "hung"
+        try:
+            # It is answered in turn, so after what hangs.
+            async with asyncio.timeout(_GRACE_S):
+                await self._http.post(url, json={"input": "x"}, headers=headers)
+            ended = "well"
+        except (TimeoutError, httpx.HTTPError):
+            pass
+        finally:
+            await asyncio.to_thread(lease.done, ended)
 
     async def _lease(self, caller: str, ends: float, *, again: bool) -> Lease:
         left = ends - asyncio.get_running_loop().time()
@@ -178,6 +202,7 @@ class Url(Upstream):
         self._most = most
         self._under_way = 0
         self._sent = sent
+        self._own_form = False
 
     @asynccontextmanager
     async def ask(
@@ -188,17 +213,36 @@ class Url(Upstream):
             raise Refusal(429, "too many requests wait for the model", code="rate_limit_exceeded", headers=_later(1.0))
         self._under_way += 1
         try:
-            content = msgspec.json.encode({**body, "model": self._name})
-            if self._sent is not None:
-                await asyncio.to_thread(self._sent, self._address, content)
-            async with _posted(self._http, f"{self._base_url}{path}", content, self._headers, ends) as reply:
-                yield reply
+            async with AsyncExitStack() as stack:
+                yield await self._begun(stack, path, {**body, "model": self._name}, ends)
         except TimeoutError:
             raise Refusal(504, "no answer before the deadline", code="timeout") from None
         except StateError as error:
             raise Refusal(503, f"nothing was sent: {error}") from None
         finally:
             self._under_way -= 1
+
+    async def _begun(self, stack: AsyncExitStack, path: str, body: dict[str, Any], ends: float) -> Reply:
+        """The answer to it; llama-cpp-python's server takes schemas in a form of its own alone, and says so."""
+        form = body.get("response_format")
+        has_schema = isinstance(form, dict) and form.get("type") == "json_schema"
+        if not (has_schema and self._own_form):
+            try:
+                return await self._posted(stack, path, body, ends)
+            except Refusal as refusal:
+                if not has_schema or "'json_object'" not in str(refusal):
+                    raise
+        own = {"type": "json_object", "schema": body["response_format"]["json_schema"]["schema"]}
+        reply = await self._posted(stack, path, {**body, "response_format": own}, ends)
+        self._own_form = True
+        return reply
+
+    async def _posted(self, stack: AsyncExitStack, path: str, body: dict[str, Any], ends: float) -> Reply:
+        content = msgspec.json.encode(body)
+        if self._sent is not None:
+            await asyncio.to_thread(self._sent, self._address, content)
+        url = f"{self._base_url}{path}"
+        return await stack.enter_async_context(_posted(self._http, url, content, self._headers, ends))
 
 
 @asynccontextmanager
