@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "pipeline" / "logllm"
 # From the ground up. What stands in one row is side by side: it may not import each other.
 LAYERS = (
     {"errors"},
-    {"cause"},
+    {"cause", "explanation"},
     {"events"},
     {"metrics"},
     {"database", "egress", "fields", "shared_file"},
