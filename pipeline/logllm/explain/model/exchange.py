@@ -14,6 +14,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
+from logllm.egress import is_loopback
 from logllm.errors import ExplainError, ExplainLater
 from logllm.explain.model.replies import refusal
 
@@ -103,6 +104,8 @@ class Exchange:
                 self._sockets.append(self._connection.sock)
                 if self._late.is_set():
                     raise TimeoutError
+                if is_loopback(self._place.host) and not is_loopback(str(self._connection.sock.getpeername()[0])):
+                    raise OSError("it is named as this machine, and leads to another")
                 self._connection.sock.settimeout(self._limit_s)
                 if self._sent is not None:
                     self._sent(self._place.address, self._body)
