@@ -57,11 +57,13 @@ def chat(
     Answers are put together from the evidence and cite it; the model adds what stands the checks. Ctrl-C ends an
     answer, Ctrl-D the chat.
     """
+    import sys
     import tempfile
     from pathlib import Path
 
     from logllm.cli.chat_source import read_log
     from logllm.cli.options import configured
+    from logllm.cli.render_text import neutral
     from logllm.errors import ConfigError
 
     config = configured(config_path, data_dir, None, no_llm, model, runbooks, ())
@@ -71,6 +73,8 @@ def chat(
         raise ConfigError("--no-open and --port are of the page: give --web too")
     with tempfile.TemporaryDirectory(prefix="logllm-chat-") as made:
         folder = Path(config.data_dir or made)
+        if logs and sys.stderr.isatty():
+            click.echo(f"logllm: reading {', '.join(map(neutral, logs))}", err=True)
         learning = read_log(logs, folder, config) if logs else None
         _talk(folder, config, incident, learning, web=(port, not no_open) if web else None, reveal=reveal)
 
