@@ -16,6 +16,7 @@ from logllm.explain.model.config import LlmConfig
 from logllm.explain.model.models import LocalModel, RemoteModel
 from logllm.explain.model.pool import ModelPool
 from logllm.explain.model.server import ModelServer
+from logllm.web.llm.asked import Refusal
 from logllm.web.llm.serve import LlmServer, make_pool
 from logllm.web.llm.upstream import BrokenError, Workers, open_client
 from tests.explain.fakes import ChatServer
@@ -38,6 +39,24 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(data)
     def log_message(self, *_): pass
 server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+print("logllm-child ready", server.server_address[1], flush=True)
+server.serve_forever()
+"""
+# One that never answers a chat, and counts tokens or hangs there, too.
+LATE = """
+import http.server, sys, threading
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        if self.path.endswith("/count") and "counts" in sys.argv[1]:
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+        else:
+            threading.Event().wait(60)
+    def log_message(self, *_): pass
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+server.daemon_threads = True
 print("logllm-child ready", server.server_address[1], flush=True)
 server.serve_forever()
 """
@@ -180,6 +199,28 @@ def test_a_request_that_kills_its_worker_is_answered_by_the_next(tmp_path: Path)
             state = upstream.pool_state()
         await asyncio.to_thread(pool.close)
         assert (state.starts, state.crashes, state.served) == (2, 1, 2)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(("kind", "crashes"), [("counts", 0), ("hangs", 1)])
+def test_a_worker_that_is_late_is_ended_only_if_it_answers_nothing_else(kind: str, crashes: int) -> None:
+    async def run() -> None:
+        command = [sys.executable, "-c", LATE]
+        pool = ModelPool(lambda: ModelServer(Path(kind), idle_s=0.0, command=command), LlmConfig(workers=1, idle_s=0.0))
+        # It runs before the deadline begins.
+        (await asyncio.wrap_future(pool.submit(20.0))).done()
+        async with open_client() as http:
+            upstream = Workers(pool, http, grace_s=5.0 if crashes == 0 else 0.3)
+            with pytest.raises(Refusal, match="no answer before the deadline"):
+                async with upstream.ask("/chat/completions", {}, "", asyncio.get_running_loop().time() + 0.3):
+                    pass
+            async with asyncio.timeout(20):
+                while any(worker.state == "busy" for worker in upstream.pool_state().workers):
+                    await asyncio.sleep(0.01)
+            state = upstream.pool_state()
+        await asyncio.to_thread(pool.close)
+        assert (state.crashes, len(state.workers)) == (crashes, 1 - crashes)
 
     asyncio.run(run())
 

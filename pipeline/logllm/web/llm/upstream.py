@@ -102,9 +102,14 @@ class Upstream:
 
 
 class Workers(Upstream):
-    """The pool's. A request holds one of its workers from before it is sent until its answer is read."""
+    """The pool's. A request holds one of its workers from before it is sent until its answer is read.
 
-    def __init__(self, pool: ModelPool, http: httpx.AsyncClient) -> None:
+    Args:
+        grace_s: How long a worker that was late has to answer something short; then it is ended.
+    """
+
+    def __init__(self, pool: ModelPool, http: httpx.AsyncClient, grace_s: float = _GRACE_S) -> None:
+        self._grace_s = grace_s
         self._pool = pool
         self._http = http
         self._looking: set[asyncio.Task[None]] = set()
@@ -151,7 +156,7 @@ class Workers(Upstream):
         ended: Literal["well", "hung"] = "hung"
         try:
             # It is answered in turn, so after what hangs.
-            async with asyncio.timeout(_GRACE_S):
+            async with asyncio.timeout(self._grace_s):
                 await self._http.post(url, json={"input": "x"}, headers=headers)
             ended = "well"
         except (TimeoutError, httpx.HTTPError):
