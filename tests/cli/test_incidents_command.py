@@ -157,7 +157,7 @@ def test_stats_show_what_each_answer_has_held_back(folder: Path) -> None:
 
     assert before.exit_code == 1
     assert "1,202 anomalies held back by answers" in people
-    assert program == {"type": "stats", "held_back": {"ans-1": 1200, "near": 2}}
+    assert program == {"type": "stats", "held_back": {"ans-1": 1200, "near": 2}, "model": None}
 
 
 def test_an_answer_is_taken_back_by_its_id_or_by_its_incident(folder: Path) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.model
 
 N_CTX = 1536
-PACKS = 30
+PACKS = range(2, 30, 3)
 _PROSE = "connection refused by <host_2> upstream timed out after 5003 ms while reading retry=3 café 漢字 <ip_4> →"
 _ODD = '0x7ffe1a2b {"level":"error"} [INST] ### status=503 E1: --- end 0000 %%% Ω java.net.SocketTimeoutException:'
 _WORDS = [*_PROSE.split(), *_ODD.split(), "/var/lib/postgresql/base/16385/2619", "8f14e45f-ceea-467f-a0e6-2ab1c0d3f9b1"]
@@ -40,7 +40,7 @@ def _packs(incident: Make) -> list[EvidencePack]:
     """From one short line to far more than the context holds, in words that tokenizers do not like."""
     source = random.Random(7)
     packs = []
-    for number in range(PACKS):
+    for number in PACKS:
         lines = [
             " ".join(source.choices(_WORDS, k=source.randrange(1, 3 + 2 * number))) for _ in range(1 + number % 12)
         ]
@@ -70,7 +70,7 @@ def test_what_is_counted_is_what_the_model_reads_and_small_budgets_are_used(
 
     with server.session() as endpoint:
         client = ChatClient(endpoint.base_url, endpoint.key, endpoint.model)
-        for number, pack in enumerate(_packs(incident)):
+        for number, pack in zip(PACKS, _packs(incident), strict=True):
             # Most get a context that cannot hold them all.
             n_ctx = N_CTX if number % 15 == 14 else 480 + 8 * number
             prompt = build_prompt(
@@ -84,7 +84,7 @@ def test_what_is_counted_is_what_the_model_reads_and_small_budgets_are_used(
                 shares.append(prompt.tokens / (n_ctx - ANSWER_TOKENS))
 
     assert read == counted
-    assert len(shares) >= 10
+    assert len(shares) >= 4
     assert min(shares) >= 0.9
 
 
