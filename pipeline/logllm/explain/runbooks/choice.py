@@ -26,10 +26,12 @@ __all__ = [
 
 CANDIDATES = 4
 TITLE_TOKENS = 32
-# What a nat of pointwise mutual information a token, between the lines and a runbook's title, is worth in log-odds.
-# Fitted with the words' weights held (docs/decisions/0026-runbooks-by-words-first.md). It ranks the candidates and says
-# nothing of none: a small model finds "nothing is wrong" likely after any line.
-_NAT = 0.9
+# What a nat of pointwise mutual information a token, between the lines and a runbook's title, is worth in log-odds: held
+# against the mean of the candidates, as a small model finds "nothing is wrong" likely after any line. The best gains by
+# that even where none is right, hence the second. Fitted with the words' weights held
+# (docs/decisions/0026-runbooks-by-words-first.md).
+_NAT = 1.0
+_BEST_GAINS = 0.4
 # So sure by words, for one or for none, the model was never right against them: its seconds are saved.
 _SURE = 1.5
 _CLEARLY_NONE = -1.5
@@ -105,7 +107,7 @@ def choose(matches: Sequence[Match], gains: Sequence[float] | None = None) -> Ch
         if len(gains) != len(matches):
             raise ValueError(f"Expected {len(matches)} gains, got {len(gains)}")
         mean = sum(gains) / len(gains)
-        odds = [score + _NAT * (gain - mean) for score, gain in zip(odds, gains, strict=True)]
+        odds = [score + _NAT * (gain - mean) - _BEST_GAINS for score, gain in zip(odds, gains, strict=True)]
     return _choice(matches, odds, by_model=gains is not None)
 
 
