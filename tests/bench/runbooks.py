@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _FOLDER = Path(__file__).parents[1] / "explain" / "runbooks"
+_BOTH = "words and the model"
 _MODELS = ("smollm2-135m", "gemma3-270m")
 
 
@@ -47,10 +48,11 @@ class _Excerpt(NamedTuple):
 
 
 class _Answers(NamedTuple):
-    """What each way answers for one excerpt: an id, or None."""
+    """What each way answers for one excerpt: an id, or None; and which it ranks first, whatever it answers."""
 
     right: frozenset[str]
     by_way: dict[str, str | None]
+    first: dict[str, str]
     bm25: float
 
 
@@ -119,9 +121,10 @@ def _measure(
             "BM25 alone, always its first": plain.runbook.id if plain else None,
             "words": words.runbook.id if words.runbook else None,
             "the model's first of the words' four": alone.id if alone and words.runbook else None,
-            "words and the model": both.runbook.id if both.runbook else None,
+            _BOTH: both.runbook.id if both.runbook else None,
         }
-        answers.append(_Answers(excerpt.right, by_way, plain.bm25 if plain else 0.0))
+        first = {way: choice.ranked[0].runbook.id for way, choice in (("words", words), (_BOTH, both)) if choice.ranked}
+        answers.append(_Answers(excerpt.right, by_way, first, plain.bm25 if plain else 0.0))
     _add_threshold(answers)
     problems = sum(bool(answer.right) for answer in answers)
     print(
@@ -133,8 +136,9 @@ def _measure(
         right = sum(answer.by_way[way] in answer.right for answer in answers if answer.right)
         wrong = sum(answer.by_way[way] not in (None, *answer.right) for answer in answers if answer.right)
         none = sum(answer.by_way[way] is None for answer in answers if not answer.right)
+        ranked = sum(answer.first.get(way, answer.by_way[way]) in answer.right for answer in answers if answer.right)
         print(
-            f"  {way:38} right {right / problems:.3f}  wrong {wrong / problems:.3f}  "
+            f"  {way:38} first {ranked / problems:.3f}  right {right / problems:.3f}  wrong {wrong / problems:.3f}  "
             f"none {none / max(1, len(answers) - problems):.3f}"
         )
 

@@ -64,12 +64,13 @@ def test_what_all_candidates_gain_alike_changes_nothing() -> None:
         assert choose(matches, [gain, gain]) == choose(matches, [0.0, 0.0])
 
 
-def test_a_best_that_gains_nothing_must_be_likelier_than_none_by_a_margin() -> None:
-    barely = [match("a", 0.2, 0.9), match("b", -1.0, 0.9)]
+def test_the_model_ranks_and_does_not_say_whether_any_fits() -> None:
+    words_say_none = [match("a", -0.1, 0.9), match("b", -0.2, 0.9)]
+    words_say_one = [match("a", 0.1, 0.9), match("b", -0.2, 0.9)]
 
-    assert choose(barely).runbook is not None
-    assert choose(barely, [1.0, 1.0]).runbook is None
-    assert choose(barely, [2.0, 1.0]).runbook is not None
+    assert choose(words_say_none, [9.0, 1.0]).runbook is None
+    assert [found.runbook.id for found in choose(words_say_none, [1.0, 9.0]).ranked] == ["b", "a"]
+    assert choose(words_say_one, [1.0, 1.0]).runbook is not None
 
 
 def test_there_is_a_gain_for_each_match() -> None:
@@ -80,10 +81,11 @@ def test_there_is_a_gain_for_each_match() -> None:
 
 def test_the_model_is_not_asked_where_words_decide() -> None:
     assert decided([])
-    assert decided([match("a", -9.0, 0.1)])
+    assert decided([match("a", -0.1, 0.5), match("b", -0.2, 0.5)])
+    assert decided([match("a", 0.5, 0.6)])
     assert decided([match("a", 9.0, 0.9), match("b", 4.0, 0.9)])
     assert not decided([match("a", 9.0, 0.9), match("b", 8.0, 0.9)])
-    assert not decided([match("a", 0.5, 0.6)])
+    assert not decided([match("a", 0.5, 0.6), match("b", 0.1, 0.5)])
 
 
 def test_scored_text_takes_lines_that_differ() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from logllm.explain.runbooks.search import fitting
 from logllm.explain.runbooks.words import terms
 
 if TYPE_CHECKING:
@@ -26,15 +27,11 @@ __all__ = [
 
 CANDIDATES = 4
 TITLE_TOKENS = 32
-# What a nat of pointwise mutual information a token, between the lines and a runbook's title, is worth in log-odds: held
-# against the mean of the candidates, as a small model finds "nothing is wrong" likely after any line. The best gains by
-# that even where none is right, hence the second. Fitted with the words' weights held
-# (docs/decisions/0026-runbooks-by-words-first.md).
+# What a nat of pointwise mutual information a token, of the lines and a runbook's title, is worth in log-odds. Fitted
+# with the words' weights held (docs/decisions/0026-runbooks-by-words-first.md). It ranks the candidates and says
+# nothing of none: a small model finds some title likelier after any line.
 _NAT = 1.0
-_BEST_GAINS = 0.4
-# So sure by words, for one or for none, the model was never right against them: its seconds are saved.
-_SURE = 1.5
-_CLEARLY_NONE = -1.5
+# So far ahead by words, the best is not overtaken: the model's seconds are saved.
 _CLEAR = 2.0
 
 # Three examples of what is asked for. None is about a runbook's problem.
@@ -88,11 +85,8 @@ def scored_text(lines: Sequence[str]) -> str:
 
 
 def decided(matches: Sequence[Match]) -> bool:
-    """Whether words alone settle it: one runbook is likely and well ahead of the next, or none is."""
-    if not matches or matches[0].score < _CLEARLY_NONE:
-        return True
-    ahead = len(matches) == 1 or matches[0].score - matches[1].score > _CLEAR
-    return matches[0].score > _SURE and ahead
+    """Whether words alone settle it: none fits, or one is well ahead of the next."""
+    return fitting(matches) is None or len(matches) == 1 or matches[0].score - matches[1].score > _CLEAR
 
 
 def choose(matches: Sequence[Match], gains: Sequence[float] | None = None) -> Choice:
@@ -102,25 +96,21 @@ def choose(matches: Sequence[Match], gains: Sequence[float] | None = None) -> Ch
         gains: For each of the matches by how much the lines raise the mean log-probability of a token of its title:
             after `question_of` the lines, less after `question_of(NEUTRAL)`; None where no model scored them.
     """
+    if not matches:
+        return Choice(None, [], 0.0, gains is not None)
     odds = [match.score for match in matches]
-    if gains is not None and matches:
+    if gains is not None:
         if len(gains) != len(matches):
             raise ValueError(f"Expected {len(matches)} gains, got {len(gains)}")
         mean = sum(gains) / len(gains)
-        odds = [score + _NAT * (gain - mean) - _BEST_GAINS for score, gain in zip(odds, gains, strict=True)]
-    return _choice(matches, odds, by_model=gains is not None)
-
-
-def _choice(matches: Sequence[Match], odds: Sequence[float], *, by_model: bool) -> Choice:
-    if not matches:
-        return Choice(None, [], 0.0, by_model)
+        odds = [score + _NAT * (gain - mean) for score, gain in zip(odds, gains, strict=True)]
     order = sorted(range(len(odds)), key=lambda place: -odds[place])
     ranked = [matches[place] for place in order]
-    best = odds[order[0]]
+    if fitting(matches) is None:
+        return Choice(None, ranked, 0.0, gains is not None)
     # None is a candidate too, at log-odds 0.
     second = max(0.0, odds[order[1]] if len(order) > 1 else 0.0)
-    margin = _probability(best - second)
-    return Choice(ranked[0].runbook if best > 0.0 else None, ranked, margin if best > 0.0 else 0.0, by_model)
+    return Choice(ranked[0].runbook, ranked, _probability(odds[order[0]] - second), gains is not None)
 
 
 def _probability(log_odds: float) -> float:

@@ -15,7 +15,7 @@ _BM25_SCALE = 20.0
 _MEANT_SCALE = 4.0
 
 # Printed by tests/bench/fit_runbooks.py.
-WEIGHTS = (-8.04, 0.29, 2.53, 0.92, 0.92, 4.34, 1.0, 2.94, 1.44, 0.89)
+WEIGHTS = (-8.82, 0.0, 2.9, 0.82, 0.82, 5.03, 0.8, 2.89, 2.35, 0.89)
 
 
 def features(shown: Shown, bm25: float, top: float) -> tuple[float, ...]:
