@@ -53,4 +53,6 @@ def test_no_file_is_in_the_wheel_twice_and_no_test_is(names: list[str]) -> None:
     assert len(names) == len(set(names))
     assert [name for name in names if name.startswith("tests") or "/fixtures/node_modules" in name] == []
     assert "logllm/sources/scan/scan.wasm" in names
+    assert "logllm/web/chat/static/chat.js" in names
+    assert "logllm/evaluation/incidents.jsonl" in names
     assert "logllm/explain/runbooks/catalogue/disk-full.md" in names

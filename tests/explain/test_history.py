@@ -4,13 +4,13 @@ import json
 import random
 import re
 from collections.abc import Iterable
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from logllm.evaluation.llm import CASES
 from logllm.events import Evidence, IncidentEvent
 from logllm.explain.cache import ExplanationCache
 from logllm.explain.explainer import Explainer
@@ -180,8 +180,7 @@ def test_any_words_may_be_searched_for(lines: list[str]) -> None:
 
 
 def _excerpts() -> Iterable[tuple[str, list[str]]]:
-    path = Path(__file__).parent / "runbooks" / "heldout.jsonl"
-    for row in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+    for row in map(json.loads, CASES.read_text(encoding="utf-8").splitlines()):
         yield row["runbook"], [line for line in row["text"].splitlines() if line.strip()]
 
 

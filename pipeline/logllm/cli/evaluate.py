@@ -14,6 +14,7 @@ __all__ = ["evaluate"]
 class _Commands(LazyGroup):
     at: ClassVar = {
         "lines": At("evaluate_lines", "lines", "Lines with labels, an operator answering some questions."),
+        "llm": At("evaluate_llm", "llm", "Incidents with the runbook that is right: models side by side."),
         "series": At("evaluate_series", "series", "A numeric series with anomalous windows."),
         "sessions": At("evaluate_sessions", "sessions", "Events of sessions, and a label for each session."),
     }
@@ -27,4 +28,5 @@ def evaluate() -> None:
     logllm eval sessions events.csv labels.csv --session trace_id
     logllm eval lines lines.csv --label Label
     logllm eval series latency.csv --labels windows.json
+    logllm eval llm --model smollm2-135m --model gemma3-270m
     """

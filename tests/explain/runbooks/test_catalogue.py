@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from logllm.evaluation.llm import CASES, read_cases
 from logllm.explain.runbooks.search import Catalogue, Runbook, commands_of, parse_runbook
 
 ROOT = Path(__file__).parents[3]
@@ -184,7 +185,7 @@ def test_best_rather_says_none_than_something_wrong(catalogue: Catalogue, labell
 
 
 def test_incidents_that_were_held_out_find_their_runbook_or_none_by_words_alone(catalogue: Catalogue) -> None:
-    rows = read("heldout.jsonl")
+    rows = read_cases(CASES)
 
     chosen = [(row, found.id if (found := catalogue.best(row.text)) else None) for row in rows]
     problems = [got in (row.runbook, *row.also) for row, got in chosen if row.runbook is not None]

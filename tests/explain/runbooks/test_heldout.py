@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from logllm.evaluation.llm import CASES
 from logllm.explain.runbooks.file import read_folders
 
 HERE = Path(__file__).parent
@@ -28,8 +29,8 @@ class Incident(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     also: tuple[str, ...] = ()
 
 
-def read(name: str) -> list[Incident]:
-    return [msgspec.json.decode(line, type=Incident) for line in (HERE / name).read_bytes().splitlines()]
+def read(path: Path) -> list[Incident]:
+    return [msgspec.json.decode(line, type=Incident) for line in path.read_bytes().splitlines()]
 
 
 def without_numbers(text: str) -> str:
@@ -37,7 +38,7 @@ def without_numbers(text: str) -> str:
     return " ".join(re.sub(r"\d+", "0", text.lower()).split())
 
 
-INCIDENTS = read("heldout.jsonl")
+INCIDENTS = read(CASES)
 
 
 def test_there_are_enough_incidents_with_a_runbook_and_enough_without() -> None:
@@ -77,7 +78,7 @@ def test_no_two_incidents_differ_only_in_their_numbers() -> None:
 
 
 def test_no_incident_is_in_the_set_that_is_tuned_on() -> None:
-    tuned_on = {without_numbers(incident.text) for incident in read("labelled.jsonl")}
+    tuned_on = {without_numbers(incident.text) for incident in read(HERE / "labelled.jsonl")}
 
     assert [incident.text for incident in INCIDENTS if without_numbers(incident.text) in tuned_on] == []
 
