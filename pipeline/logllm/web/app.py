@@ -7,39 +7,28 @@ otherwise; what is told otherwise is logged. No record is ever shown, and nothin
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import errno
-import ipaddress
 import logging
-import socket
-from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from logllm.errors import ConfigError, SourceError
+from logllm.errors import SourceError
 from logllm.metrics import CONTENT_TYPE
+from logllm.web.listen import App, Listening, Receive, Scope, Send, bound, reaches_beyond, read_body
 
 if TYPE_CHECKING:
     from typing import Self
 
-    import uvicorn
-
-__all__ = ["HttpServer", "Page", "Request", "application", "reaches_beyond"]
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+__all__ = ["HttpServer", "Page", "Request", "application"]
 
 _log = logging.getLogger("logllm.http")
 
 _JSON = "application/json"
 _MOST_BODY_BYTES = 1 << 20
-_BODY_S = 10.0
+_REFUSED = {400: b'{"error":"it ended early"}', 408: b'{"error":"it took too long"}', 413: b'{"error":"too large"}'}
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -129,25 +118,12 @@ def application(
 
 
 async def _page(page: Page, scope: Scope, receive: Receive) -> tuple[int, str, bytes]:
-    pieces: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(_BODY_S):
-            while True:
-                message = await receive()
-                if message["type"] != "http.request":
-                    return 400, _JSON, b'{"error":"it ended early"}'
-                pieces.append(message.get("body", b""))
-                size += len(pieces[-1])
-                if size > _MOST_BODY_BYTES:
-                    return 413, _JSON, b'{"error":"too large"}'
-                if not message.get("more_body"):
-                    break
-    except TimeoutError:
-        return 408, _JSON, b'{"error":"it took too long"}'
+    body = await read_body(receive, _MOST_BODY_BYTES)
+    if isinstance(body, int):
+        return body, _JSON, _REFUSED[body]
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     query = scope.get("query_string", b"").decode("latin-1")
-    return await page(Request(scope["method"], headers, query, b"".join(pieces)))
+    return await page(Request(scope["method"], headers, query, body))
 
 
 class HttpServer:
@@ -169,9 +145,7 @@ class HttpServer:
     ) -> None:
         self._listen = listen
         self._app = application(health, ready, metrics, lists, pages)
-        self._server: uvicorn.Server | None = None
-        self._socket: socket.socket | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._listening: Listening | None = None
 
     async def start(self) -> Self:
         """Begin to listen.
@@ -180,85 +154,27 @@ class HttpServer:
             ConfigError: `listen` is not `host:port`.
             SourceError: the address cannot be bound.
         """
-        import uvicorn
-
-        class Server(uvicorn.Server):
-            @contextlib.contextmanager
-            def capture_signals(self) -> Iterator[None]:
-                yield
-
-        self._socket = _bound(self._listen)
-        if reaches_beyond(self._socket.getsockname()[0]):
+        self._listening = Listening(bound(self._listen), self._app)
+        if reaches_beyond(self.address[0]):
             _log.warning("%s: health and metrics can be read from other machines, without a password", self._listen)
-        config = uvicorn.Config(
-            self._app,
-            lifespan="off",
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            limit_concurrency=64,
-            timeout_keep_alive=5,
-            timeout_graceful_shutdown=1,
-        )
-        self._server = Server(config)
-        self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]))
-        while not self._server.started and not self._task.done():
-            await asyncio.sleep(0)
-        if self._task.done():
-            await self._task
+        await self._listening.start()
         return self
 
     @property
     def address(self) -> tuple[str, int]:
         """Host and port that are really bound."""
-        if self._socket is None:
+        if self._listening is None:
             raise SourceError(f"{self._listen}: not listening")
-        host, port = self._socket.getsockname()[:2]
-        return host, port
+        return self._listening.address
 
     async def close(self) -> None:
         """Finish the answers under way and stop."""
-        if self._server is not None and self._task is not None:
-            self._server.should_exit = True
-            await self._task
-        if self._socket is not None:
-            self._socket.close()
-        self._server = self._task = self._socket = None
+        if self._listening is not None:
+            await self._listening.close()
+        self._listening = None
 
     async def __aenter__(self) -> Self:
         return await self.start()
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-
-def reaches_beyond(address: str) -> bool:
-    """Whether other machines can reach a socket bound to this address.
-
-    >>> reaches_beyond("127.0.0.1"), reaches_beyond("::1"), reaches_beyond("0.0.0.0"), reaches_beyond("10.0.0.7")
-    (False, False, True, True)
-    """
-    return not ipaddress.ip_address(address).is_loopback
-
-
-def _bound(listen: str) -> socket.socket:
-    host, colon, port = listen.rpartition(":")
-    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ConfigError(f"{listen!r}: expected `host:port` with a port from 0 to 65535")
-    try:
-        family, kind, number, _, address = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
-        sock = socket.socket(family, kind, number)
-    except OSError as error:
-        raise SourceError(f"{listen}: cannot listen: {error.strerror or error}") from error
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-    except OSError as error:
-        sock.close()
-        reason = "address already in use" if error.errno == errno.EADDRINUSE else str(error.strerror or error)
-        raise SourceError(f"{listen}: cannot listen: {reason}") from error
-    sock.setblocking(False)
-    return sock

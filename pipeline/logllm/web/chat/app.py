@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import collections
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -19,6 +19,7 @@ from logllm.errors import LogllmError
 from logllm.explain.chat.chat import Conversation
 from logllm.explain.chat.events import Note
 from logllm.web.chat.views import State, detail_of, event_of, row_of
+from logllm.web.listen import Receive, Scope, Send, read_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,10 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ChatApp", "Question"]
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
 _FILES = {
     "/": ("index.html", b"text/html; charset=utf-8"),
     "/chat.css": ("chat.css", b"text/css; charset=utf-8"),
@@ -40,7 +37,6 @@ _FILES = {
 }
 _JSON = b"application/json"
 _MOST_BODY_BYTES = 8_192
-_BODY_S = 10.0
 _MOST_CONVERSATIONS = 64
 _MOST_ANSWERS = 4
 _MOST_INCIDENTS = 200
@@ -155,7 +151,7 @@ class ChatApp:
         if kinds not in ([_JSON], [b"application/json; charset=utf-8"], [b"application/json;charset=UTF-8"]):
             await _error(send, 415, "expected application/json")
             return
-        body = await _body(receive)
+        body = await read_body(receive, _MOST_BODY_BYTES)
         if isinstance(body, int):
             await _error(send, body, "too large" if body == 413 else "it did not come whole")
             return
@@ -215,26 +211,6 @@ async def _gone(receive: Receive, conversation: Conversation) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     conversation.stop()
-
-
-async def _body(receive: Receive) -> bytes | int:
-    """The whole body, or the status to refuse it with."""
-    pieces: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(_BODY_S):
-            while True:
-                message = await receive()
-                if message["type"] != "http.request":
-                    return 400
-                pieces.append(message.get("body", b""))
-                size += len(pieces[-1])
-                if size > _MOST_BODY_BYTES:
-                    return 413
-                if not message.get("more_body"):
-                    return b"".join(pieces)
-    except TimeoutError:
-        return 408
 
 
 async def _error(send: Send, status: int, reason: str) -> None:

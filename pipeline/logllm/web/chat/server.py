@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 import signal
-import socket
 from typing import TYPE_CHECKING
 
 from logllm.errors import SourceError
 from logllm.web.chat.app import ChatApp
 from logllm.web.chat.guard import Guard
+from logllm.web.listen import Listening, bound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Self
-
-    import uvicorn
 
     from logllm.explain.chat.chat import Chat
 
@@ -25,8 +22,6 @@ __all__ = ["ChatPage", "serve_page"]
 
 _HOST = "127.0.0.1"
 _KEY_BYTES = 32
-_KEEP_ALIVE_S = 5
-_GRACE_S = 1
 
 
 class ChatPage:
@@ -56,16 +51,14 @@ class ChatPage:
         self._put_back = put_back
         self._learning = learning or ""
         self._missing = missing or ""
-        self._socket: socket.socket | None = None
-        self._server: uvicorn.Server | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._listening: Listening | None = None
 
     @property
     def address(self) -> str:
         """Where the page is, key included."""
-        if self._socket is None:
+        if self._listening is None:
             raise SourceError("the page is not served")
-        return f"http://{_HOST}:{self._socket.getsockname()[1]}/?key={self._key}"
+        return f"http://{_HOST}:{self._listening.address[1]}/?key={self._key}"
 
     async def start(self) -> Self:
         """Begin to serve.
@@ -73,50 +66,24 @@ class ChatPage:
         Raises:
             SourceError: the port is in use.
         """
-        import uvicorn
-
-        class Server(uvicorn.Server):
-            @contextlib.contextmanager
-            def capture_signals(self) -> Iterator[None]:
-                yield
-
-        self._socket = _bound(self._port)
+        sock = bound(f"{_HOST}:{self._port}")
         app = ChatApp(
             self._chat,
-            Guard(self._key, self._socket.getsockname()[1]),
+            Guard(self._key, sock.getsockname()[1]),
             incident=self._incident,
             put_back=self._put_back,
             learning=self._learning,
             missing=self._missing,
         )
-        config = uvicorn.Config(
-            app,
-            lifespan="off",
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            limit_concurrency=64,
-            timeout_keep_alive=_KEEP_ALIVE_S,
-            timeout_graceful_shutdown=_GRACE_S,
-        )
-        self._server = Server(config)
-        self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]))
-        while not self._server.started and not self._task.done():
-            await asyncio.sleep(0)
-        if self._task.done():
-            await self._task
+        self._listening = Listening(sock, app)
+        await self._listening.start()
         return self
 
     async def close(self) -> None:
         """Stop; answers under way end within a second."""
-        if self._server is not None and self._task is not None:
-            self._server.should_exit = True
-            await self._task
-        if self._socket is not None:
-            self._socket.close()
-        self._server = self._task = self._socket = None
+        if self._listening is not None:
+            await self._listening.close()
+        self._listening = None
 
     async def __aenter__(self) -> Self:
         return await self.start()
@@ -155,15 +122,3 @@ def serve_page(
                 await asyncio.to_thread(chat.model.close)
 
     asyncio.run(run())
-
-
-def _bound(port: int) -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((_HOST, port))
-    except OSError as error:
-        sock.close()
-        raise SourceError(f"{_HOST}:{port}: cannot listen: {error.strerror or error}") from error
-    sock.setblocking(False)
-    return sock

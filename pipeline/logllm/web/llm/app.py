@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from logllm.metrics import CONTENT_TYPE
+from logllm.web.listen import Receive, Scope, Send, read_body
 from logllm.web.llm.asked import ChatRequest, CompletionRequest, Refusal, chat_request, completion_request
 
 if TYPE_CHECKING:
@@ -21,13 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LlmApp"]
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 # The workers read a mebibyte; what is added to a request on its way is small.
 _MOST_BODY_BYTES = 900_000
-_BODY_S = 30.0
 _JSON = "application/json"
 _POSTS: dict[str, Callable[[bytes], ChatRequest | CompletionRequest]] = {
     "/v1/chat/completions": chat_request,
@@ -194,21 +190,12 @@ def _model(name: str) -> dict[str, Any]:
 
 
 async def _body(receive: Receive) -> bytes:
-    pieces: list[bytes] = []
-    size = 0
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_BODY_S):
-            while True:
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise Refusal(400, "it ended early")
-                pieces.append(message.get("body", b""))
-                size += len(pieces[-1])
-                if size > _MOST_BODY_BYTES:
-                    raise Refusal(413, f"expected a body of at most {_MOST_BODY_BYTES} bytes", code="too_large")
-                if not message.get("more_body"):
-                    return b"".join(pieces)
-    raise Refusal(408, "the body took too long")
+    body = await read_body(receive, _MOST_BODY_BYTES)
+    if body == 413:
+        raise Refusal(413, f"expected a body of at most {_MOST_BODY_BYTES} bytes", code="too_large")
+    if isinstance(body, int):
+        raise Refusal(body, "it ended early" if body == 400 else "the body took too long")
+    return body
 
 
 async def _gone(receive: Receive) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
 from logllm.errors import ConfigError, SourceError
@@ -13,7 +11,7 @@ from logllm.explain.model.models import LocalModel, RemoteModel
 from logllm.explain.model.pool import ModelPool
 from logllm.explain.model.schedule import Schedule
 from logllm.explain.model.server import ModelServer
-from logllm.web.app import reaches_beyond
+from logllm.web.listen import Listening, bound, reaches_beyond
 from logllm.web.llm.answering import Answering
 from logllm.web.llm.app import LlmApp
 from logllm.web.llm.door import Door
@@ -22,7 +20,6 @@ from logllm.web.llm.upstream import Upstream, Url, Workers, open_client
 
 if TYPE_CHECKING:
     import httpx
-    import uvicorn
 
     from logllm.egress import Sent
     from logllm.explain.model.config import LlmConfig
@@ -78,9 +75,7 @@ class LlmServer:
         self._sent = sent
         self.pool = make_pool(model, config) if isinstance(model, LocalModel) else None
         self._http: httpx.AsyncClient | None = None
-        self._server: uvicorn.Server | None = None
-        self._socket: socket.socket | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._listening: Listening | None = None
 
     async def start(self) -> Self:
         """Begin to listen; no worker is started.
@@ -99,23 +94,20 @@ class LlmServer:
     @property
     def url(self) -> str:
         """Where it really listens, up to and with `/v1`."""
-        if self._socket is None:
+        if self._listening is None:
             raise SourceError(f"{self._config.listen}: not listening")
-        host, port = self._socket.getsockname()[:2]
+        host, port = self._listening.address
         return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
 
     async def close(self) -> None:
         """Break off what is under way and end the workers. A second call does nothing."""
-        if self._server is not None and self._task is not None:
-            self._server.should_exit = True
-            await self._task
+        if self._listening is not None:
+            await self._listening.close()
         if self.pool is not None:
             await asyncio.to_thread(self.pool.close)
         if self._http is not None:
             await self._http.aclose()
-        if self._socket is not None:
-            self._socket.close()
-        self._server = self._task = self._socket = self._http = None
+        self._listening = self._http = None
 
     async def __aenter__(self) -> Self:
         return await self.start()
@@ -124,32 +116,14 @@ class LlmServer:
         await self.close()
 
     async def _listen(self) -> None:
-        import uvicorn
-
-        class Server(uvicorn.Server):
-            @contextlib.contextmanager
-            def capture_signals(self) -> Iterator[None]:
-                yield
-
-        self._socket = _bound(self._config.listen)
-        settings = uvicorn.Config(
-            self._app(self._socket.getsockname()[0]),
-            lifespan="off",
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            limit_concurrency=_MOST_CONNECTIONS,
-            timeout_keep_alive=5,
-            timeout_graceful_shutdown=1,
-        )
-        self._server = Server(settings)
-        self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]))
-        while not self._server.started and not self._task.done():
-            await asyncio.sleep(0)
-        if self._task.done():
-            await self._task
+        sock = bound(self._config.listen, "llm.listen")
+        try:
+            app = self._app(sock.getsockname()[0])
+        except BaseException:
+            sock.close()
+            raise
+        self._listening = Listening(sock, app, most=_MOST_CONNECTIONS)
+        await self._listening.start()
 
     def _app(self, address: str) -> LlmApp:
         if reaches_beyond(address) and not self._keys:
@@ -168,15 +142,3 @@ class LlmServer:
         local = self.pool is not None
         answering = Answering(upstream, self._model.name, self._config, figures, local=local)
         return LlmApp(answering, Door(self._keys, self._config.hosts), figures, upstream.pool_state)
-
-
-def _bound(listen: str) -> socket.socket:
-    host, colon, port = listen.rpartition(":")
-    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ConfigError(f"llm.listen: {listen!r}, expected `host:port` with a port from 0 to 65535")
-    try:
-        family = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, int(port)), family=family, backlog=128)
-    except OSError as error:
-        raise SourceError(f"{listen}: cannot listen: {error.strerror or error}") from None
