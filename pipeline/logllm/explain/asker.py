@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
@@ -12,9 +11,7 @@ from logllm.errors import ExplainError, ExplainLater, StateError
 from logllm.explain.allowance import Allowance
 from logllm.explain.cache import CachedAnswer
 from logllm.explain.checks import parse_answer
-from logllm.explain.model.client import ChatClient
-from logllm.explain.model.models import LocalModel, ModelStore
-from logllm.explain.model.server import ModelServer
+from logllm.explain.model.use import ModelUse
 from logllm.explain.prompt import ANSWER_TOKENS, build_prompt
 from logllm.explain.questions import QUESTION_TOKENS, build_question, parse_question
 from logllm.explain.runbooks.choice import (
@@ -30,15 +27,17 @@ from logllm.explain.runbooks.choice import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from logllm.egress import EgressConfig, Recorder, Sent
+    from logllm.egress import EgressConfig, Recorder
     from logllm.explain.config import ExplainConfig
+    from logllm.explain.model.client import ChatClient
+    from logllm.explain.model.models import ModelStore
+    from logllm.explain.model.server import ModelServer
     from logllm.explain.pack import EvidencePack
     from logllm.explain.runbooks.search import Match
 
 __all__ = ["Asker"]
 
 _Answer = TypeVar("_Answer")
-_LEAST_S = 1.0
 
 
 class Asker:
@@ -56,61 +55,30 @@ class Asker:
         record: Recorder | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._egress = egress
-        self._record = record
+        self._use = ModelUse(model, config, models=models, server=server, egress=egress, record=record)
         self.allowance = allowance or Allowance(config, clock=clock)
         self.requests = dict.fromkeys(("ok", "failed", "later"), 0)
-        self.name = server.name if server is not None else model
-        self.server = server
         self.tokens = 0
-        self._model = model
         self._config = config
-        self._models = models
-        self._remote: ChatClient | None = None
         self._clock = clock
         self._read = self._written = 0
         self._stopped = threading.Event()
         # How likely the model finds a title by itself; as many as there are runbooks.
         self._usual: dict[str, float] = {}
 
+    @property
+    def name(self) -> str:
+        """The model's: as configured until it was found."""
+        return self._use.name
+
+    @property
+    def server(self) -> ModelServer | None:
+        """The local model's process, once it was found."""
+        return self._use.server
+
     def prepare(self) -> None:
-        """Find the model; start nothing.
-
-        Raises:
-            ModelError: not here, not a GGUF, or on another machine without leave.
-        """
-        if self.server is not None or self._remote is not None:
-            return
-        config = self._config
-        found = (self._models or ModelStore()).resolve(self._model, egress=self._egress)
-        if isinstance(found, LocalModel):
-            self.server = ModelServer(
-                found.path,
-                name=found.name,
-                idle_s=config.idle_s,
-                n_ctx=config.n_ctx,
-                threads=config.threads,
-                memory_bytes=config.memory_bytes,
-            )
-        else:
-            key = os.environ.get("LOGLLM_API_KEY", "")
-            sent = self._sent(found.name)
-            self._remote = ChatClient(found.url, key, found.name, deadline_s=config.deadline_s, sent=sent)
-        self.name = found.name
-
-    def _sent(self, name: str) -> Sent | None:
-        """Keeps what the model is sent; what cannot be kept where it must is asked later."""
-        if self._record is None:
-            return None
-        keep = self._record("model", name)
-
-        def sent(to: str, body: bytes) -> None:
-            try:
-                keep(to, body)
-            except StateError as error:
-                raise ExplainLater(f"not sent: {error}") from None
-
-        return sent
+        """Find the model; start nothing. Raises ModelError, see `ModelUse`."""
+        self._use.prepare()
 
     def ask(self, pack: EvidencePack, matches: Sequence[Match], *, severity: str = "warning") -> CachedAnswer:
         """The model's answer, unchecked.
@@ -173,49 +141,20 @@ class Asker:
     ) -> _Answer:
         if self._stopped.is_set():
             raise ExplainLater("the explainer is stopping")
-        self.prepare()
         ends = self._clock() + self._config.deadline_s
-        if self._remote is not None:
-            return remote(self._remote, ends)
-        server = self.server
-        if server is None:
-            raise ExplainError("no model was found")
-        with server.session(max(_LEAST_S, ends - self._clock())) as endpoint:
-            client = ChatClient(
-                endpoint.base_url,
-                endpoint.key,
-                endpoint.model,
-                deadline_s=self._config.deadline_s,
-                sent=self._sent(server.name),
-            )
-            try:
-                answer = local(client, ends)
-            except ExplainError as error:
-                raise self._why(server, error) from None
-            server.succeeded()
-            return answer
+        with self._use.session(self._config.deadline_s) as (client, is_local):
+            return local(client, ends) if is_local else remote(client, ends)
 
     def interrupt(self) -> None:
         """Give up the answer that is being made: the local model ends at once, a remote request at its deadline."""
         self._stopped.set()
-        if self.server is not None:
-            self.server.kill()
+        self._use.interrupt()
 
     def close(self) -> None:
         """End the local model, close the account. A second call does nothing."""
         self.interrupt()
-        if self.server is not None:
-            self.server.close()
+        self._use.close()
         self.allowance.close()
-
-    def _why(self, server: ModelServer, error: ExplainError) -> ExplainError:
-        if "no answer in" in str(error):
-            # It may be deep in llama.cpp, where nothing reaches it.
-            server.kill()
-            return ExplainLater(f"the model gave no answer in {self._config.deadline_s:g} s and was ended")
-        # A broken connection shows a moment before the process is gone for its parent.
-        how = server.check(wait_s=0.5 if "broke" in str(error) or "listens" in str(error) else 0.0)
-        return error if how is None else ExplainLater(f"the model's process ended in mid-answer ({how})")
 
     def _score_and_chat(
         self, client: ChatClient, pack: EvidencePack, matches: Sequence[Match], ends: float

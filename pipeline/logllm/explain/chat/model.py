@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
-import time
 from typing import TYPE_CHECKING
 
-from logllm.egress import about
-from logllm.errors import ExplainError, StateError
+from logllm.errors import ExplainError
 from logllm.explain.model.client import Answer, ChatClient
-from logllm.explain.model.models import LocalModel, ModelStore, RemoteModel
-from logllm.explain.model.server import ModelServer
+from logllm.explain.model.use import ModelUse
 from logllm.explain.prompt import estimate_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
-    from logllm.egress import EgressConfig, Recorder, Sent
+    from logllm.egress import EgressConfig, Recorder
     from logllm.explain.config import ExplainConfig
+    from logllm.explain.model.models import ModelStore
+    from logllm.explain.model.server import ModelServer
 
 __all__ = ["ChatModel", "Line"]
 
-_LEAST_S = 1.0
 # What runs here is small, and reading is what costs it most; a server may be of any size.
 _FEW_ITEMS = 5
 _MANY_ITEMS = 16
@@ -72,41 +69,24 @@ class ChatModel:
         server: ModelServer | None = None,
         egress: EgressConfig | None = None,
         record: Recorder | None = None,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.name = server.name if server is not None else model
-        self.server = server
-        self._model = model
+        self._use = ModelUse(model, config, models=models, server=server, egress=egress, record=record)
         self._config = config
-        self._models = models
-        self._egress = egress
-        self._record = record
-        self._remote: RemoteModel | None = None
-        self._clock = clock
         self._turn = threading.Lock()
 
-    def prepare(self) -> None:
-        """Find the model; start nothing.
+    @property
+    def name(self) -> str:
+        """The model's: as configured until it was found."""
+        return self._use.name
 
-        Raises:
-            ModelError: not here, not a GGUF, or on another machine without leave.
-        """
-        if self.server is not None or self._remote is not None:
-            return
-        config = self._config
-        found = (self._models or ModelStore()).resolve(self._model, egress=self._egress)
-        if isinstance(found, LocalModel):
-            self.server = ModelServer(
-                found.path,
-                name=found.name,
-                idle_s=config.idle_s,
-                n_ctx=config.n_ctx,
-                threads=config.threads,
-                memory_bytes=config.memory_bytes,
-            )
-        else:
-            self._remote = found
-        self.name = found.name
+    @property
+    def server(self) -> ModelServer | None:
+        """The local model's process, once it was found."""
+        return self._use.server
+
+    def prepare(self) -> None:
+        """Find the model; start nothing. Raises ModelError, see `ModelUse`."""
+        self._use.prepare()
 
     @contextlib.contextmanager
     def line(self, incident: str = "") -> Iterator[Line]:
@@ -120,50 +100,11 @@ class ChatModel:
         if not self._turn.acquire(timeout=config.deadline_s):
             raise ExplainError(f"the model is busy with another question for {config.deadline_s:g} s")
         try:
-            self.prepare()
-            sent = self._sent(incident)
-            remote = self._remote
-            if remote is not None:
-                key = os.environ.get("LOGLLM_API_KEY", "")
-                client = ChatClient(remote.url, key, remote.name, deadline_s=config.deadline_s, sent=sent)
-                yield Line(client, config.n_ctx, config.deadline_s, local=False)
-                return
-            server = self.server
-            if server is None:
-                raise ExplainError("no model was found")
-            with server.session(max(_LEAST_S, config.deadline_s)) as endpoint:
-                client = ChatClient(
-                    endpoint.base_url, endpoint.key, endpoint.model, deadline_s=config.deadline_s, sent=sent
-                )
-                try:
-                    yield Line(client, config.n_ctx, config.deadline_s, local=True)
-                except ExplainError as error:
-                    if "no answer in" in str(error):
-                        server.kill()  # it may be deep in llama.cpp, where nothing reaches it
-                        raise
-                    how = server.check(wait_s=0.5 if "broke" in str(error) or "listens" in str(error) else 0.0)
-                    if how is not None:
-                        raise ExplainError(f"the model's process ended in mid-answer ({how})") from None
-                    raise
-                server.succeeded()
+            with self._use.session(config.deadline_s, incident) as (client, is_local):
+                yield Line(client, config.n_ctx, config.deadline_s, local=is_local)
         finally:
             self._turn.release()
 
-    def _sent(self, incident: str) -> Sent | None:
-        if self._record is None:
-            return None
-        keep = self._record("model", self.name)
-
-        def sent(to: str, body: bytes) -> None:
-            try:
-                with about(incident):
-                    keep(to, body)
-            except StateError as error:
-                raise ExplainError(f"not sent: {error}") from None
-
-        return sent
-
     def close(self) -> None:
         """End the local model. A second call does nothing."""
-        if self.server is not None:
-            self.server.close()
+        self._use.close()
