@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from logllm.events import Evidence, IncidentEvent
     from logllm.explain.runbooks.search import Catalogue, Runbook
 
-__all__ = ["cause_from", "cited", "explain_without_model", "facts_text", "first_sentence", "logged"]
+__all__ = ["cause_from", "cited", "explain_without_model", "facts_text", "first_sentence", "lasting", "logged"]
 
 _KINDS = {
     "rate": "a known message came far more often than it does",
@@ -51,9 +51,9 @@ def facts_text(incident: IncidentEvent) -> list[str]:
         lines.append(f"What is odd{where}: {'; '.join(kinds)}.")
     began = incident.started or incident.time
     if incident.ended:
-        lines.append(f"From {began} to {incident.ended}{_lasting(began, incident.ended)}.")
+        lines.append(f"From {began} to {incident.ended}{_comma(lasting(began, incident.ended))}.")
     else:
-        lines.append(f"Since {began}{_lasting(began, incident.time)}.")
+        lines.append(f"Since {began}{_comma(lasting(began, incident.time))}.")
     if incident.expected or incident.seen:
         lines.append(f"Expected: {incident.expected or 'nothing'}. Seen: {incident.seen or 'nothing'}.")
     if incident.count:
@@ -146,7 +146,12 @@ def first_sentence(text: str, limit: int = 260) -> str:
     return sentence
 
 
-def _lasting(began: str, ended: str) -> str:
+def lasting(began: str, ended: str) -> str:
+    """From one RFC 3339 time to another in words, "" where that is not known or under a second.
+
+    >>> lasting("2026-03-10T14:26:00Z", "2026-03-10T15:22:00Z"), lasting("", "2026-03-10T15:22:00Z")
+    ('56 minutes', '')
+    """
     try:
         seconds = (datetime.fromisoformat(ended) - datetime.fromisoformat(began)).total_seconds()
     except (ValueError, TypeError):
@@ -154,8 +159,12 @@ def _lasting(began: str, ended: str) -> str:
     if seconds < 1:
         return ""
     if seconds < 120:
-        return f", {seconds:.0f} s"
-    return f", {seconds / 60:.0f} minutes" if seconds < 7200 else f", {seconds / 3600:.1f} hours"
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
+
+
+def _comma(words: str) -> str:
+    return f", {words}" if words else ""
 
 
 def _shape(series: list[int]) -> str:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from logllm.errors import ExplainError
 from logllm.explain.chat.answers import UNKNOWN, about, answer, named_items, quoted
 from logllm.explain.chat.asking import ASKING, MEANT
-from logllm.explain.chat.case import Case, Item, case_of, lasting, moment
+from logllm.explain.chat.case import Case, Item, case_of, moment
 from logllm.explain.chat.find import Found, cites_of, find, firm_in, words_in
 from logllm.explain.chat.model import ChatModel
 from logllm.explain.chat.names import asked_for, named_by, names_in
@@ -20,6 +20,7 @@ from logllm.explain.chat.whereabouts import before, who
 from logllm.explain.chat.window import ANSWER_TOKENS, Turn, Window, fitted, told_to_model
 from logllm.explain.chat.words import Checked, checked_words, not_shown
 from logllm.explain.config import ExplainConfig
+from logllm.explain.facts import lasting
 from logllm.explain.pack import build_pack
 from logllm.explain.prompt import estimate_tokens
 from logllm.explain.redact.redactor import Redactor

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from logllm.explain.chat.case import lasting, moment
+from logllm.explain.chat.case import moment
 from logllm.explain.chat.events import Sentence
 from logllm.explain.chat.find import find, firm_in
 from logllm.explain.chat.topics import Topic, items_named, meant_by, subjects_of
 from logllm.explain.chat.whereabouts import before, who
+from logllm.explain.facts import lasting
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from logllm.explain.facts import explain_without_model, first_sentence
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from logllm.events import Explanation, IncidentEvent, SeenBefore
     from logllm.explain.runbooks.search import Catalogue, Runbook
 
-__all__ = ["Case", "Item", "ItemKind", "case_of", "lasting", "moment"]
+__all__ = ["Case", "Item", "ItemKind", "case_of", "moment"]
 
 ItemKind = Literal[
     "incident",
@@ -122,23 +121,6 @@ def _merged(seen: Sequence[SeenBefore], past: Sequence[SeenBefore]) -> list[Seen
     now = {one.incident: one for one in past}
     known = [now.pop(one.incident, one) for one in seen]
     return [*known, *now.values()][:_MOST_PAST]
-
-
-def lasting(began: str, ended: str) -> str:
-    """From one RFC 3339 time to another in words, "" where that is not known or under a second.
-
-    >>> lasting("2026-03-10T14:26:00Z", "2026-03-10T15:22:00Z"), lasting("", "2026-03-10T15:22:00Z")
-    ('56 minutes', '')
-    """
-    try:
-        seconds = (datetime.fromisoformat(ended) - datetime.fromisoformat(began)).total_seconds()
-    except (ValueError, TypeError):
-        return ""
-    if seconds < 1:
-        return ""
-    if seconds < 120:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
 
 
 def moment(time: str) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from logllm.explain.redact.rule import Span
 
-__all__ = ["kinds", "phone_spans", "secret_spans"]
+__all__ = ["PLACED", "kinds", "phone_spans", "secret_spans"]
 
 
 def _bearer(text: str) -> bool:
