@@ -14,6 +14,7 @@ import msgpack  # type: ignore[import-untyped]
 import pytest
 
 from logllm.events import IncidentEvent
+from logllm.explain.redact.redactor import Redactor
 from logllm.pipeline import Pipeline
 from logllm.sources import scan
 from logllm.sources.forward.protocol import Received, Receiver
@@ -57,6 +58,8 @@ def frames() -> list[bytes]:
 def run(parts: list[bytes], *, wanted: bool) -> tuple[list[IncidentEvent], bytes, int]:
     scan.use(wanted)
     pipeline, receiver, events, scanned = Pipeline(), Receiver("peer"), list[IncidentEvent](), 0
+    # It draws its own key otherwise.
+    pipeline.redactor = Redactor(key=bytes(16))
     for part in parts:
         receiver.feed(part)
         for item in receiver.items():
@@ -64,9 +67,7 @@ def run(parts: list[bytes], *, wanted: bool) -> tuple[list[IncidentEvent], bytes
             scanned += item.chunk.scan is not None
             events += pipeline.feed(item.chunk)
     events += pipeline.finish()
-    # The redactor draws its own key.
-    state = {name: part for name, part in pipeline.state().items() if name != "redactor"}
-    return events, msgpack.packb(state), scanned
+    return events, msgpack.packb(pipeline.state()), scanned
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from logllm.detectors.names import FirstSight, Names
 from logllm.detectors.survey import Survey
 from logllm.detectors.windows import Windows
 from logllm.events import WINDOW_NS, IncidentEvent, Severity
-from logllm.explain.redact.redactor import Redactor
+from logllm.explain.redact.redactor import Redactor, without_secrets
 from logllm.explain.runbooks.advice import Advice
 from logllm.filtering import Filtering
 from logllm.incidents.changes import ChangeWatch
@@ -80,13 +80,14 @@ class Pipeline:
     ) -> None:
         self.config = config or Config()
         self.filtering = filtering or Filtering.of(self.config)
-        self.miner = Miner()
-        self.keys = Keys()
+        self.miner, self.keys = Miner(hide=without_secrets), Keys()
         self.windows = Windows(whole_blocks=look_back)
         self.names = Names(self.keys, self._template)
         self.budget = Budget(self.config.detect)
         detect = self.config.detect
-        others = detectors_of(detect, self.keys, self.names.severity, self._parameters, self._typed)
+        others = detectors_of(
+            detect, self.keys, self.names.severity, self._parameters, self._typed, lambda: self.redactor
+        )
         self.detection = Detection(self.keys, self.budget, self.names.severity, others)
         self.feedback = Feedback(self.keys, self.names.of, self._resolved)
         self.grouper = Grouper(self.keys, self.budget, self.template_id, self.feedback.is_real)
@@ -95,8 +96,7 @@ class Pipeline:
         self.redactor = Redactor()
         self.records = self.bytes = 0
         self.anomalies: dict[str, int] = {}
-        self.first_sight, self.raised = FirstSight(), Raised()
-        self.arrivals = Arrivals()
+        self.first_sight, self.raised, self.arrivals = FirstSight(), Raised(), Arrivals()
         self.first_window = -1
         self.reducer: Reducer | None = None
         self.decoder = decoder_for(detect)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from logllm.detectors.config import DetectConfig
     from logllm.detectors.contract import Detector
     from logllm.detectors.keys import Keys
+    from logllm.explain.redact.redactor import Redactor
 
 __all__ = ["decoder_for", "detectors_of"]
 
@@ -35,19 +36,23 @@ def detectors_of(
     severity_of: Callable[[int], int],
     parameters: Callable[[int, str], list[str]],
     template: Callable[[int], str],
+    redactor: Callable[[], Redactor],
 ) -> list[Detector]:
     """All that have a share of the budget; one without is not even fed.
 
     Args:
         parameters: What stands at each parameter of a message of a key.
         template: A key's template, its parameters as `<type>`; "" where it is forgotten.
+        redactor: The one there is now: ids that are secrets are followed by what it puts in their place.
     """
     shares, values = config.shares, config.values
     found: list[Detector] = []
     if shares.heartbeat:
         found.append(Heartbeat(keys))
     if shares.session:
-        found.append(SessionNovelty(config.sessions, keys, severity_of))
+        found.append(
+            SessionNovelty(config.sessions, keys, severity_of, lambda name, ids: redactor().sealed_ids(name, ids))
+        )
     if values.enabled and (shares.value or shares.distinct):
         messages = Messages(parameters, template) if values.text else None
         found.append(ValueShift(values, lambda key: int(keys.service[key]), messages))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from logllm.checkpoint import STATE_VERSION
 from logllm.errors import StateError
-from logllm.explain.redact.redactor import Redactor
+from logllm.explain.redact.redactor import Redactor, without_secrets
 from logllm.templates.miner import Miner
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from logllm.arrivals import Arrivals
     from logllm.detectors.budget import Budget
     from logllm.detectors.detection import Detection
@@ -50,11 +53,24 @@ class Learned(Protocol):
     first_window: int
 
 
+_SHORTEST = 6
+"""Characters of a text that shows a secret: a name, `=` and some of it."""
+
+
 def state_of(learned: Learned) -> dict[str, Any]:
-    """A copy of all of it."""
+    """A copy of all of it, and no secret in it: those are hashes, under the key of the pseudonyms.
+
+    Cost: some 10 us for each text that detectors keep, beside the copy.
+    """
+    redactor = learned.redactor.state()
+    miner = learned.miner.state(redactor["key"])
+    state = _sealed(_of(learned) | {"named": miner["named"]}, cache(learned.redactor.sealed))
+    miner["named"] = state.pop("named")
+    return {"version": STATE_VERSION, "miner": miner, "redactor": redactor, **state}
+
+
+def _of(learned: Learned) -> dict[str, Any]:
     return {
-        "version": STATE_VERSION,
-        "miner": learned.miner.state(),
         "keys": learned.keys.state(),
         "names": learned.names.state(),
         "first_sight": learned.first_sight.state(),
@@ -64,7 +80,6 @@ def state_of(learned: Learned) -> dict[str, Any]:
         "feedback": learned.feedback.state(),
         "open": learned.grouper.state(),
         "changes": learned.changes.state(),
-        "redactor": learned.redactor.state(),
         "records": learned.records,
         "bytes": learned.bytes,
         "anomalies": dict(learned.anomalies),
@@ -75,12 +90,23 @@ def state_of(learned: Learned) -> dict[str, Any]:
     }
 
 
+def _sealed(value: Any, seal: Callable[[str], str]) -> Any:
+    """The same with every text in it sealed, names too."""
+    if isinstance(value, str):
+        return seal(value) if len(value) >= _SHORTEST else value
+    if isinstance(value, dict):
+        return {_sealed(name, seal): _sealed(each, seal) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_sealed(each, seal) for each in value]
+    return value
+
+
 def restore_into(learned: Learned, state: dict[str, Any]) -> None:
     """Take a copy back. Raises StateError: it is of another version or damaged; the parts are then of no use."""
     if state.get("version") != STATE_VERSION:
         raise StateError(f"saved state has version {state.get('version')}, expected {STATE_VERSION}")
     try:
-        learned.miner = Miner.restore(state["miner"])
+        learned.miner = Miner.restore(state["miner"], without_secrets)
         learned.keys.restore(state["keys"])
         learned.names.restore(state["names"])
         learned.first_sight.restore(state["first_sight"], learned.miner.size)

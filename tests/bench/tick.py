@@ -28,6 +28,7 @@ from logllm.detectors.severity import SeverityShift
 from logllm.detectors.silence import MIN_SILENT_MEAN, Silences
 from logllm.detectors.slices import BLOCK, Slice
 from logllm.events import WINDOW_NS, Columns, Fields, Severity
+from logllm.explain.redact.redactor import Redactor
 from logllm.pipeline_detectors import detectors_of
 
 if TYPE_CHECKING:
@@ -84,7 +85,9 @@ class WholeFleet(Fleet):
     def __init__(self, keys: int) -> None:
         super().__init__(keys)
         config = DetectConfig(sessions=SessionsConfig(key="request_id"))
-        extras = detectors_of(config, self._keys, lambda _: int(Severity.INFO), lambda _, __: [], lambda _: "")
+        extras = detectors_of(
+            config, self._keys, lambda _: int(Severity.INFO), lambda _, __: [], lambda _: "", Redactor
+        )
         self._detection = Detection(self._keys, self.budget, lambda _: int(Severity.INFO), extras)
         self._users = [f"user-{at}" for at in range(USERS)]
         self._window = 0

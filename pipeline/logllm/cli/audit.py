@@ -82,9 +82,8 @@ def egress(
 @audit.command()
 @click.option("-c", "--config", "config_path", type=click.Path(), help="As given to serve.")
 @click.option("--no-model", is_flag=True, help="Do not try the local model, only a stand-in for one.")
-@click.option("--strict", is_flag=True, help="Secrets within what was learned (state.msgpack) count as leaks too.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def canary(config_path: str | None, no_model: bool, strict: bool, as_json: bool) -> None:
+def canary(config_path: str | None, no_model: bool, as_json: bool) -> None:
     """Plant secrets and names of people in a log, run it, and look for them in all that leaves or is written.
 
     Redaction, plugins and runbooks are the configuration's; destinations and the model are stand-ins on this machine,
@@ -104,7 +103,7 @@ def canary(config_path: str | None, no_model: bool, strict: bool, as_json: bool)
     config = Config() if config_path is None else Config.load(config_path)
     with tempfile.TemporaryDirectory(prefix="logllm-canary-") as folder:
         planted = canaries(random.SystemRandom())
-        trial = Trial(config, Path(folder), planted, time.time_ns(), with_model=not no_model, strict=strict)
+        trial = Trial(config, Path(folder), planted, time.time_ns(), with_model=not no_model)
         findings = trial.run()
     if show_findings(planted, findings, trial.notes, as_json=as_json):
         raise SystemExit(1)

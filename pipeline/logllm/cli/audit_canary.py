@@ -46,8 +46,8 @@ _REPEATS = 30
 _ALERTS_PER_DAY = 100_000.0
 _EXPLAIN_S = 240.0
 _SEND_S = 45.0
-# What was learned: the table of pseudonyms, whose personal values people may have put back, and templates and values as
-# they were logged, which later lines are compared with.
+# What was learned: the table of pseudonyms, whose personal values people may have put back, and templates and values
+# that later lines are compared with.
 _LEARNED = "state.msgpack"
 
 
@@ -57,7 +57,7 @@ class Finding(NamedTuple):
     Args:
         seen: Its line came there.
         forms: How its value, or a part of it, is written there; empty where it is not.
-        allowed: It may be there: in what this machine has learned, which nothing sends on.
+        allowed: It may be there: a personal value in what this machine has learned, which nothing sends on.
     """
 
     kind: str
@@ -119,7 +119,6 @@ class Trial:
         now_ns: The time; the log is of the hours before it.
         planted: From `canaries`.
         with_model: The configured local model is tried as well, where it is installed.
-        strict: A secret in what was learned is a leak too.
     """
 
     def __init__(
@@ -130,9 +129,7 @@ class Trial:
         now_ns: int,
         *,
         with_model: bool = True,
-        strict: bool = False,
     ) -> None:
-        self._strict = strict
         self._config = config
         self._folder = folder
         self._now_ns = now_ns
@@ -166,7 +163,7 @@ class Trial:
 
     def _found(self, canary: Canary, place: str) -> Finding:
         pieces = self.places[place]
-        allowed = place.endswith(_LEARNED) and not (canary.is_secret and self._strict)
+        allowed = place.endswith(_LEARNED) and not canary.is_secret
         seen = any(canary.mark.encode() in piece for piece in pieces)
         return Finding(canary.kind, place, seen, traces(canary.parts, pieces), allowed)
 

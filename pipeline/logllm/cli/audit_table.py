@@ -52,7 +52,7 @@ def show_findings(
         click.echo(f"{one.kind:{wide}}  " + "".join(f"{cells[one.kind, name]:{_WIDE}}" for name in columns))
     click.echo("")
     click.echo("ok: its line came there without it   -: its line did not come there   LEAK: see below")
-    click.echo("kept: in what this machine learned (state.msgpack), for its owner alone and sent nowhere")
+    click.echo("kept: no secret, and in what this machine learned (state.msgpack), for its owner alone")
     for finding in leaks:
         click.echo(f"LEAK  {finding.kind}: {finding.place}, written as {', '.join(finding.forms)}")
     for note in notes:

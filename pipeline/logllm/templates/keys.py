@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from logllm.templates.codes import codes_in
 from logllm.templates.mined import MAX_CHARS, mined_part
 from logllm.templates.records import record_of
+from logllm.templates.sealed import SealedKeys
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 __all__ = [
     "AMBIGUOUS",
@@ -129,6 +130,9 @@ class Keys:
     """Key to template index, in two generations: when the young one is full it becomes the old one, whose keys are
     carried over as they are used and otherwise forgotten. At most twice `capacity` keys are held.
 
+    Those taken back from a saved state are `sealed`, and count as `young` and `old` do: `unseal` opens them once they
+    are met again.
+
     `epoch` changes whenever a look-up made earlier in `young` may no longer be what `young` would say.
     """
 
@@ -136,13 +140,38 @@ class Keys:
         self.capacity = capacity
         self.young: dict[bytes, int] = {}
         self.old: dict[bytes, int] = {}
+        self.sealed = SealedKeys(b"")
         self.epoch = 0
 
     def __len__(self) -> int:
-        return len(self.young) + len(self.old)
+        return len(self.young) + len(self.old) + len(self.sealed)
+
+    def unseal(self, keys: Iterable[bytes]) -> bool:
+        """Open those of the keys that are sealed in the young table; whether any was. 0.5 us each, if any are sealed.
+
+        Asked before `young` is looked up, for what is not there.
+        """
+        sealed = self.sealed.young
+        before = len(sealed)
+        if before:
+            number = self.sealed.number
+            for key in keys:
+                value = sealed.pop(number(key), MISSING)
+                if value != MISSING:
+                    self.young[key] = value
+        return len(sealed) < before
 
     def get(self, key: bytes) -> int:
         value = self.young.get(key, MISSING)
+        if value == MISSING and self.sealed:
+            self.unseal([key])
+            value = self.young.get(key, MISSING)
+            if value == MISSING and self.sealed.old:
+                value = self.sealed.old.pop(self.sealed.number(key), MISSING)
+                if value != MISSING:
+                    self.old[key] = value
+                    self.put(key, value)
+                    return value
         if value == MISSING:
             value = self.old.get(key, MISSING)
             if value != MISSING:
@@ -150,9 +179,10 @@ class Keys:
         return value
 
     def put(self, key: bytes, value: int) -> None:
-        if len(self.young) >= self.capacity:
+        if len(self.young) + len(self.sealed.young) >= self.capacity:
             self.old = self.young
             self.young = {}
+            self.sealed.turn()
             self.epoch += 1
         self.young[key] = value
 
@@ -160,13 +190,21 @@ class Keys:
         """Drop every key: each text will be looked at once more."""
         self.young = {}
         self.old = {}
+        self.sealed = SealedKeys(b"")
         self.epoch += 1
 
     def forget(self, gone: NDArray[np.bool_]) -> None:
         """Drop every key of the templates at whose index `gone` is true. Costs a pass over the values."""
         for table in (self.young, self.old):
-            values = np.fromiter(table.values(), np.int32, len(table))
-            dead = gone[values] & (values >= 0)
-            for key in list(compress(table, dead.tobytes())):
+            for key in list(compress(table, _dead(table.values(), gone))):
                 del table[key]
+        for sealed in (self.sealed.young, self.sealed.old):
+            for number in list(compress(sealed, _dead(sealed.values(), gone))):
+                del sealed[number]
         self.epoch += 1
+
+
+def _dead(indices: Collection[int], gone: NDArray[np.bool_]) -> bytes:
+    values = np.fromiter(indices, np.int32, len(indices))
+    dead: NDArray[np.bool_] = gone[values] & (values >= 0)
+    return dead.tobytes()

@@ -19,7 +19,7 @@ from logllm.templates.saved import Saved, read_saved
 from logllm.templates.template import TYPE, Changes, Template
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from logllm.events import TextCodes
 
@@ -43,6 +43,10 @@ class Miner:
     `max_keys` (twice, some 150 bytes each), `max_templates` (some 500 each), and 47 bytes for each index ever
     given out: at most 5,000 for a service in 100,000 messages, then 50 in 6,400,000 as long as a flood lasts.
 
+    Args:
+        hide: `hide(text, stand_in)` is the text with its secrets replaced, and depends on nothing else. Asked about
+            each text of a new template, so that none is a part of one: a parameter stands there.
+
     >>> miner = Miner()
     >>> miner.ids(["took 5 ms", "took 17 ms", "disk full"]).tolist()
     [0, 0, 1]
@@ -50,8 +54,15 @@ class Miner:
     ('took <num> ms', 'took <*> ms', ['17'])
     """
 
-    def __init__(self, *, max_templates: int = 50_000, max_keys: int = 200_000, max_new: int = 5_000) -> None:
-        self._take(Mining(max_templates, max_keys, max_new))
+    def __init__(
+        self,
+        *,
+        max_templates: int = 50_000,
+        max_keys: int = 200_000,
+        max_new: int = 5_000,
+        hide: Callable[[str, str], str] | None = None,
+    ) -> None:
+        self._take(Mining(max_templates, max_keys, max_new, hide))
 
     def _take(self, mining: Mining) -> None:
         self._mining = mining
@@ -238,18 +249,21 @@ class Miner:
         """Forget a pin and its template; its lines are mined again. Raises ConfigError where there is none."""
         self._editing.unpin(text)
 
-    def state(self) -> dict[str, Any]:
-        """All of it as maps, lists, strings, integers and bytes, ready for msgpack; `restore` takes it back."""
-        saved = Saved.of(self._mining, self._named, self.edits)
+    def state(self, key: bytes = b"") -> dict[str, Any]:
+        """All of it as maps, lists, strings, integers and bytes, ready for msgpack; `restore` takes it back.
+
+        Known texts are in it as hashes under `key` (up to 64 bytes, the same each time; it is in it too).
+        """
+        saved = Saved.of(self._mining, self._named, self.edits, key)
         state: dict[str, Any] = msgspec.to_builtins(saved, builtin_types=(bytes,))
         return state
 
     @classmethod
-    def restore(cls, state: object) -> Miner:
+    def restore(cls, state: object, hide: Callable[[str, str], str] | None = None) -> Miner:
         """The miner that gave this state. Raises StateError where it is damaged or of another version."""
         saved = read_saved(state)
         miner = cls()
-        miner._take(saved.back())
+        miner._take(saved.back(hide))
         for text, index in saved.named:
             miner._named.put(text, index)
         miner._editing.edits = saved.edits

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
-from itertools import repeat
+from itertools import compress, repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,10 +35,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from logllm.events import TextCodes
+    from logllm.templates.node import Node
 
 __all__ = ["OVERFLOW_TEXT", "Mining"]
 
 OVERFLOW_TEXT = "<*> (too many different texts)"
+# The masks make a parameter of a piece that holds the first character of it.
+_HIDDEN = "\x02secret"
 # An eviction takes this share of what a service has, and goes on with the next service until it has made room for this
 # share of all templates: it costs a pass over the keys, however many services share them.
 _EVICTED_SHARE = 8
@@ -50,10 +53,13 @@ _AT_ONCE = 1_024
 class Mining:
     """What the miner learns from messages; `Miner` is how it is asked.
 
-    `on_new` is told of each new index, before anything is given out for it.
+    `on_new` is told of each new index, before anything is given out for it. `hide` replaces the secrets in a text by
+    another text: it is asked about each text of a new template, and must depend on the text alone.
     """
 
-    def __init__(self, max_templates: int, max_keys: int, max_new: int) -> None:
+    def __init__(
+        self, max_templates: int, max_keys: int, max_new: int, hide: Callable[[str, str], str] | None = None
+    ) -> None:
         self.max_templates = max_templates
         self.keys = Keys(max_keys)
         self.texts = Texts()
@@ -64,6 +70,7 @@ class Mining:
         self.overflow = -1
         self.shortcut = Shortcut()
         self.on_new: Callable[[int], None] | None = None
+        self.hide = hide
         self._batch: Batch | None = None
 
     def ids(
@@ -110,9 +117,16 @@ class Mining:
         shorts = without_hex(texts)
         others = [short if len(short) <= len(key) else NO_KEY for short, key in zip(shorts, keys, strict=True)]
         values = raw[missing]
+        opened = bool(table.sealed) and table.unseal(compress(keys, (values == MISSING).tolist()))
+        if opened:
+            values = _values(young, keys)
         for which in np.flatnonzero(values != MISSING).tolist():
             others[which] = coded(keys[which], texts[which]) if values[which] == AMBIGUOUS else NO_KEY
+        if table.sealed:
+            table.unseal(key for key in others if key != NO_KEY and key not in young)
         known = _values(young, others)
+        if opened:
+            known = np.where(values >= 0, values, known)
         batch.raw[places[missing]] = known
         for which in np.flatnonzero(known < 0).tolist():
             key, short = keys[which], shorts[which]
@@ -175,9 +189,18 @@ class Mining:
             if not self._has_room(batch, at):
                 self.keys.put(key, OVERFLOWED)
                 return self._overflow_index()
-            index = self._enter(masked, batch.service(at))
+            masked, node = self._without_secrets(text, masked)
+            index = self._enter(masked, batch.service(at)) if node is None else node.index
         self.keys.put(key, index)
         return index
+
+    def _without_secrets(self, text: str, masked: Masked) -> tuple[Masked, Node | None]:
+        """What a new template is made of, and the one it already is, if there is one but for a secret in the text."""
+        shown = text if self.hide is None else self.hide(text, _HIDDEN)
+        if shown == text:
+            return masked, None
+        masked = masked_record(shown) or mask(shown)
+        return masked, self.texts.find(masked)
 
     def _has_room(self, batch: Batch, at: int) -> bool:
         """Whether a new template may be made at this message; evicts unused ones where that makes room."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from functools import cached_property
-from itertools import repeat
+from itertools import chain, repeat
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -19,11 +20,17 @@ from logllm.templates.mining import Mining
 from logllm.templates.named import Named
 from logllm.templates.pins import Pin
 from logllm.templates.room import Room
+from logllm.templates.sealed import SealedKeys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["STATE_VERSION", "Saved", "SavedKeys", "SavedLedger", "SavedTexts", "read_saved"]
 
 STATE_VERSION = 3
 _LAST_SPACE = 0x3000
+_NUMBER_BYTES = 8
+_MOST_KEY_BYTES = 64
 _COLUMNS = {"canonical": "<i4", "counts": "<i8", "last": "<i8", "ids": "<i8", "state": "i1", "owner": "<i4"}
 
 
@@ -171,44 +178,66 @@ def _is_cut_at_single_spaces(lines: str) -> bool:
 
 
 class SavedKeys(msgspec.Struct):
-    """Both generations: the keys with "\\0" between them, and their values as little-endian int32."""
+    """Both generations: the numbers of the sealed keys (uint64) in order, and their values as little-endian int32.
+
+    Older states have the keys themselves, with "\\0" between them, and no `key` of the hash.
+    """
 
     capacity: int
     young: bytes
     young_values: bytes
     old: bytes
     old_values: bytes
+    key: bytes | None = None
 
     @classmethod
-    def of(cls, keys: Keys) -> SavedKeys:
-        return cls(
-            keys.capacity,
-            b"\0".join(keys.young),
-            np.fromiter(keys.young.values(), "<i4", len(keys.young)).tobytes(),
-            b"\0".join(keys.old),
-            np.fromiter(keys.old.values(), "<i4", len(keys.old)).tobytes(),
-        )
+    def of(cls, keys: Keys, key: bytes) -> SavedKeys:
+        sealed = SealedKeys(key)
+        # What is still sealed by another key can never be met again.
+        was = keys.sealed if keys.sealed.key == key else sealed
+        young, young_values = _sealed(keys.young, was.young, sealed)
+        old, old_values = _sealed(keys.old, was.old, sealed)
+        return cls(keys.capacity, young, young_values, old, old_values, key)
+
+    @property
+    def _tables(self) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
+        return (self.young, self.young_values), (self.old, self.old_values)
 
     def back(self) -> Keys:
         keys = Keys(self.capacity)
-        for table, joined, values in (
-            (keys.young, self.young, self.young_values),
-            (keys.old, self.old, self.old_values),
-        ):
+        if self.key is not None:
+            keys.sealed = SealedKeys(self.key)
+            keys.sealed.young, keys.sealed.old = (
+                dict(zip(np.frombuffer(numbers, "<u8").tolist(), np.frombuffer(values, "<i4").tolist(), strict=True))
+                for numbers, values in self._tables
+            )
+            return keys
+        for table, (joined, values) in zip((keys.young, keys.old), self._tables, strict=True):
             if values:
                 table.update(zip(joined.split(b"\0"), np.frombuffer(values, "<i4").tolist(), strict=True))
         return keys
 
     def check(self, ledger: SavedLedger) -> None:
         state = np.frombuffer(ledger.state, "i1")
-        for joined, packed in ((self.young, self.young_values), (self.old, self.old_values)):
+        if len(self.key or b"") > _MOST_KEY_BYTES:
+            raise ValueError("the key of the hashes is too long")
+        for keys, packed in self._tables:
             values = np.frombuffer(packed, "<i4")
-            if len(values) and joined.count(b"\0") + 1 != len(values):
+            many = keys.count(b"\0") + bool(packed) if self.key is None else len(keys) / _NUMBER_BYTES
+            if many != len(values):
                 raise ValueError("keys and values do not pair up")
             if len(values) and (int(values.max()) >= ledger.size or int(values.min()) < OVERFLOWED):
                 raise ValueError("a key leads to a template that is not there")
             if (state[values[values >= 0]] == GONE).any():
                 raise ValueError("a key leads to a template that is no more")
+
+
+def _sealed(table: dict[bytes, int], was: dict[int, int], sealed: SealedKeys) -> tuple[bytes, bytes]:
+    """The numbers of a table's keys and of those that were still sealed, in order, and the values."""
+    numbers = np.fromiter(chain(map(sealed.number, table), was), np.uint64, len(table) + len(was))
+    values = np.fromiter(chain(table.values(), was.values()), np.int32, len(numbers))
+    order = np.argsort(numbers)
+    return numbers[order].astype("<u8").tobytes(), values[order].astype("<i4").tobytes()
 
 
 class Saved(msgspec.Struct):
@@ -226,7 +255,7 @@ class Saved(msgspec.Struct):
     pins: list[tuple[str, int]]
 
     @classmethod
-    def of(cls, mining: Mining, named: Named, edits: TemplateEdits) -> Saved:
+    def of(cls, mining: Mining, named: Named, edits: TemplateEdits, key: bytes) -> Saved:
         return cls(
             version=STATE_VERSION,
             max_templates=mining.max_templates,
@@ -236,14 +265,14 @@ class Saved(msgspec.Struct):
             rooms=list(mining.rooms.of.items()),
             ledger=SavedLedger.of(mining.ledger),
             texts=SavedTexts.of(mining.texts),
-            keys=SavedKeys.of(mining.keys),
+            keys=SavedKeys.of(mining.keys, key),
             named=list(named.by_text.items()),
             edits=edits,
             pins=[(text, index) for text, (_, index) in mining.pins.by_text.items()],
         )
 
-    def back(self) -> Mining:
-        mining = Mining(self.max_templates, self.keys.capacity, self.max_new)
+    def back(self, hide: Callable[[str, str], str] | None = None) -> Mining:
+        mining = Mining(self.max_templates, self.keys.capacity, self.max_new, hide)
         mining.seen = self.seen
         mining.overflow = self.overflow
         mining.rooms.of = dict(self.rooms)
@@ -251,6 +280,11 @@ class Saved(msgspec.Struct):
         mining.texts = self.texts.back()
         mining.keys = self.keys.back()
         mining.pins.by_text = {text: (Pin(text), index) for text, index in self.pins}
+        if hide is not None and self.keys.key is None:
+            # Of before secrets were kept out of texts.
+            state = mining.ledger.state
+            texts = [(index, node.text()) for index, node in mining.texts.nodes.items() if state[index] == ALIVE]
+            mining.evict([index for index, text in texts if hide(text, "") != text])
         return mining
 
     def check(self) -> None:

@@ -13,6 +13,8 @@ from logllm.detectors.sessions.pattern import compiled, ids_in
 from logllm.errors import StateError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from logllm.events import Columns
@@ -42,10 +44,15 @@ class Naming:
     """Reads the ids of sessions, as `SessionsConfig.key` says.
 
     Cost: nothing to speak of where a field says it; half a microsecond a record where the text must be searched.
+
+    Args:
+        key: As configured.
+        seal: What stands for ids, given the field or the pattern that found them.
     """
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, seal: Callable[[str, list[str]], list[str]] = lambda name, ids: ids) -> None:
         self._key = key
+        self._seal = seal
         self._pattern: re.Pattern[str] | None = None
         self._discovery = Discovery() if key == "auto" else None
         if key.startswith(PATTERN_MARK):
@@ -79,7 +86,8 @@ class Naming:
             start = len(names) - len(table)
             found_codes = [table.setdefault(name, start + len(table)) for name in ids_in(self._pattern, texts)]
             codes[rest] = found_codes
-            names = [*names, *(name for name, code in table.items() if name is not None and code >= 0)]
+            ids = [name for name, code in table.items() if name is not None and code >= 0]
+            names = [*names, *self._seal(self.pattern, ids)]
         return codes, names
 
     def _look(self, columns: Columns, keys: NDArray[np.int32], codes: NDArray[np.int64]) -> int:
@@ -115,7 +123,7 @@ class Naming:
             numbers = np.arange(len(names), len(names) + len(used))
             numbers[[value.lower() in _NO_ID for value in used]] = -1
             codes[mine] = numbers[which]
-            names += used
+            names += self._seal(field, used)
         return codes, names
 
     def merge(self, old: int, new: int) -> None:

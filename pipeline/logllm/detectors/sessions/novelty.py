@@ -49,15 +49,22 @@ class SessionNovelty:
     Args:
         keys: Whose service each key is.
         severity_of: The effective severity of a key.
+        seal: Ids as they are followed, told and saved, given what names them too: other texts for ids that are secrets.
     """
 
     kind = "session"
 
-    def __init__(self, config: SessionsConfig, keys: Keys, severity_of: Callable[[int], int]) -> None:
+    def __init__(
+        self,
+        config: SessionsConfig,
+        keys: Keys,
+        severity_of: Callable[[int], int],
+        seal: Callable[[str, list[str]], list[str]] = lambda name, ids: ids,
+    ) -> None:
         self._config = config
         self._keys = keys
         self._severity_of = severity_of
-        self._naming = Naming(config.key)
+        self._naming = Naming(config.key, seal)
         self._slots = Slots()
         self._arriving = Arriving(self._slots)
         self._memory = self._nothing()
