@@ -62,6 +62,7 @@ def test_whatever_is_put_together_may_be_one_where_one_is_found(text: str) -> No
         "Received block blk_-1608999687919862906 of size 91178 from /10.250.10.6",
         "java.net.SocketTimeoutException at org.example.Outer$Inner, 100% done",
         "application_1445144423722_0020 transitioned from NEW to INITED",
+        "RetryUpToMaximumCountWithFixedSleep of /home/pakin/sweep0d-0.5b/results/random/x: token expected",
     ],
 )
 def test_ordinary_lines_need_no_second_look(text: str) -> None:
