@@ -72,7 +72,7 @@ class ExplainError(LogllmError):
     """The model gave no usable answer. The facts stand alone."""
 
 
-class ExplainLater(ExplainError):
+class ExplainLater(ExplainError):  # noqa: N818 - it says what happens next, as the tree does
     """The model is away, or it is not its time: trying again may help.
 
     Args:

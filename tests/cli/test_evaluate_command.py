@@ -84,7 +84,7 @@ def test_sessions_of_a_column_that_is_not_there_are_refused(events: Path, labels
 def test_each_command_is_listed_and_others_are_refused() -> None:
     listed, refused = called("--help"), called("words")
 
-    assert [line.split()[0] for line in listed.stdout.splitlines()[-3:]] == ["lines", "series", "sessions"]
+    assert [line.split()[0] for line in listed.stdout.splitlines()[-4:]] == ["lines", "llm", "series", "sessions"]
     assert refused.exit_code == 2
     assert "No such command 'words'" in refused.output
 
