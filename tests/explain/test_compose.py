@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import pytest
+
 from logllm.events import Evidence, Explanation, IncidentEvent
 from logllm.explain.cache import CachedAnswer
 from logllm.explain.checks import ModelAnswer
 from logllm.explain.compose import compose, marked, of_injection, untainted
 from logllm.explain.prompt import Shown
 from logllm.explain.redact.redactor import Redactor
-from logllm.explain.runbooks.search import Catalogue
+from logllm.explain.runbooks.search import Catalogue, Match
 
 LINES = [
     'ERROR:  could not extend file "base/16384/24680": No space left on device',
@@ -141,3 +143,27 @@ def test_a_models_pick_does_not_stand_against_words_that_point_elsewhere() -> No
     assert explanation.runbook == "disk-full"
     assert explanation.steps == catalogue.by_id["disk-full"].steps
     assert any(pick in removed for removed in explanation.removed)
+
+
+@pytest.mark.parametrize(("local", "runbook"), [(False, "disk-full"), (True, None)])
+def test_where_words_say_none_a_servers_pick_may_stand_and_the_small_local_models_may_not(
+    local: bool, runbook: str | None
+) -> None:
+    line = Evidence("E1", "2026-01-01T00:00:00Z", "write failed on /data")
+    event = an_incident([line.text])
+    answer = ModelAnswer("disk-full", ["E1"], "warning", "")
+    with Catalogue.load() as catalogue:
+        near = [Match(catalogue.by_id["disk-full"], -0.2, 0.6), Match(catalogue.by_id["redis-down"], -0.4, 0.1)]
+
+        found = compose(
+            event,
+            CachedAnswer(answer, {}, local=local),
+            shown=[Shown("E1", line.text)],
+            facts=[],
+            matches=near,
+            catalogue=catalogue,
+            redactor=Redactor(),
+            model="test",
+        )
+
+    assert found.runbook == runbook

@@ -210,7 +210,8 @@ class Asker:
         self._spend(answer.prompt_tokens or prompt.tokens, answer.completion_tokens or ANSWER_TOKENS)
         if local and answer.prompt_tokens and answer.prompt_tokens < prompt.tokens:
             raise ExplainError(f"the model read {answer.prompt_tokens} tokens of a prompt of {prompt.tokens}")
-        return CachedAnswer(parse_answer(answer.text, ended=answer.ended), likelihoods, self._read + self._written)
+        said = parse_answer(answer.text, ended=answer.ended)
+        return CachedAnswer(said, likelihoods, self._read + self._written, local)
 
     def _left(self, ends: float) -> float:
         left = ends - self._clock()

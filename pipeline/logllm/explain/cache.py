@@ -22,6 +22,8 @@ __all__ = ["CachedAnswer", "ExplanationCache"]
 class CachedAnswer(msgspec.Struct, frozen=True):
     """The model's part of an explanation, before any check, in masked text; `tokens` are what it cost.
 
+    `local`: of our own child, whose likelihoods were asked for where words left the runbook open.
+
     Kept raw on purpose: another incident of the same fingerprint has other addresses, other evidence; its explanation
     is composed anew and goes through all checks again.
     """
@@ -29,6 +31,7 @@ class CachedAnswer(msgspec.Struct, frozen=True):
     answer: ModelAnswer
     likelihoods: dict[str, float]
     tokens: int = 0
+    local: bool = False
 
 
 class ExplanationCache:

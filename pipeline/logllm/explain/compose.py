@@ -61,7 +61,7 @@ def compose(
     choice = _choice(matches, answer.likelihoods)
     runbook = choice.runbook
     pick = by_id.get(reviewed.runbook or "")
-    if not choice.by_model and pick is not None and _may_overrule(pick, matches):
+    if not (choice.by_model or answer.local) and pick is not None and _may_overrule(pick, matches):
         # A model without scores (a server's) may be large enough to know better than words alone.
         runbook = pick.runbook
     agreed = runbook is not None and reviewed.runbook == runbook.id
