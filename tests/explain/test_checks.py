@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logllm.errors import ExplainError
-from logllm.explain.checks import ModelAnswer, confidence, fault_of, parse_answer, review
+from logllm.explain.checks import ModelAnswer, fault_of, parse_answer, review
+from logllm.explain.facts import confidence
 from logllm.explain.prompt import instructions
 
 EVIDENCE = {

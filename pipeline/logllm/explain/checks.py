@@ -15,7 +15,7 @@ from logllm.explain.injection import looks_like_instruction
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-__all__ = ["ModelAnswer", "Reviewed", "confidence", "fault_of", "parse_answer", "review"]
+__all__ = ["ModelAnswer", "Reviewed", "fault_of", "parse_answer", "review"]
 
 _MAX_CHARS = 240
 _MIN_WORDS = 3
@@ -156,20 +156,3 @@ def _longest_run(words: list[str], of: list[str]) -> int:
             above, row[place] = row[place], above + 1 if word == other else 0
             best = max(best, row[place])
     return best
-
-
-def confidence(*, coverage: float, margin: float, has_runbook: bool) -> float:
-    """How far the answer can be trusted, from what can be counted; about how often the runbook is right.
-
-    `0.35 + 0.4 * min(1, 2 * margin) + 0.2 * coverage`, without a runbook `0.3 * coverage`. Chosen on the labelled
-    excerpts and held against others (docs/explanations.md). Whether the model, asked in words, named the same runbook
-    has no part in it: with the default model it is right as often where it did not.
-
-    Args:
-        coverage: Share of the incident's evidence lines that carry one of the runbook's signals (without a runbook:
-            of the cause's words), 0 to 1.
-        margin: How far the chosen runbook is ahead of the second in retrieval and likelihood, 0 to 1.
-    """
-    if not has_runbook:
-        return round(0.3 * coverage, 2)
-    return round(0.35 + 0.4 * min(1.0, 2.0 * margin) + 0.2 * coverage, 2)

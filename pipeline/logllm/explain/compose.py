@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from logllm.events import Explanation
-from logllm.explain.checks import confidence, review
-from logllm.explain.facts import cause_from, cited
+from logllm.explain.checks import review
+from logllm.explain.facts import cause_from, cited, confidence
 from logllm.explain.prompt import Shown, instructions
 from logllm.explain.runbooks.choice import Choice, choose
 from logllm.explain.runbooks.words import WEAK, stem, terms

@@ -188,8 +188,7 @@ class Explainer:
             return explain_without_model(incident, self.catalogue.by_id[incident.runbook], self.catalogue)
         asker = self._asker
         if asker is None:
-            runbook = choose(case.matches).runbook
-            return explain_without_model(incident, runbook, self.catalogue)
+            return self._alone(incident, case)
         try:
             cached = self._cached(case.key)
             answer = cached or asker.ask(case.pack, case.matches, severity=incident.severity)
@@ -218,8 +217,12 @@ class Explainer:
         spent, saved = (answer.tokens, 0) if cached is None else (0, cached.tokens)
         return msgspec.structs.replace(explanation, tokens=spent, tokens_saved=saved)
 
+    def _alone(self, incident: IncidentEvent, case: _Case) -> Explanation:
+        choice = choose(case.matches)
+        return explain_without_model(incident, choice.runbook, self.catalogue, margin=choice.margin)
+
     def _failed(self, incident: IncidentEvent, case: _Case, reason: str) -> Explanation:
-        alone = explain_without_model(incident, choose(case.matches).runbook, self.catalogue)
+        alone = self._alone(incident, case)
         name = self._asker.name if self._asker else "none"
         return msgspec.structs.replace(alone, status="failed", model=name, error=self.redactor.mask(reason))
 
