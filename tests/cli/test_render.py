@@ -327,3 +327,11 @@ def test_masked_values_come_back_only_through_reveal() -> None:
     terminal.incident(an_incident(evidence=[Evidence("E1", "", "login from ip_1")]))
 
     assert "login from 203.0.113.7␛[31m\n" in out.getvalue()
+
+
+def test_what_came_all_at_once_has_no_order_to_show() -> None:
+    terminal, out = a_terminal()
+
+    terminal.incident(an_incident(timeline=["07:09 db: a (among the first)", "07:09 db: b (among the first)"]))
+
+    assert "timeline" not in out.getvalue()

@@ -70,7 +70,9 @@ class Layout:
             lines += self._row("template", event.template, most=2)
         for number, fact in enumerate(event.facts[:_FACTS]):
             lines += self._row("facts" if number == 0 else "", fact, most=2)
-        for number, sentence in enumerate(event.timeline[:_TIMELINE]):
+        # Where all came at once there is no order to tell, and the facts have it.
+        ordered = any(not sentence.endswith("(among the first)") for sentence in event.timeline)
+        for number, sentence in enumerate(event.timeline[:_TIMELINE] if ordered else ()):
             lines += self._row("timeline" if number == 0 else "", sentence, most=2)
         for number, change in enumerate(event.changes[:_CHANGES]):
             stamp = moment(change.time)
