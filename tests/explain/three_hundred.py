@@ -82,8 +82,12 @@ def _of_samples() -> Iterator[IncidentEvent]:
             events += [*pipeline.finish(), *pipeline.report()]
             for event in events:
                 if event.event == "open" and not set(event.kinds) <= {"silence", "heartbeat", "release", "injection"}:
-                    lines = [msgspec.structs.replace(line, source=path.name) for line in event.evidence]
-                    yield msgspec.structs.replace(event, id=f"{event.id}{'b' if look_back else ''}", evidence=lines)
+                    lines, changes = (
+                        [msgspec.structs.replace(line, source=path.name) for line in kept]
+                        for kept in (event.evidence, event.changes)
+                    )
+                    name = f"{event.id}{'b' if look_back else ''}"
+                    yield msgspec.structs.replace(event, id=name, evidence=lines, changes=changes)
 
 
 def _varied(number: int, text: str, dice: random.Random) -> IncidentEvent:
