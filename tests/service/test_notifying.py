@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from logllm.egress import EgressConfig
-from logllm.notify.config import NotifyConfig
+from logllm.explain.redact.redactor import Redactor
+from logllm.notify.config import DestinationConfig, NotifyConfig
 from logllm.notify.webhook import WebhookConfig
 from logllm.service.notifying import Notifying
 from tests.cli.test_serve_alerts import until
@@ -94,3 +96,34 @@ def test_an_answer_for_an_incident_that_nobody_knows_says_so(make: Make, receive
 
     assert known == "inc-1: acknowledged; nobody else is called"
     assert unknown == "inc-9: no such incident is known (any more); noted all the same"
+
+
+def test_one_destination_sees_addresses_and_the_other_and_the_outbox_their_pseudonyms(
+    tmp_path: Path, receiver: FakeHttp, clock: Clock
+) -> None:
+    redactor = Redactor()
+    told = replace(incident(1), title=redactor.mask("refused by 203.0.113.9"))
+    with FakeHttp() as open_to:
+        hooks: list[DestinationConfig] = [
+            WebhookConfig(name="ops", url=open_to.url),
+            WebhookConfig(name="all", url=receiver.url),
+        ]
+        config = NotifyConfig(destinations=hooks, reveal={"ops": ["ip"]})
+        notifying = Notifying(
+            config, EgressConfig(), tmp_path, runbook=lambda _: None, reveal=redactor.reveal, clock=clock
+        )
+        notifying.start()
+        notifying.accept([told])
+        open_to.wait_for(1)
+        receiver.wait_for(1)
+        notifying.change(replace(config, reveal={}), EgressConfig())()
+        notifying.accept([replace(incident(2, service="checkout"), title=told.title)])
+        open_to.wait_for(2)
+        notifying.close(1.0)
+
+        titles = [one.json()["incidents"][0]["title"] for one in open_to.requests]
+    assert titles == ["refused by 203.0.113.9", "refused by <ip_1>"]
+    assert receiver.requests[0].json()["incidents"][0]["title"] == "refused by <ip_1>"
+    kept = b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
+    assert b"<ip_1>" in kept
+    assert b"203.0.113.9" not in kept

@@ -205,6 +205,7 @@ class Trial:
         notify = replace(
             config.notify,
             destinations=self._destinations(capture),
+            reveal={},
             routes=[],
             to=[],
             owners="",

@@ -13,6 +13,7 @@ from logllm.notify.alertmanager import AlertmanagerConfig
 from logllm.notify.apprise import AppriseConfig
 from logllm.notify.dispatch.inhibit import InhibitRule
 from logllm.notify.pagerduty import PagerDutyConfig
+from logllm.notify.reveal import RevealedKind
 from logllm.notify.routing.route_config import RoutingConfig
 from logllm.notify.slack import SlackConfig
 from logllm.notify.webhook import WebhookConfig
@@ -32,6 +33,8 @@ class NotifyConfig(RoutingConfig, frozen=True, forbid_unknown_fields=True):
     Args:
         destinations: `[[notify.destinations]]`.
         inhibit: `[[notify.inhibit]]`.
+        reveal: `[notify.reveal]`: by a destination's name which pseudonyms are put back into what it is told, of `ip`,
+            `host`, `email`, `mac`, `user` and `phone`. It is then on whoever reads there.
         burst: So many messages a minute may disturb a destination; what is more becomes one digest.
         longest_s: What could not be delivered for so long becomes a dead letter.
         public_url: Where people reach our HTTP port, for links that answer; empty: messages have none.
@@ -41,6 +44,7 @@ class NotifyConfig(RoutingConfig, frozen=True, forbid_unknown_fields=True):
 
     destinations: list[DestinationConfig] = msgspec.field(default_factory=list)
     inhibit: list[InhibitRule] = msgspec.field(default_factory=list)
+    reveal: dict[str, list[RevealedKind]] = msgspec.field(default_factory=dict)
     burst: Annotated[int, msgspec.Meta(ge=1, le=60)] = 5
     longest_s: Annotated[float, msgspec.Meta(ge=60, le=30 * 86_400)] = 86_400.0
     public_url: str = ""
@@ -59,6 +63,9 @@ class NotifyConfig(RoutingConfig, frozen=True, forbid_unknown_fields=True):
             destination.check()
             for address in _addresses(destination):
                 egress.check(address, where)
+        for name in self.reveal:
+            if name not in names:
+                raise ConfigError(f"notify.reveal: {name[:64]!r}: there is no destination of that name")
         for user in self.approvers:
             if not _USER.fullmatch(user):
                 raise ConfigError(f"notify.approvers: {user[:40]!r}: expected Slack's id of a user, as U0123ABCD")

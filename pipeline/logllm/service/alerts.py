@@ -27,6 +27,7 @@ class Alerts:
         watched: The ids of the incidents that are open.
         learn: Learns what people say of incidents, see `Learn`.
         record: Keeps what is sent.
+        reveal: See `Notifying`.
 
     Raises:
         ConfigError: A destination, a route or an action is wrong.
@@ -40,6 +41,7 @@ class Alerts:
         watched: Callable[[], Collection[str]],
         learn: Learn | None = None,
         record: Recorder | None = None,
+        reveal: Callable[[str, Collection[str]], str] | None = None,
     ) -> None:
         data_dir = None if config.data_dir is None else Path(config.data_dir)
         self.acting = Acting(config.actions, config.egress, data_dir, catalogue, record=record)
@@ -53,6 +55,7 @@ class Alerts:
                 watched=watched,
                 learn=learn,
                 record=record,
+                reveal=reveal,
             )
         except BaseException:
             self.acting.close()

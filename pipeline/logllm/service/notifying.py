@@ -18,6 +18,7 @@ from logllm.notify.dispatch.dispatcher import DISPATCH_SCHEMA, Dispatcher, Trait
 from logllm.notify.dispatch.inhibit import Inhibition
 from logllm.notify.outbox.courier import Courier
 from logllm.notify.outbox.outbox import OUTBOX_SCHEMA, Outbox
+from logllm.notify.reveal import Revealed
 from logllm.notify.routing.routes import Routing
 from logllm.service.answering import Answering
 from logllm.service.backlog import Backlog
@@ -64,6 +65,7 @@ class Notifying:
         decide: Answers requests to run actions.
         learn: Learns what people say of incidents.
         record: Keeps what is sent.
+        reveal: Puts values of some kinds back in place of pseudonyms, for destinations that may see them.
         watched: The ids of the incidents that are open; what is open in the outbox and not among them a quarter of
             an hour after the start, when senders have sent again what a kill took, is ended.
 
@@ -83,6 +85,7 @@ class Notifying:
         learn: Learn | None = None,
         watched: Callable[[], Collection[str]] | None = None,
         record: Recorder | None = None,
+        reveal: Callable[[str, Collection[str]], str] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         config.check(egress)
@@ -90,10 +93,11 @@ class Notifying:
         self._clock = clock
         self._watched = watched
         self._recorder = record
+        self._reveal = reveal
         self._since_s = clock()
         routing = Routing.load(config, [each.name for each in config.destinations])
         self.answering = Answering(config, data_dir, self._answer, decide, clock, learn)
-        made = [self._made(each) for each in config.destinations]
+        made = [self._made(each, config) for each in config.destinations]
         self._traits = self._traits_of(made)
         path = None if data_dir is None else data_dir / "notify.db"
         self._database = Database(path, OUTBOX_SCHEMA, DISPATCH_SCHEMA, patience_s=_PATIENCE_S)
@@ -123,8 +127,10 @@ class Notifying:
             courier.start()
         self._thread.start()
 
-    def _made(self, config: DestinationConfig) -> Destination:
-        return config.build(self.answering, self._recorder)
+    def _made(self, destination: DestinationConfig, config: NotifyConfig) -> Destination:
+        made = destination.build(self.answering, self._recorder)
+        kinds = config.reveal.get(destination.name)
+        return Revealed(made, kinds, self._reveal) if kinds and self._reveal is not None else made
 
     def _traits_of(self, made: Sequence[Destination]) -> dict[str, Traits]:
         return {each.name: Traits(edits=each.edits, burst=self.config.burst) for each in made}
@@ -213,9 +219,15 @@ class Notifying:
         config.check(egress)
         Inhibition(config.inhibit)
         routing = Routing.load(config, [each.name for each in config.destinations])
-        before = {each.name: each for each in self.config.destinations}
-        same = {each.name for each in config.destinations if before.get(each.name) == each and not _has_files(each)}
-        made = [self._made(each) for each in config.destinations if each.name not in same]
+        before, shown = {each.name: each for each in self.config.destinations}, self.config.reveal
+        same = {
+            each.name
+            for each in config.destinations
+            if before.get(each.name) == each
+            and shown.get(each.name) == config.reveal.get(each.name)
+            and not _has_files(each)
+        }
+        made = [self._made(each, config) for each in config.destinations if each.name not in same]
 
         def put_in_place() -> None:
             # Records wait for this, so it waits for no receiver.

@@ -71,7 +71,12 @@ class Serve:
         self.run = Run(config, outlet, patient=True)
         try:
             self.alerts = self.run.alerts = Alerts(
-                config, self.run.catalogue, self._watched, self.run.learning.learn, self.run.ledger
+                config,
+                self.run.catalogue,
+                self._watched,
+                self.run.learning.learn,
+                self.run.ledger,
+                self.run.pipeline.redactor.reveal,
             )
         except LogllmError:
             self.run.close()
