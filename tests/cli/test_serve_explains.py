@@ -45,7 +45,8 @@ def wait_for_child(pid: int, known: set[int], timeout_s: float = 30.0) -> int:
     raise AssertionError("the model was never started")
 
 
-def test_killing_the_model_in_mid_answer_costs_neither_an_alert_nor_a_record() -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_killing_the_model_in_mid_answer_costs_neither_an_alert_nor_a_record(number: int) -> None:
     entries = sorted(ordinary(120) + attack(100, 400), key=lambda entry: entry[0])
     later = [
         (entries[-1][0] + n * 10**9, {"log": f"GET /items/{n} 200 in 5 ms", "service": "shop"}) for n in range(500)
@@ -53,7 +54,7 @@ def test_killing_the_model_in_mid_answer_costs_neither_an_alert_nor_a_record() -
     with served("--json") as running:
         running.send(frames_of(entries), len(frames_of(entries)))
         child = wait_for_child(running.child.pid, set())
-        os.kill(child, signal.SIGKILL)
+        os.kill(child, number)
         acks = running.send(frames_of(later), len(frames_of(later)))
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and not any(e["type"] == "explanation" for e in running.events):
