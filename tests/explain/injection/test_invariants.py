@@ -250,7 +250,7 @@ def test_nothing_from_a_hostile_line_is_live_in_slack_mail_or_the_terminal(
 def test_the_real_model_changes_nothing_that_matters_when_it_reads_beside_hostile_lines(model_path: Path) -> None:
     server = ModelServer(model_path, idle_s=0.0)
     explainer = Explainer("real", catalogue(), Redactor(), ExplanationCache(), server=server)
-    sample = list(enumerate(CORPUS))[:: len(CORPUS) // 24]
+    sample = list(enumerate(CORPUS))[:: len(CORPUS) // 8]
     try:
         found = [(number, hostile, explainer.explain(incident(number, hostile))) for number, hostile in sample]
     finally:
