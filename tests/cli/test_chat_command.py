@@ -34,10 +34,11 @@ LOG = ROOT / "samples" / "kubernetes.log"
 DISK = "inc-78b93de17d"
 GATEWAY = "the gateway answers 503"
 MOST_READS = 400
-# Its keys send signals only where it is the controlling terminal.
+# Its keys send signals only where it is the controlling terminal; whoever started the tests may ignore Ctrl-C.
 OWN_TERMINAL = """
-import fcntl, sys, termios
+import fcntl, signal, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.argv = ["logllm", "chat", *sys.argv[1:]]
 from logllm.cli.main import main
 main()
@@ -113,6 +114,7 @@ def test_what_cannot_be_done_is_one_line_and_an_exit_code(arguments: tuple[str, 
     assert (done.exit_code == 0) is (code == 0)
     assert said in done.output
     assert "Traceback" not in done.output
+    assert not Path("/nowhere").exists()
 
 
 def test_an_incident_that_is_not_there_is_told(store: Path) -> None:

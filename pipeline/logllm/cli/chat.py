@@ -87,8 +87,9 @@ def _talk(
     from pathlib import Path
 
     from logllm.audit.ledger import Ledger
-    from logllm.cli.chat_source import open_chat
+    from logllm.cli.chat_source import incidents_in, open_chat
 
+    incidents_in(folder)
     with contextlib.ExitStack() as stack:
         ledger = Ledger.of(config.egress, None if config.data_dir is None else Path(config.data_dir))
         if ledger is not None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from logllm.events import Explanation, IncidentEvent, Summary
     from logllm.explain.chat.model import ChatModel
 
-__all__ = ["open_chat", "read_log"]
+__all__ = ["incidents_in", "open_chat", "read_log"]
 
 
 class _Quiet:
@@ -68,6 +68,14 @@ def read_log(logs: tuple[str, ...], folder: Path, config: Config) -> str | None:
     return outlet.learning
 
 
+def incidents_in(folder: Path) -> Path:
+    """Where a data folder keeps its incidents. Raises SourceError where it has none; makes nothing."""
+    path = folder / "logllm.db"
+    if not path.is_file():
+        raise SourceError(f"{path}: no incidents were kept here (use --data-dir with tail or serve)")
+    return path
+
+
 @contextlib.contextmanager
 def open_chat(folder: Path, config: Config, model: ChatModel | None) -> Iterator[tuple[Chat, Redactor]]:
     """The chat over a data folder, which may be in use by `serve`: nothing is written to it. Closes the model.
@@ -79,9 +87,7 @@ def open_chat(folder: Path, config: Config, model: ChatModel | None) -> Iterator
         SourceError: No incidents were kept there.
         StateError: They cannot be read.
     """
-    path = folder / "logllm.db"
-    if not path.is_file():
-        raise SourceError(f"{path}: no incidents were kept here (use --data-dir with tail or serve)")
+    path = incidents_in(folder)
     store = IncidentStore(path)
     try:
         redactor = _redactor(folder / "state.msgpack")
