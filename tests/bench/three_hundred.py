@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import msgspec
 
 from logllm.errors import LogllmError
-from logllm.explain.cache import CachedAnswer, ExplanationCache
+from logllm.evaluation.llm import LatestAnswer
 from logllm.explain.config import ExplainConfig
 from logllm.explain.explainer import Explainer
 from logllm.explain.model.models import DEFAULT_MODEL, ModelStore
@@ -29,25 +29,6 @@ from tests.explain.three_hundred import COUNT, RECORDED, Case, Recorded, cases, 
 BINS = ((0.0, 0.3), (0.3, 0.45), (0.45, 0.6), (0.6, 0.7), (0.7, 0.8), (0.8, 1.0))
 
 
-class _Kept(ExplanationCache):
-    """Remembers the latest answer, unchecked, and never gives one back."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._latest: CachedAnswer | None = None
-
-    def taken(self) -> CachedAnswer | None:
-        """The latest answer, once."""
-        latest, self._latest = self._latest, None
-        return latest
-
-    def get(self, key: str) -> CachedAnswer | None:
-        return None
-
-    def put(self, key: str, answer: CachedAnswer) -> None:
-        self._latest = answer
-
-
 def main() -> int:
     """1 where anything failed."""
     try:
@@ -57,7 +38,7 @@ def main() -> int:
         return 1
     numbers = [int(one) for one in sys.argv[1:] if one.isdigit()]
     record = "--record" in sys.argv[1:]
-    kept, redactor, catalogue = _Kept(), Redactor(), Catalogue.load()
+    kept, redactor, catalogue = LatestAnswer(), Redactor(), Catalogue.load()
     server = ModelServer(path, idle_s=0.0)
     config = ExplainConfig(tokens_per_hour=100_000_000)
     explainer = Explainer(DEFAULT_MODEL, catalogue, redactor, kept, server=server, config=config)
@@ -69,7 +50,7 @@ def main() -> int:
     for case in cases(numbers[0] if numbers else COUNT):
         found = explainer.explain(case.incident)
         name = case.incident.id
-        answer = kept.taken()
+        answer = kept.take()
         if answer is None:
             wrong.append(f"{name}: no answer: {found.error}")
             continue

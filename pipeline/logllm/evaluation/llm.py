@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from logllm.explain.model.models import ModelStore
     from logllm.explain.model.server import ModelServer
 
-__all__ = ["Case", "ModelResult", "WordsResult", "evaluate_model", "evaluate_words", "read_cases"]
+__all__ = ["Case", "LatestAnswer", "ModelResult", "WordsResult", "evaluate_model", "evaluate_words", "read_cases"]
 
 CASES = Path(__file__).with_name("incidents.jsonl")
 """Our own: incident excerpts that no runbook and no threshold was tuned on."""
@@ -178,7 +178,7 @@ def evaluate_model(
         ModelError: The model is not here, no model, or on a machine that is not allowed.
     """
     settings = replace(config or ExplainConfig(), model=model, tokens_per_hour=_TOKENS_PER_HOUR, windows=[])
-    seen = _Seen()
+    seen = LatestAnswer()
     explainer = Explainer(
         model, Catalogue.load(settings.runbooks), Redactor(), seen, config=settings, egress=egress, models=models
     )
@@ -189,7 +189,8 @@ def evaluate_model(
         cold_start_s, rates = (0.0, _Rates()) if server is None else _measured(server)
         for number, case in enumerate(cases):
             incident = _incident(number, case)
-            explained.append(_Explained(case, incident, explainer.explain(incident), seen.take()))
+            said, latest = explainer.explain(incident), seen.take()
+            explained.append(_Explained(case, incident, said, None if latest is None else latest.answer))
             progress(number + 1)
     finally:
         explainer.close()
@@ -213,23 +214,25 @@ class _Rates(NamedTuple):
     memory_bytes: int = 0
 
 
-class _Seen(ExplanationCache):
-    """Remembers nothing, so that each case costs what it costs, and keeps what the model said for the figures."""
+class LatestAnswer(ExplanationCache):
+    """Gives nothing back, so that each incident costs what it costs, and keeps what the model said last, unchecked."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._last: ModelAnswer | None = None
+        self._latest: CachedAnswer | None = None
 
     def get(self, key: str) -> CachedAnswer | None:
+        """Nothing."""
         return None
 
     def put(self, key: str, answer: CachedAnswer) -> None:
-        self._last = answer.answer
+        """Keep it in place of the one before."""
+        self._latest = answer
 
-    def take(self) -> ModelAnswer | None:
-        """What the model answered since it was last asked for; None where it gave no usable answer."""
-        last, self._last = self._last, None
-        return last
+    def take(self) -> CachedAnswer | None:
+        """What the model answered since this was last asked for; None where it gave no usable answer."""
+        latest, self._latest = self._latest, None
+        return latest
 
 
 def _by_bm25(text: str, catalogue: Catalogue) -> str | None:
