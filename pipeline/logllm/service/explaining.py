@@ -10,6 +10,7 @@ from logllm.explain.allowance import FILE, Allowance
 from logllm.explain.cache import ExplanationCache
 from logllm.explain.config import ExplainConfig
 from logllm.explain.explainer import Explainer
+from logllm.explain.model.use import ModelUse
 from logllm.explain.questions import Questions
 from logllm.explain.queue import ExplainQueue
 from logllm.explain.worker import ExplainWorker
@@ -87,20 +88,27 @@ class Explaining:
         self._questions = None if answer is None else Questions(self.explainer, answer)
 
     def _made(self, notice: Callable[[str], None]) -> Explainer:
-        explainer = self._with(self._config.model or None)
-        try:
-            explainer.prepare()
-        except ModelError as error:
-            explainer.close()
-            if self._config.model != ExplainConfig().model:
-                raise
-            notice(f"{error}; going on with facts and runbooks alone")
-            return self._with(None)
-        if explainer.server is not None and importlib.util.find_spec("llama_cpp") is None:
-            explainer.close()
-            notice("no language model: pip install 'logllm[llm]'; going on with facts and runbooks alone")
-            return self._with(None)
+        model = self._config.model
+        # Looked for before there is an explainer: closing one closes the catalogue, which is the whole run's.
+        missing = self._missing(model) if model else ""
+        if missing:
+            notice(f"{missing}; going on with facts and runbooks alone")
+        explainer = self._with(None if missing else model or None)
+        explainer.prepare()
         return explainer
+
+    def _missing(self, model: str) -> str:
+        """Why there is no model, where the default one is meant. Raises ModelError for one asked for by name."""
+        use = ModelUse(model, self._config, egress=self._egress)
+        try:
+            use.prepare()
+        except ModelError as error:
+            if model != ExplainConfig().model:
+                raise
+            return str(error)
+        if use.server is not None and importlib.util.find_spec("llama_cpp") is None:
+            return "no language model: pip install 'logllm[llm]'"
+        return ""
 
     def _with(self, model: str | None) -> Explainer:
         return Explainer(
