@@ -87,7 +87,8 @@ def _talk(
     from pathlib import Path
 
     from logllm.audit.ledger import Ledger
-    from logllm.cli.chat_source import incidents_in, open_chat
+    from logllm.cli.chat_source import open_chat
+    from logllm.incidents.store import incidents_in
 
     incidents_in(folder)
     with contextlib.ExitStack() as stack:

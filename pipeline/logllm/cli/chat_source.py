@@ -16,7 +16,7 @@ from logllm.explain.chat.chat import Chat
 from logllm.explain.history import History
 from logllm.explain.redact.redactor import Redactor
 from logllm.explain.runbooks.search import Catalogue
-from logllm.incidents.store import IncidentStore
+from logllm.incidents.store import IncidentStore, incidents_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from logllm.events import Explanation, IncidentEvent, Summary
     from logllm.explain.chat.model import ChatModel
 
-__all__ = ["incidents_in", "open_chat", "read_log"]
+__all__ = ["open_chat", "read_log"]
 
 
 class _Quiet:
@@ -66,14 +66,6 @@ def read_log(logs: tuple[str, ...], folder: Path, config: Config) -> str | None:
     if failed and not summary.records:
         raise SourceError(f"{', '.join(logs)}: nothing could be read")
     return outlet.learning
-
-
-def incidents_in(folder: Path) -> Path:
-    """Where a data folder keeps its incidents. Raises SourceError where it has none; makes nothing."""
-    path = folder / "logllm.db"
-    if not path.is_file():
-        raise SourceError(f"{path}: no incidents were kept here (use --data-dir with tail or serve)")
-    return path
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from logllm.cli.incidents_answers import answers, expected, forget_answer, noise
 from logllm.cli.incidents_fixed import fixed
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    pass
 
 __all__ = ["incidents"]
 
@@ -27,17 +27,6 @@ for _command in (expected, noise, real, fixed, answers, forget_answer):
     incidents.add_command(_command)
 
 
-def _database(data_dir: str) -> Path:
-    from pathlib import Path
-
-    from logllm.errors import SourceError
-
-    path = Path(data_dir) / "logllm.db"
-    if not path.is_file():
-        raise SourceError(f"{path}: no incidents were kept here (use --data-dir with tail or serve)")
-    return path
-
-
 _data_dir = click.option("--data-dir", required=True, type=click.Path(), help="As given to tail or serve.")
 
 
@@ -51,9 +40,9 @@ def list_(data_dir: str, only_open: bool, limit: int, as_json: bool) -> None:
     import msgspec
 
     from logllm.cli.render_text import neutral
-    from logllm.incidents.store import IncidentStore
+    from logllm.incidents.store import IncidentStore, incidents_in
 
-    store = IncidentStore(_database(data_dir))
+    store = IncidentStore(incidents_in(data_dir))
     try:
         for event, _ in store.latest(limit, state="open" if only_open else None):
             if as_json:
@@ -77,9 +66,9 @@ def show(incident_id: str, data_dir: str, as_json: bool) -> None:
     from logllm.cli.output import outlet
     from logllm.cli.render_text import neutral
     from logllm.errors import SourceError
-    from logllm.incidents.store import IncidentStore
+    from logllm.incidents.store import IncidentStore, incidents_in
 
-    store = IncidentStore(_database(data_dir))
+    store = IncidentStore(incidents_in(data_dir))
     try:
         found = store.get(incident_id)
         said = [] if found is None else store.said(found[0].id)

@@ -175,15 +175,11 @@ def _wish(given: dict[str, Any], now: datetime) -> Wish:
 
 def kept_incidents(data_dir: str, ids: tuple[str, ...]) -> list[IncidentEvent]:
     """Each of them, or an error that says which there are; nothing is answered then."""
-    from pathlib import Path
 
     from logllm.errors import SourceError
-    from logllm.incidents.store import IncidentStore
+    from logllm.incidents.store import IncidentStore, incidents_in
 
-    path = Path(data_dir) / "logllm.db"
-    if not path.is_file():
-        raise SourceError(f"{path}: no incidents were kept here (use --data-dir with tail or serve)")
-    store = IncidentStore(path)
+    store = IncidentStore(incidents_in(data_dir))
     try:
         found = {name: store.get(name) for name in dict.fromkeys(ids)}
         latest = ", ".join(event.id for event, _ in store.latest(_SHOWN_IDS))

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from logllm.errors import StateError
+from logllm.errors import SourceError, StateError
 from logllm.events import Explanation, IncidentEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["IncidentStore"]
+__all__ = ["IncidentStore", "incidents_in"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS incidents (
@@ -213,3 +213,11 @@ def _row(row: tuple[bytes, bytes | None]) -> tuple[IncidentEvent, Explanation | 
     except msgspec.MsgspecError as error:
         raise StateError(f"incident store: a row cannot be read: {error}") from error
     return event, explanation
+
+
+def incidents_in(data_dir: Path | str) -> Path:
+    """Where a data folder keeps its incidents. Raises SourceError where it has none; makes nothing."""
+    path = Path(data_dir) / "logllm.db"
+    if not path.is_file():
+        raise SourceError(f"{path}: no incidents were kept here (use --data-dir with tail or serve)")
+    return path

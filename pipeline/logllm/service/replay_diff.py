@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from logllm.errors import SourceError
 from logllm.events import IncidentEvent
-from logllm.incidents.store import IncidentStore
+from logllm.incidents.store import IncidentStore, incidents_in
 from logllm.service.replay import replay
 
 if TYPE_CHECKING:
@@ -82,10 +81,7 @@ def told_by(options: ReplayOptions, config: Config, notices: list[str]) -> list[
 
 def told_in(data_dir: Path) -> list[IncidentEvent]:
     """What was told by whoever kept this data folder. Raises SourceError, StateError."""
-    path = data_dir / "logllm.db"
-    if not path.is_file():
-        raise SourceError(f"{path}: no incidents were kept here (use --data-dir with tail or serve)")
-    store = IncidentStore(path)
+    store = IncidentStore(incidents_in(data_dir))
     try:
         return _in_order(event for event, _ in store.latest(_MOST_KEPT))
     finally:
