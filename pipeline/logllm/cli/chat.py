@@ -111,25 +111,14 @@ def _talk(
 
 def _model(config: Config, record: Recorder | None) -> tuple[ChatModel | None, str | None]:
     """The model, found but not started; else why there is none, where nobody asked for one by name."""
-    import importlib.util
-
-    from logllm.errors import ModelError
     from logllm.explain.chat.model import ChatModel
-    from logllm.explain.config import ExplainConfig
 
     explain = config.explain
     if not explain.model:
         return None, None
     model = ChatModel(explain.model, explain, egress=config.egress, record=record)
-    try:
-        model.prepare()
-    except ModelError as error:
-        if explain.model != ExplainConfig().model:
-            raise
-        return None, f"{error}; answers come from the evidence alone"
-    if model.server is not None and importlib.util.find_spec("llama_cpp") is None:
-        return None, "no language model: pip install 'logllm[llm]'; answers come from the evidence alone"
-    return model, None
+    missing = model.missing()
+    return (None, f"{missing}; answers come from the evidence alone") if missing else (model, None)
 
 
 def _named(talk: Chat, incident: str) -> str:

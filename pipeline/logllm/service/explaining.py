@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING
 
-from logllm.errors import ModelError, StateError
+from logllm.errors import StateError
 from logllm.explain.allowance import FILE, Allowance
 from logllm.explain.cache import ExplanationCache
-from logllm.explain.config import ExplainConfig
 from logllm.explain.explainer import Explainer
 from logllm.explain.model.use import ModelUse
 from logllm.explain.questions import Questions
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     from logllm.egress import EgressConfig, Recorder
     from logllm.events import Explanation, IncidentEvent, SeenBefore
     from logllm.explain.allowance import Usage
+    from logllm.explain.config import ExplainConfig
     from logllm.explain.redact.redactor import Redactor
     from logllm.explain.runbooks.search import Catalogue
 
@@ -90,25 +89,12 @@ class Explaining:
     def _made(self, notice: Callable[[str], None]) -> Explainer:
         model = self._config.model
         # Looked for before there is an explainer: closing one closes the catalogue, which is the whole run's.
-        missing = self._missing(model) if model else ""
+        missing = ModelUse(model, self._config, egress=self._egress).missing() if model else ""
         if missing:
             notice(f"{missing}; going on with facts and runbooks alone")
         explainer = self._with(None if missing else model or None)
         explainer.prepare()
         return explainer
-
-    def _missing(self, model: str) -> str:
-        """Why there is no model, where the default one is meant. Raises ModelError for one asked for by name."""
-        use = ModelUse(model, self._config, egress=self._egress)
-        try:
-            use.prepare()
-        except ModelError as error:
-            if model != ExplainConfig().model:
-                raise
-            return str(error)
-        if use.server is not None and importlib.util.find_spec("llama_cpp") is None:
-            return "no language model: pip install 'logllm[llm]'"
-        return ""
 
     def _with(self, model: str | None) -> Explainer:
         return Explainer(

@@ -84,6 +84,10 @@ class ChatModel:
         """The local model's process, once it was found."""
         return self._use.server
 
+    def missing(self) -> str:
+        """Why there is none to ask where the default one is meant; see `ModelUse`. Raises ModelError."""
+        return self._use.missing()
+
     def prepare(self) -> None:
         """Find the model; start nothing. Raises ModelError, see `ModelUse`."""
         self._use.prepare()

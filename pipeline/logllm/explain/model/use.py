@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 from typing import TYPE_CHECKING
 
 from logllm.egress import about
-from logllm.errors import ExplainError, ExplainLater, StateError
+from logllm.errors import ExplainError, ExplainLater, ModelError, StateError
+from logllm.explain.config import ExplainConfig
 from logllm.explain.model.client import ChatClient
 from logllm.explain.model.models import LocalModel, ModelStore, RemoteModel
 from logllm.explain.model.server import ModelServer
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from logllm.egress import EgressConfig, Recorder, Sent
-    from logllm.explain.config import ExplainConfig
 
 __all__ = ["ModelUse"]
 
@@ -78,6 +79,22 @@ class ModelUse:
         else:
             self._remote = found
         self.name = found.name
+
+    def missing(self) -> str:
+        """Find the model, start nothing; why it cannot be used where the default one is meant, else "".
+
+        Raises:
+            ModelError: as for `prepare`, where it was asked for by name.
+        """
+        try:
+            self.prepare()
+        except ModelError as error:
+            if self._model != ExplainConfig().model:
+                raise
+            return str(error)
+        if self.server is not None and importlib.util.find_spec("llama_cpp") is None:
+            return "no language model: pip install 'logllm[llm]'"
+        return ""
 
     @contextlib.contextmanager
     def session(self, deadline_s: float, incident: str = "") -> Iterator[tuple[ChatClient, bool]]:
